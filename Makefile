@@ -1,0 +1,39 @@
+# The two commands are `make demo` and `make test`; both set everything up themselves.
+
+# Runs the set-up only; the environment's own Python is chosen by scripts/setup_env.py.
+SYSTEM_PYTHON ?= python3
+export PYTHON
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: ## make .venv, if it is missing or out of date
+	@$(SYSTEM_PYTHON) scripts/setup_env.py
+
+demo: setup ## images to a pushed model in minutes, offline: demo/output/report.html
+	@$(BIN)/thaw sample-images demo/images --per-class 30
+	@$(BIN)/thaw run --images demo/images --config configs/demo.yaml --output demo/output
+	@$(BIN)/thaw predict demo/images/3/0003.png --model demo/output
+	@$(BIN)/thaw report demo/output
+
+test: setup lint ## format, lint, types, every test
+	$(BIN)/pytest
+
+test-fast: setup ## the tests that take seconds
+	$(BIN)/pytest -m "not slow"
+
+lint: setup ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+lock: setup ## resolve requirements.txt again from pyproject.toml
+	.setup/uv*/bin/uv pip compile --quiet --universal --python-version 3.10 \
+	  --generate-hashes --group dev --upgrade pyproject.toml --output-file requirements.txt
+
+clean: ## remove the demo's output and the environment
+	rm -rf demo .venv .setup

@@ -1,0 +1,97 @@
+"""The rule that decides whether a candidate is promoted, as TFMA's configuration."""
+
+import json
+from dataclasses import dataclass
+
+from google.protobuf import wrappers_pb2
+from tensorflow_model_analysis import constants
+
+# From its module: the top-level names are there only once TFX has been imported.
+from tensorflow_model_analysis.proto import config_pb2
+
+from trainer import features
+from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES
+
+CANDIDATE = "candidate"
+BASELINE = "baseline"
+
+ACCURACY = "accuracy"
+TOP_K_ACCURACY = "top_k_accuracy"
+LOSS = "loss"
+
+# TFMA passes a change that equals its threshold; a gain must be more than nothing.
+_STRICTLY = 1e-9
+
+
+@dataclass(frozen=True)
+class GateRule:
+    """A candidate is blessed if, on the test split, its accuracy is above the
+    baseline's by more than `min_gain` and, where `min_accuracy` is set, at least that.
+    """
+
+    min_gain: float
+    min_accuracy: float | None
+    top_k: int
+
+    def __str__(self) -> str:
+        rule = f"accuracy on test must gain more than {self.min_gain:.1%} over the baseline"
+        if self.min_accuracy is not None:
+            rule += f" and be at least {self.min_accuracy:.1%}"
+        return rule
+
+
+def make_eval_config(rule: GateRule) -> config_pb2.EvalConfig:
+    """Builds what TFMA runs: both models, their metrics overall and for each class."""
+    return config_pb2.EvalConfig(
+        model_specs=[_model_spec(CANDIDATE), _model_spec(BASELINE, is_baseline=True)],
+        slicing_specs=[
+            config_pb2.SlicingSpec(),
+            config_pb2.SlicingSpec(feature_keys=[features.LABEL]),
+        ],
+        metrics_specs=[
+            config_pb2.MetricsSpec(
+                metrics=[
+                    config_pb2.MetricConfig(class_name="ExampleCount"),
+                    _gated(_metric(ACCURACY, "SparseCategoricalAccuracy"), rule),
+                    _metric(TOP_K_ACCURACY, "SparseTopKCategoricalAccuracy", k=rule.top_k),
+                    _metric(LOSS, "SparseCategoricalCrossentropy"),
+                ]
+            )
+        ],
+    )
+
+
+def _model_spec(name: str, is_baseline: bool = False) -> config_pb2.ModelSpec:
+    return config_pb2.ModelSpec(
+        name=name,
+        is_baseline=is_baseline,
+        # Named, for TFMA would otherwise find out by loading the model once more.
+        model_type=constants.TF_GENERIC,
+        signature_name=EVALUATION_SIGNATURE,
+        label_key=features.LABEL_ID,
+        prediction_key=PROBABILITIES,
+    )
+
+
+def _metric(name: str, class_name: str, **config: int) -> config_pb2.MetricConfig:
+    return config_pb2.MetricConfig(
+        class_name=class_name, config=json.dumps({"name": name, **config})
+    )
+
+
+def _gated(metric: config_pb2.MetricConfig, rule: GateRule) -> config_pb2.MetricConfig:
+    """Puts the rule on the metric, for the whole split alone.
+
+    A plain threshold would have to hold in every class as well; and one named in
+    `MetricsSpec.thresholds` TFMA does not find.
+    """
+    threshold = config_pb2.MetricThreshold(
+        change_threshold=config_pb2.GenericChangeThreshold(
+            direction=config_pb2.HIGHER_IS_BETTER,
+            absolute=wrappers_pb2.DoubleValue(value=rule.min_gain + _STRICTLY),
+        )
+    )
+    if rule.min_accuracy is not None:
+        threshold.value_threshold.lower_bound.value = rule.min_accuracy
+    metric.per_slice_thresholds.add(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)
+    return metric

@@ -1,0 +1,49 @@
+"""The component's interface."""
+
+from google.protobuf import any_pb2, struct_pb2
+from tfx.components.example_gen.component import FileBasedExampleGen
+from tfx.dsl.components.base import executor_spec
+from tfx.proto import example_gen_pb2
+
+from components.image_example_gen import executor
+from trainer import features
+
+
+class ImageExampleGen(FileBasedExampleGen):
+    """Reads `images_dir/<class>/<file>` into train, val and test examples.
+
+    Outputs `examples`: gzipped TFRecords of tf.Example with the features of
+    `trainer.features`, one folder a split; beside them the data card and the list of
+    files that were set aside.
+    """
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self, images_dir: str, splits: dict[str, int], max_pixels: int, max_file_bytes: int
+    ) -> None:
+        """Args:
+        images_dir: folder of class folders, on any file system Beam reads.
+        splits: parts of train, val and test, e.g. 70, 15, 15.
+        max_pixels: larger images are set aside before they are decoded.
+        max_file_bytes: larger files are set aside unread.
+        """
+        config = struct_pb2.Struct()
+        config.update({"max_pixels": max_pixels, "max_file_bytes": max_file_bytes})
+        packed = any_pb2.Any()
+        packed.Pack(config)
+        super().__init__(
+            input_base=images_dir,
+            input_config=example_gen_pb2.Input(
+                splits=[example_gen_pb2.Input.Split(name="images", pattern="*/*")]
+            ),
+            output_config=example_gen_pb2.Output(
+                split_config=example_gen_pb2.SplitConfig(
+                    splits=[
+                        example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=splits[name])
+                        for name in features.SPLITS
+                    ]
+                )
+            ),
+            custom_config=example_gen_pb2.CustomConfig(custom_config=packed),
+        )

@@ -1,0 +1,68 @@
+"""Looks at one image file: may it be used, and if not, why not."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+
+import tensorflow as tf
+from PIL import Image, UnidentifiedImageError
+
+from components.image_example_gen.formats import EXTENSIONS
+
+# Pillow's names of the formats that TensorFlow decodes. Pillow reads the header only.
+_DECODABLE = ("JPEG", "PNG", "GIF", "BMP", "MPO")
+
+
+class Unusable(Exception):
+    """The file is set aside. The message is a short reason, the same for like files."""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A usable file: hexadecimal SHA-256 of its bytes, and its size in pixels."""
+
+    sha256: str
+    height_px: int
+    width_px: int
+
+
+def inspect_image(name: str, content: bytes, max_pixels: int) -> Inspected:
+    """Checks a file from its name to its last pixel, the cheap checks first.
+
+    The header is read before anything is decoded: a file of some kilobytes can claim
+    gigabytes of pixels. What decodes here is decoded by the same code later.
+
+    Raises:
+      Unusable: with the reason.
+    """
+    if not has_image_name(name):
+        raise Unusable("the name does not end like an image's")
+    if not content:
+        raise Unusable("the file is empty")
+    width, height = _header_size(content)
+    if width * height > max_pixels:
+        raise Unusable(f"more than {max_pixels:,} pixels")
+    try:
+        tf.io.decode_image(content, channels=3, expand_animations=False)
+    except tf.errors.InvalidArgumentError as error:
+        raise Unusable("the image data is damaged") from error
+    return Inspected(hashlib.sha256(content).hexdigest(), height, width)
+
+
+def has_image_name(name: str) -> bool:
+    """Whether the file name ends in one of the extensions that are read."""
+    return name.lower().endswith(tuple(EXTENSIONS))
+
+
+def _header_size(content: bytes) -> tuple[int, int]:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.format not in _DECODABLE:
+                raise Unusable(f"{image.format} is not read: convert it to JPEG or PNG")
+            return image.size
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        if isinstance(error, Image.DecompressionBombError):
+            raise Unusable("more pixels than any image should have") from error
+        raise Unusable("not an image, whatever its name says") from error
+    except SyntaxError as error:  # Pillow's way of reporting a broken PNG header
+        raise Unusable("not an image, whatever its name says") from error

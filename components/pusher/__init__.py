@@ -1,0 +1,1 @@
+"""Pusher whose push appears whole or not at all."""

@@ -1,0 +1,1 @@
+"""SchemaGen, plus the image feature that statistics leave out."""

@@ -1,0 +1,1 @@
+"""Transform in batches of bounded memory, carrying the data card along."""

@@ -1,0 +1,302 @@
+"""The command line. Imports nothing heavy: `--help` answers at once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline import __version__
+from pipeline.config import Config
+from pipeline.config_io import ConfigError, load_config, to_yaml
+
+FINISHED = 0
+FAILED = 1
+BAD_USAGE = 2
+NOT_BLESSED = 3
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="thaw",
+    help="From a folder of labelled images to a served classifier: two fits, one honest gate.",
+    epilog=(
+        "Exit codes: 0 finished, 1 failed, 2 bad usage or config, "
+        "3 not blessed (with --require-blessing), 130 interrupted."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="YAML file; see configs/default.yaml for every key."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="Override one value, such as fits.fine_tune.learning_rate=1e-5. May be repeated.",
+    ),
+]
+
+
+def main() -> None:
+    """Entry point of the `thaw` command."""
+    app()
+
+
+def stop(problem: object, code: int) -> typer.Exit:
+    """Prints a problem on stderr; raise what it returns."""
+    err.print(f"[bold red]thaw:[/] {escape(str(problem))}")
+    return typer.Exit(code)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"thaw {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def _load(config: Path | None, overrides: list[str] | None, images: str | None = None) -> Config:
+    try:
+        return load_config(config, overrides or [], images)
+    except ConfigError as problem:
+        raise stop(problem, BAD_USAGE) from problem
+
+
+@app.command()
+def run(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for everything the run leaves.")
+    ],
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images", "-i", help="Folder that holds one folder of images for each class."
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    require_blessing: Annotated[
+        bool, typer.Option(help="Exit with 3 if the candidate was not blessed.")
+    ] = False,
+) -> None:
+    """Train, judge and push a model on this machine.
+
+    Runs again only what changed: the same command after an interruption goes on where it
+    stopped. Leaves OUTPUT/report.html, OUTPUT/run.json and, if the candidate was blessed,
+    OUTPUT/serving/NAME/VERSION.
+
+    Example: thaw run --images photos --output out --set fits.fine_tune.boundary=mixed7
+    """
+    from pipeline import launch, preflight
+
+    chosen = _load(config, overrides, _absolute(images))
+    output = output.resolve()
+    try:
+        preflight.check(chosen, output)
+        with launch.only_run(output):
+            files = launch.new_run(chosen, output)
+            code = _watch(files, launch.local_command(files, output))
+    except preflight.PreflightError as problem:
+        raise stop(problem, BAD_USAGE) from problem
+    except launch.AlreadyRunning as problem:
+        raise stop(problem, FAILED) from problem
+    if code:
+        raise typer.Exit(code)
+    results = json.loads((output / "run.json").read_text())
+    _show_verdict(results, output)
+    if require_blessing and not results["verdict"]["blessed"]:
+        raise typer.Exit(NOT_BLESSED)
+
+
+def _absolute(images: str | None) -> str | None:
+    """Local folders by their full path: the run must mean the same from any directory."""
+    return images if images is None or "://" in images else str(Path(images).resolve())
+
+
+def _watch(files: Any, command: list[str]) -> int:
+    """Shows a run until it ends; says what went wrong, if anything."""
+    from pipeline import launch
+    from pipeline.progress import LiveView, PlainView, RunView
+
+    view = RunView()
+    out.print(f"[dim]logs: {escape(str(files.directory))}[/]")
+    drawn = LiveView(out, view) if out.is_terminal else PlainView(_print_line, view)
+    try:
+        with drawn:
+            code = launch.watch(command, files, drawn.on_event)
+    except KeyboardInterrupt:
+        err.print("[yellow]interrupted.[/] The same command goes on where this run stopped.")
+        return INTERRUPTED
+    if code == 0 and view.finished:
+        return FINISHED
+    _show_failure(view, code, files)
+    return FAILED
+
+
+def _print_line(line: str) -> None:
+    print(line, flush=True)
+
+
+def _show_failure(view: Any, code: int, files: Any) -> None:
+    name, node = view.failed() or ("", None)
+    if node and node.error:
+        err.print(f"[bold red]{name} failed:[/] {escape(node.error)}")
+    else:
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        where = f" while {name} was running" if name else " before the first node"
+        err.print(f"[bold red]The run {how}{where}.[/]")
+    err.print(f"log: {escape(node.log if node and node.log else str(files.log))}")
+
+
+def _show_verdict(results: dict[str, Any], output: Path) -> None:
+    verdict, metrics = results["verdict"], results["metrics"]
+    if verdict["blessed"]:
+        out.print("\n[bold green]Blessed:[/] the fine-tuned model is better than its baseline.")
+    else:
+        out.print("\n[bold yellow]Not blessed:[/] the fine-tuned model was not pushed.")
+    for reason in verdict["reasons"]:
+        out.print(f"  {escape(reason)}")
+    out.print(
+        f"  baseline {metrics['baseline']['accuracy']:.1%}, "
+        f"candidate {metrics['candidate']['accuracy']:.1%}, "
+        f"on {metrics['test_images']} test images that no fit has seen"
+    )
+    set_aside = results["data"]["set_aside"]["count"]
+    if set_aside:
+        out.print(f"  {set_aside} files were set aside; the report lists them")
+    out.print(f"report: {escape(str(output / 'report.html'))}")
+    if results["model"]:
+        out.print(f"model:  {escape(results['model']['path'])}")
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    model: Annotated[
+        Path, typer.Option("--model", "-m", help="A run's output folder, or a SavedModel.")
+    ],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line an image.")] = False,
+) -> None:
+    """Ask a pushed model what images show.
+
+    Example: thaw predict photo.jpg --model out
+    """
+    from pipeline import predict as predicting
+
+    try:
+        model_dir = predicting.find_model(model)
+        found = predicting.find_images(images)
+    except predicting.PredictError as problem:
+        raise stop(problem, BAD_USAGE) from problem
+    predictions = []
+    for prediction in predicting.predict(model_dir, found, top):
+        predictions.append(prediction)
+        if as_json:
+            print(json.dumps(vars(prediction)), flush=True)
+    if not as_json:
+        _show_predictions(predictions, top)
+    if any(prediction.error for prediction in predictions):
+        raise typer.Exit(FAILED)
+
+
+def _show_predictions(predictions: list[Any], top: int) -> None:
+    table = Table(box=None, header_style="dim")
+    table.add_column("image")
+    for rank in range(min(top, max((len(p.classes) for p in predictions), default=0))):
+        table.add_column("class" if rank == 0 else f"{rank + 1}")
+    for prediction in predictions:
+        cells = [
+            f"{'[bold]' if rank == 0 else ''}{escape(name)}[/] {probability:.1%}".replace(
+                "[/]", "[/]" if rank == 0 else ""
+            )
+            for rank, (name, probability) in enumerate(prediction.classes)
+        ]
+        table.add_row(escape(prediction.path), *(cells or [f"[red]{escape(prediction.error)}[/]"]))
+    out.print(table)
+
+
+@app.command()
+def report(
+    output: Annotated[Path, typer.Argument(help="A run's output folder.")],
+) -> None:
+    """Write OUTPUT/report.html again from OUTPUT/run.json."""
+    from pipeline.report import ReportError, build_report
+
+    try:
+        path = build_report(output.resolve())
+    except ReportError as problem:
+        raise stop(problem, FAILED) from problem
+    out.print(f"report: {escape(str(path))}")
+    results = json.loads((output / "run.json").read_text())
+    if results["model"]:
+        out.print(f"model:  {escape(results['model']['path'])}")
+
+
+@app.command()
+def config(
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema, for editors.")
+    ] = False,
+) -> None:
+    """Print the effective config, defaults filled in.
+
+    Example: thaw config --schema > thaw.schema.json
+    """
+    if schema:
+        print(json.dumps(Config.model_json_schema(), indent=2))
+        return
+    print(to_yaml(_load(config, overrides)), end="")
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: versions, devices, weights, disk, memory; say what to mend."""
+    from pipeline.doctor import checks, show
+
+    raise typer.Exit(show(checks(), out))
+
+
+@app.command("sample-images")
+def sample_images(
+    directory: Annotated[Path, typer.Argument(help="A new folder.")],
+    per_class: Annotated[
+        int | None, typer.Option(help="Images of each class; all 174 to 183 by default.")
+    ] = None,
+) -> None:
+    """Write scikit-learn's scanned digits as class folders of PNG files, to try things on."""
+    from pipeline.samples import SamplesError, write_sample_images
+
+    try:
+        count = write_sample_images(directory, per_class)
+    except SamplesError as problem:
+        raise stop(problem, BAD_USAGE) from problem
+    out.print(f"{count} images in {escape(str(directory))}")
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,221 @@
+"""The one config: typed, validated, the same for every runner.
+
+Light to import: the command line checks a config before anything heavy is loaded.
+"""
+
+from typing import Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+from typing_extensions import Self
+
+from trainer.backbones import BACKBONES
+
+BackboneName = Literal[
+    "inception_v3", "xception", "mobilenet_v2", "efficientnet_v2_b0", "resnet50_v2"
+]
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Splits(Section):
+    """How images are divided, in parts: 70, 15, 15 and 14, 3, 3 mean the same.
+
+    A file's content decides its split, so that the same bytes never stand in two.
+    """
+
+    train: PositiveInt = Field(70, description="Both fits learn from these.")
+    val: PositiveInt = Field(15, description="Early stopping of both fits watches these.")
+    test: PositiveInt = Field(15, description="The gate judges on these; no fit ever sees them.")
+
+
+class Data(Section):
+    """Where the images are and which of them are taken."""
+
+    images: str | None = Field(
+        None,
+        description="Folder with one folder of images for each class. `thaw run --images` sets it.",
+    )
+    splits: Splits = Field(default_factory=Splits, description="Train, val and test.")
+    max_pixels: PositiveInt = Field(
+        100_000_000,
+        le=1_000_000_000,
+        description="Larger images are set aside by their header, before they are decoded.",
+    )
+    max_file_bytes: PositiveInt = Field(
+        64 * 2**20, description="Larger files are set aside unread."
+    )
+
+
+class Backbone(Section):
+    """The pre-trained network."""
+
+    name: BackboneName = Field("inception_v3", description="Which network.")
+    weights: str = Field(
+        "imagenet",
+        min_length=1,
+        description=(
+            "imagenet (downloaded once by tf_keras), random (calibrated on the training "
+            "images; for tests), or the path of an .h5 weights file without top, local or gs://."
+        ),
+    )
+    image_size_px: PositiveInt | None = Field(
+        None,
+        le=2048,
+        description="Side of the square images. Unset: what the backbone was pre-trained at.",
+    )
+
+
+class Head(Section):
+    """The new layers: global average pooling, one hidden layer, logits."""
+
+    units: PositiveInt = Field(1024, description="Width of the hidden layer.")
+    dropout: NonNegativeFloat = Field(
+        0.0, lt=1, description="Share of hidden units dropped while training."
+    )
+
+
+class HeadFit(Section):
+    """Fit 1: the new head learns on the frozen backbone, with RMSprop."""
+
+    learning_rate: PositiveFloat = Field(1e-3, description="Of RMSprop.")
+    max_epochs: PositiveInt = Field(50, description="Early stopping usually ends the fit before.")
+    patience: PositiveInt = Field(
+        5, description="Epochs without a better validation loss before stopping."
+    )
+
+
+class FineTune(Section):
+    """Fit 2: the blocks above `boundary` thaw and follow the data, slowly."""
+
+    boundary: str | None = Field(
+        None,
+        description=(
+            "Last frozen layer, by name. Everything after it trains. "
+            "Unset: below the backbone's top two blocks (mixed8 of inception_v3)."
+        ),
+    )
+    learning_rate: PositiveFloat = Field(
+        1e-4, description="Of SGD. Low on purpose: these weights are good already."
+    )
+    momentum: NonNegativeFloat = Field(0.9, lt=1, description="Of SGD.")
+    max_epochs: PositiveInt = Field(50, description="Early stopping usually ends the fit before.")
+    patience: PositiveInt = Field(
+        5, description="Epochs without a better validation loss before stopping."
+    )
+    batch_norm: Literal["frozen", "train"] = Field(
+        "frozen",
+        description="Whether the statistics of thawed BatchNorm layers follow the data.",
+    )
+
+
+class Fits(Section):
+    """The two fits of the recipe."""
+
+    head: HeadFit = Field(default_factory=HeadFit, description="Fit 1.")
+    fine_tune: FineTune = Field(default_factory=FineTune, description="Fit 2.")
+
+
+class Train(Section):
+    """What both fits share."""
+
+    global_batch_size: PositiveInt = Field(32, description="Images in a step, over all replicas.")
+    seed: NonNegativeInt = Field(
+        0,
+        le=2**32 - 1,
+        description="Decides first weights and order; the same seed gives the same weights.",
+    )
+
+
+class Gate(Section):
+    """When a candidate is promoted: judged on the test split, against the head-only baseline."""
+
+    min_gain: NonNegativeFloat = Field(
+        0.0, lt=1, description="Accuracy must gain more than this (0.01: one point)."
+    )
+    min_accuracy: NonNegativeFloat | None = Field(
+        None, le=1, description="Accuracy must be at least this, if set."
+    )
+    top_k: PositiveInt = Field(
+        5, description="Top-k accuracy is reported for this k; at most the number of classes."
+    )
+
+
+class Beam(Section):
+    """How data steps run."""
+
+    options: list[str] = Field(
+        default_factory=list,
+        description="Pipeline options handed to Apache Beam, such as --direct_num_workers=2.",
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _are_options(cls, options: list[str]) -> list[str]:
+        for option in options:
+            if not option.startswith("--"):
+                raise PydanticCustomError(
+                    "beam_option", "an option starts with --, as in --direct_num_workers=2."
+                )
+        return options
+
+
+class Config(Section):
+    """Everything a run depends on."""
+
+    name: str = Field(
+        "thaw",
+        pattern=r"^[a-z][a-z0-9-]{0,62}$",
+        description="Of the pipeline and of the served model: lower case, digits, hyphens.",
+    )
+    data: Data = Field(default_factory=Data, description="Images.")
+    backbone: Backbone = Field(default_factory=Backbone, description="Pre-trained network.")
+    head: Head = Field(default_factory=Head, description="New layers.")
+    fits: Fits = Field(default_factory=Fits, description="The two fits.")
+    train: Train = Field(default_factory=Train, description="Shared by both fits.")
+    gate: Gate = Field(default_factory=Gate, description="The promotion rule.")
+    beam: Beam = Field(default_factory=Beam, description="Data steps.")
+
+    @model_validator(mode="after")
+    def _fill_in_and_check(self) -> Self:
+        """Puts the backbone's own defaults where nothing is set, so that the effective
+        config says everything, and refuses what the backbone cannot do.
+        """
+        backbone = BACKBONES[self.backbone.name]
+        size_px = self.backbone.image_size_px or backbone.default_size_px
+        boundary = self.fits.fine_tune.boundary or backbone.default_boundary
+        problems = []
+        if size_px < backbone.min_size_px:
+            problems.append(
+                f"backbone.image_size_px: {size_px} is too small for {backbone.name}: "
+                f"at least {backbone.min_size_px}."
+            )
+        if boundary not in backbone.boundaries:
+            problems.append(
+                f"fits.fine_tune.boundary: {boundary!r} is not a block of {backbone.name}.\n"
+                f"  Blocks: {', '.join(backbone.boundaries)}. The recipe's choice is "
+                f"{backbone.default_boundary} (the top two blocks train)."
+            )
+        if problems:
+            raise PydanticCustomError("impossible", "{problems}", {"problems": "\n".join(problems)})
+        # Frozen for everyone else; nothing has seen these objects yet.
+        object.__setattr__(
+            self, "backbone", self.backbone.model_copy(update={"image_size_px": size_px})
+        )
+        fine_tune = self.fits.fine_tune.model_copy(update={"boundary": boundary})
+        object.__setattr__(self, "fits", self.fits.model_copy(update={"fine_tune": fine_tune}))
+        return self

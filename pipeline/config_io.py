@@ -1,0 +1,164 @@
+"""Reads a config from YAML and the command line; says precisely what is wrong with it."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.config import Config
+
+
+class ConfigError(ValueError):
+    """The config cannot be used; every problem is in the message, one a paragraph."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the values came from, for messages."""
+
+    file: str
+    overridden: frozenset[str]
+
+    def of(self, key: str) -> str:
+        """Names the place that set `key`."""
+        by_option = any(
+            f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.")
+            for name in self.overridden
+        )
+        return "--set" if by_option else self.file
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML reads it, but keys may not repeat."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} appears twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(
+    path: Path | None, overrides: Sequence[str] = (), images: str | None = None
+) -> Config:
+    """Reads, overrides and validates a config.
+
+    Args:
+      path: a YAML file; None means the defaults.
+      overrides: `section.key=value`, the value as YAML; they win over the file.
+      images: goes into `data.images` and wins over everything.
+
+    Raises:
+      ConfigError: naming the file or `--set`, the key, its value and what is allowed.
+    """
+    values = _read_yaml(path) if path else {}
+    overridden = set()
+    for override in overrides:
+        key, value = parse_override(override)
+        _put(values, key, value)
+        overridden.add(key)
+    if images is not None:
+        _put(values, "data.images", images)
+    source = Source(str(path) if path else "config", frozenset(overridden))
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problems = [_describe(details, source) for details in error.errors()]
+        raise ConfigError("\n".join(problems)) from error
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Splits `a.b=value`; the value is read as YAML.
+
+    Raises:
+      ConfigError: if there is no `=`, or the value is no YAML.
+    """
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not all(key.split(".")):
+        raise ConfigError(
+            f"--set {text}: write --set section.key=value, "
+            "such as --set fits.fine_tune.learning_rate=1e-5."
+        )
+    try:
+        return key, yaml.load(value, _Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not valid YAML: {error}") from error
+
+
+def to_yaml(config: Config) -> str:
+    """The effective config as YAML."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not a text file in UTF-8.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(_yaml_problem(path, error)) from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds a {type(values).__name__}, not keys and values.")
+    return values
+
+
+def _yaml_problem(path: Path, error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{path}:{mark.line + 1}" if mark else str(path)
+    return f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}."
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if inner is None:
+            inner = values[section] = {}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {key}: {section} is a value, not a section.")
+        values = inner
+    values[last] = value
+
+
+def _describe(details: ErrorDetails, source: Source) -> str:
+    if details["type"] == "impossible":
+        return "\n".join(
+            line if line.startswith(" ") else f"{source.of(line.split(':')[0])}: {line}"
+            for line in details["msg"].split("\n")
+        )
+    key = ".".join(str(part) for part in details["loc"])
+    place = f"{source.of(key)}: {key}"
+    if details["type"] == "extra_forbidden":
+        return f"{place}: there is no such key. {_known_keys(details['loc'])}"
+    value = details["input"]
+    return f"{place}: {value!r} is not allowed. {_allowed(details)}"
+
+
+def _allowed(details: ErrorDetails) -> str:
+    message = details["msg"].removeprefix("Input ").removesuffix(".")
+    return (message[0].upper() + message[1:]).replace("Should", "It should") + "."
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> str:
+    model: type[BaseModel] = Config
+    for part in loc[:-1]:
+        model = cast(type[BaseModel], model.model_fields[str(part)].annotation)
+    known = list(model.model_fields)
+    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    return f"{hint}Keys here: {', '.join(known)}."

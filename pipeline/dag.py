@@ -1,0 +1,113 @@
+"""The pipeline on one screen: each node one call, each arrow one argument."""
+
+import tensorflow_data_validation as tfdv
+from tfx.components import StatisticsGen, Trainer
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import pusher_pb2, trainer_pb2
+
+from components.evaluator.component import GatedEvaluator
+from components.evaluator.gate import make_eval_config
+from components.example_validator.component import StrictExampleValidator
+from components.image_example_gen.component import ImageExampleGen
+from components.pusher.component import AtomicPusher
+from components.schema_gen.component import ImageSchemaGen
+from components.transform.component import ImageTransform
+from pipeline import node_args
+from pipeline.config import Config
+from trainer import features
+
+
+def make_nodes(config: Config, images_dir: str, serving_dir: str) -> list[BaseNode]:
+    """Builds the nodes, first to last.
+
+    Args:
+      config: effective values.
+      images_dir: folder of class folders.
+      serving_dir: blessed models are pushed into numbered folders below it.
+    """
+    example_gen = ImageExampleGen(
+        images_dir=images_dir,
+        splits=config.data.splits.model_dump(),
+        max_pixels=config.data.max_pixels,
+        max_file_bytes=config.data.max_file_bytes,
+    ).with_id("ImageExampleGen")
+    statistics_gen = StatisticsGen(
+        examples=example_gen.outputs["examples"],
+        stats_options=tfdv.StatsOptions(
+            feature_allowlist=[features.LABEL, features.HEIGHT, features.WIDTH]
+        ),
+    ).with_id("StatisticsGen")
+    schema_gen = ImageSchemaGen(
+        statistics=statistics_gen.outputs["statistics"],
+        exclude_splits=[features.VAL, features.TEST],
+    ).with_id("SchemaGen")
+    example_validator = StrictExampleValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema_gen.outputs["schema"],
+    ).with_id("ExampleValidator")
+    transform = ImageTransform(
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
+        preprocessing_fn="trainer.preprocessing.preprocessing_fn",
+        custom_config=node_args.transform(config),
+        disable_statistics=True,
+        disable_analyzer_cache=True,
+    ).with_id("Transform")
+    transform.add_upstream_node(example_validator)
+    head_trainer = Trainer(
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        run_fn="trainer.tfx_run.head_run_fn",
+        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
+        eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
+        custom_config=node_args.head_trainer(config),
+    ).with_id("HeadTrainer")
+    fine_tuner = Trainer(
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        base_model=head_trainer.outputs["model"],
+        run_fn="trainer.tfx_run.fine_tune_run_fn",
+        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
+        eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
+        custom_config=node_args.fine_tuner(config),
+    ).with_id("FineTuner")
+    evaluator = GatedEvaluator(
+        examples=transform.outputs["transformed_examples"],
+        model=fine_tuner.outputs["model"],
+        baseline_model=head_trainer.outputs["model"],
+        eval_config=make_eval_config(node_args.gate_rule(config)),
+    ).with_id("Evaluator")
+    pusher = AtomicPusher(
+        model=fine_tuner.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
+        ),
+    ).with_id("Pusher")
+    return [
+        example_gen,
+        statistics_gen,
+        schema_gen,
+        example_validator,
+        transform,
+        head_trainer,
+        fine_tuner,
+        evaluator,
+        pusher,
+    ]
+
+
+def local_pipeline(config: Config, images_dir: str, output_dir: str) -> Pipeline:
+    """The pipeline as it runs on one machine: SQLite metadata, everything in `output_dir`."""
+    return Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=f"{output_dir}/artifacts",
+        components=make_nodes(config, images_dir, f"{output_dir}/serving/{config.name}"),
+        enable_cache=True,
+        metadata_connection_config=sqlite_metadata_connection_config(
+            f"{output_dir}/metadata.sqlite"
+        ),
+        beam_pipeline_args=list(config.beam.options),
+    )

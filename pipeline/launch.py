@@ -1,0 +1,150 @@
+"""Starts a local run as a child process, watches it, and ends it cleanly."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config
+
+_POLL_SECS = 0.1
+_GRACE_SECS = 10.0
+
+
+class AlreadyRunning(RuntimeError):
+    """Another run is writing to the same output folder."""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where one run's records are: `run.log` holds what no node's own log does."""
+
+    directory: Path
+
+    @property
+    def events(self) -> Path:
+        """JSON lines; see `pipeline.events`."""
+        return self.directory / "events.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """Output of the process that runs the nodes."""
+        return self.directory / "run.log"
+
+    @property
+    def config(self) -> Path:
+        """The effective config, as JSON."""
+        return self.directory / "config.json"
+
+
+def new_run(config: Config, output_dir: Path) -> RunFiles:
+    """Makes the folder of a new run, `logs/<date>-<time>`, and puts the config into it."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    directory = output_dir / "logs" / stamp
+    number = 1
+    while directory.exists():
+        number += 1
+        directory = output_dir / "logs" / f"{stamp}-{number}"
+    directory.mkdir(parents=True)
+    files = RunFiles(directory)
+    files.config.write_text(config.model_dump_json(indent=2))
+    files.events.touch()
+    return files
+
+
+def local_command(files: RunFiles, output_dir: Path) -> list[str]:
+    """The child that runs the nodes on this machine."""
+    paths = [str(path) for path in (files.config, output_dir, files.directory)]
+    return [sys.executable, "-m", "pipeline.local", *paths]
+
+
+@contextmanager
+def only_run(output_dir: Path) -> Iterator[None]:
+    """Keeps a second run out of the same output folder.
+
+    Raises:
+      AlreadyRunning: if there is one.
+    """
+    with open(output_dir / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise AlreadyRunning(
+                f"{output_dir}: another run is writing here. Wait for it, or give another --output."
+            ) from error
+        yield
+
+
+def watch(
+    command: Sequence[str], files: RunFiles, on_event: Callable[[dict[str, Any]], None]
+) -> int:
+    """Runs a child to its end, handing on what it tells.
+
+    The child gets a session of its own, so that all its processes can be ended at once;
+    on Ctrl-C, or any other exception here, they are.
+
+    Args:
+      command: the child. Its output is appended to `files.log`.
+      files: the child writes `files.events`.
+      on_event: called with each event, in order.
+
+    Returns:
+      The child's exit code; negative for the signal that ended it.
+    """
+    with open(files.log, "ab") as log:
+        child = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1", "PYTHONUNBUFFERED": "1"},
+        )
+    try:
+        with open(files.events, encoding="utf-8") as events:
+            while child.poll() is None:
+                _hand_on(events, on_event)
+                time.sleep(_POLL_SECS)
+            _hand_on(events, on_event)
+        return child.returncode
+    finally:
+        end_group(child)
+
+
+def _hand_on(events: Any, on_event: Callable[[dict[str, Any]], None]) -> None:
+    while True:
+        start = events.tell()
+        line = events.readline()
+        if not line.endswith("\n"):
+            events.seek(start)  # the rest of the line is still being written
+            return
+        on_event(json.loads(line))
+
+
+def end_group(child: subprocess.Popen[bytes]) -> None:
+    """Ends every process of the child's session: asks, waits, then kills."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        deadline = time.monotonic() + _GRACE_SECS
+        while time.monotonic() < deadline and _group_lives(child):
+            time.sleep(_POLL_SECS)
+        if not _group_lives(child):
+            return
+
+
+def _group_lives(child: subprocess.Popen[bytes]) -> bool:
+    child.poll()
+    try:
+        os.killpg(child.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,153 @@
+"""The live view of a run: one row a node."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+_PLAIN_INTERVAL_SECS = 10.0
+
+
+@dataclass
+class NodeView:
+    """What is known of one node. Times are Unix seconds."""
+
+    state: str = "waiting"
+    started: float = 0.0
+    ended: float = 0.0
+    done: float = 0.0
+    total: float = 0.0
+    unit: str = ""
+    detail: str = ""
+    log: str = ""
+    error: str = ""
+
+    def seconds(self, now: float) -> float:
+        """How long it has been, or was, running."""
+        return (self.ended or now) - self.started if self.started else 0.0
+
+    def amount(self) -> str:
+        """`3/50 epochs`, or nothing where the work is not countable."""
+        return f"{self.done:.0f}/{self.total:.0f} {self.unit}" if self.total else ""
+
+
+@dataclass
+class RunView:
+    """All nodes of a run, kept up to date from its events."""
+
+    nodes: dict[str, NodeView] = field(default_factory=dict)
+    finished: bool = False
+
+    def update(self, event: dict[str, Any]) -> None:
+        """Takes in one event; see `pipeline.events`."""
+        kind = event.get("event")
+        if kind == "plan":
+            self.nodes = {name: NodeView() for name in event["nodes"]}
+        elif kind == "node":
+            self._update_node(self.nodes.setdefault(event["node"], NodeView()), event)
+        elif kind == "progress" and event["node"] in self.nodes:
+            node = self.nodes[event["node"]]
+            for name in ("done", "total", "unit", "detail"):
+                setattr(node, name, event[name])
+        elif kind == "end":
+            self.finished = True
+
+    def _update_node(self, node: NodeView, event: dict[str, Any]) -> None:
+        node.state = event["state"]
+        node.log = event.get("log", node.log)
+        node.error = event.get("error", "")
+        if node.state == "running":
+            node.started = event["time"]
+        else:
+            node.ended = event["time"]
+
+    def failed(self) -> tuple[str, NodeView] | None:
+        """The node that failed, if one did; else the one that was at work."""
+        for state in ("failed", "running"):
+            for name, node in self.nodes.items():
+                if node.state == state:
+                    return name, node
+        return None
+
+
+_STYLES = {"waiting": "dim", "cached": "cyan", "done": "green", "failed": "bold red"}
+_MARKS = {"waiting": "·", "cached": "=", "done": "✓", "failed": "✗"}
+
+
+class LiveView:
+    """Draws a `RunView` on a terminal; use as a context manager."""
+
+    def __init__(self, console: Console, view: RunView) -> None:
+        self._view = view
+        self._spinner = Spinner("dots", style="yellow")
+        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=8)
+
+    def __enter__(self) -> "LiveView":
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._live.__exit__(*error)
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        """Takes in one event; the next refresh shows it."""
+        self._view.update(event)
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        now = time.time()
+        if not self._view.nodes:
+            table.add_row(self._spinner, Text("loading TensorFlow and TFX", style="dim"))
+        for name, node in self._view.nodes.items():
+            table.add_row(*self._row(name, node, now))
+        return table
+
+    def _row(self, name: str, node: NodeView, now: float) -> tuple[Any, ...]:
+        style = _STYLES.get(node.state, "yellow")
+        mark = self._spinner if node.state == "running" else Text(_MARKS[node.state], style=style)
+        clock = Text(f"{node.seconds(now):6.1f} s" if node.started else "", style=style)
+        if node.state != "running":
+            return mark, Text(name, style=style), Text(node.state, style=style), clock, "", ""
+        bar = ProgressBar(node.total, node.done, width=24) if node.total else ""
+        words = "  ".join(filter(None, (node.amount(), node.detail)))
+        return mark, Text(name, style=style), Text("running", style=style), clock, bar, Text(words)
+
+
+class PlainView:
+    """Prints a line for each change, where there is no terminal to draw on."""
+
+    def __init__(self, write: Callable[[str], None], view: RunView) -> None:
+        self._write = write
+        self._view = view
+        self._last = 0.0
+
+    def __enter__(self) -> "PlainView":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        """Takes in one event and says what is new."""
+        self._view.update(event)
+        name = event.get("node", "")
+        node = self._view.nodes.get(name)
+        if event["event"] == "node" and node:
+            clock = f" {node.seconds(time.time()):.1f} s" if node.ended else ""
+            self._write(f"{name}: {node.state}{clock}")
+        elif event["event"] == "progress" and node and self._due():
+            self._write(f"{name}: {node.amount()} {node.detail}".rstrip())
+
+    def _due(self) -> bool:
+        now = time.monotonic()
+        if now - self._last < _PLAIN_INTERVAL_SECS:
+            return False
+        self._last = now
+        return True

@@ -1,0 +1,216 @@
+"""Gathers what a run leaves into `run.json`: figures, verdict, and where everything is."""
+
+import itertools
+import json
+import os
+import platform
+from datetime import datetime, timezone
+from importlib import metadata as distributions
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from components.evaluator.gate import ACCURACY, BASELINE, CANDIDATE
+from components.image_example_gen.executor import SET_ASIDE_FOLDER
+from pipeline import __version__, node_args, paired
+from pipeline.config import Config
+from pipeline.evaluation import MODELS, confusion, failed_thresholds, read_metrics, read_rows
+from pipeline.run_metadata import NodeRun, read_nodes
+from pipeline.sample_images import write_samples
+from trainer.data_card import read_card
+from trainer.export import LABELS_FILE
+from trainer.job import HISTORY_FILE
+
+RUN_FILE = "run.json"
+
+_SCHEMA = 1
+_MOST_FILES = 1000
+_PACKAGES = (
+    "tfx",
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-transform",
+    "tensorflow-model-analysis",
+    "tensorflow-data-validation",
+    "apache-beam",
+    "ml-metadata",
+)
+
+
+def write_results(config: Config, output_dir: Path, run_dir: Path) -> None:
+    """Writes `run.json` and the sample images of a finished run, replacing older ones.
+
+    Args:
+      config: effective config of the run.
+      output_dir: gets `run.json` and `samples/`.
+      run_dir: logs of the run; its name is the run's id.
+    """
+    nodes = read_nodes(output_dir / "metadata.sqlite", run_dir.name)
+    started = _started(run_dir)
+    finished = datetime.now(timezone.utc)
+    labels = _labels(nodes["FineTuner"])
+    rows = list(read_rows(nodes["Evaluator"].uri("evaluation")))
+    metrics = _metrics(nodes["Evaluator"], rows, labels, config)
+    results = {
+        "schema": _SCHEMA,
+        "name": config.name,
+        "thaw_version": __version__,
+        "run_id": run_dir.name,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": finished.isoformat(timespec="seconds"),
+        "seconds": (finished - started).total_seconds(),
+        "config": config.model_dump(),
+        "data": _data(nodes["ImageExampleGen"], config, labels),
+        "fits": {"head": _history(nodes["HeadTrainer"]), "fine_tune": _history(nodes["FineTuner"])},
+        "metrics": metrics,
+        "verdict": _verdict(nodes, metrics, rows, labels, config),
+        "model": _pushed_model(nodes["Pusher"], config),
+        "samples": write_samples(rows, labels, output_dir),
+        "nodes": [_node(node, run_dir) for node in nodes.values()],
+        "versions": _versions(),
+    }
+    _replace(output_dir / RUN_FILE, json.dumps(results, indent=2, allow_nan=False))
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _started(run_dir: Path) -> datetime:
+    with open(run_dir / "events.jsonl", encoding="utf-8") as file:
+        plan = json.loads(file.readline())
+    return datetime.fromtimestamp(plan["time"], timezone.utc)
+
+
+def _labels(fine_tuner: NodeRun) -> list[str]:
+    path = os.path.join(fine_tuner.uri("model"), "Format-Serving", "assets", LABELS_FILE)
+    with tf.io.gfile.GFile(path) as file:
+        return file.read().splitlines()
+
+
+def _history(node: NodeRun) -> dict[str, Any]:
+    with tf.io.gfile.GFile(os.path.join(node.uri("model"), HISTORY_FILE)) as file:
+        return json.load(file)
+
+
+def _data(node: NodeRun, config: Config, labels: list[str]) -> dict[str, Any]:
+    uri = node.uri("examples")
+    card = read_card(uri)
+    pattern = os.path.join(uri, SET_ASIDE_FOLDER, "*.jsonl")
+    return {
+        "images_dir": card.images_dir,
+        "fingerprint": card.fingerprint,
+        "image_size_px": config.backbone.image_size_px,
+        "classes": sorted(labels),
+        "counts": card.counts,
+        "set_aside": {
+            "count": sum(card.set_aside.values()),
+            "reasons": card.set_aside,
+            "files": list(itertools.islice(_lines(pattern), _MOST_FILES)),
+            "list": pattern,
+        },
+    }
+
+
+def _lines(pattern: str) -> Any:
+    for path in sorted(tf.io.gfile.glob(pattern)):
+        with tf.io.gfile.GFile(path) as file:
+            yield from (json.loads(line) for line in file)
+
+
+def _metrics(
+    evaluator: NodeRun, rows: list[dict[str, Any]], labels: list[str], config: Config
+) -> dict[str, Any]:
+    uri = evaluator.uri("evaluation")
+    classes = sorted(labels)
+    return {
+        "test_images": len(rows),
+        "top_k": config.gate.top_k,
+        **{
+            model: {
+                **read_metrics(uri, model),
+                "confusion": confusion(rows, model, labels, classes),
+            }
+            for model in MODELS
+        },
+    }
+
+
+def _verdict(
+    nodes: dict[str, NodeRun],
+    metrics: dict[str, Any],
+    rows: list[dict[str, Any]],
+    labels: list[str],
+    config: Config,
+) -> dict[str, Any]:
+    evaluator = nodes["Evaluator"]
+    rule = node_args.gate_rule(config)
+    baseline, candidate = (metrics[model][ACCURACY] for model in (BASELINE, CANDIDATE))
+    outcomes = (
+        tuple(labels[row[model]["label_id"]] == row["label"] for model in MODELS) for row in rows
+    )
+    return {
+        "blessed": evaluator.custom_property("blessing", "blessed") == 1,
+        "pushed": nodes["Pusher"].custom_property("pushed_model", "pushed") == 1,
+        "gain": candidate - baseline,
+        "rule": str(rule),
+        "reasons": reasons(
+            failed_thresholds(evaluator.uri("evaluation")), baseline, candidate, config
+        ),
+        "paired": vars(paired.compare(outcomes)),
+    }
+
+
+def reasons(failed: set[str], baseline: float, candidate: float, config: Config) -> list[str]:
+    """Says in sentences why a candidate passed or failed.
+
+    Args:
+      failed: from `failed_thresholds`.
+      baseline: accuracy of the baseline on test, 0 to 1.
+      candidate: likewise of the candidate.
+      config: holds the gate's rule.
+    """
+    change = (
+        f"Accuracy on test went from {baseline:.1%} to {candidate:.1%}, "
+        f"{100 * (candidate - baseline):+.1f} points"
+    )
+    asked = f"more than {100 * config.gate.min_gain:.1f} points are asked for"
+    sentences = [f"{change}: {asked}." if "gain" in failed else f"{change}; {asked}."]
+    if config.gate.min_accuracy is not None:
+        verb = "misses" if ACCURACY in failed else "reaches"
+        sentences.append(
+            f"Accuracy {candidate:.1%} {verb} the {config.gate.min_accuracy:.1%} asked for."
+        )
+    return sentences
+
+
+def _pushed_model(pusher: NodeRun, config: Config) -> dict[str, Any] | None:
+    path = pusher.custom_property("pushed_model", "pushed_destination")
+    if not path:
+        return None
+    version = pusher.custom_property("pushed_model", "pushed_version")
+    return {"name": config.name, "version": version, "path": path}
+
+
+def _node(node: NodeRun, run_dir: Path) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "state": node.state,
+        "seconds": round(node.seconds, 2),
+        "log": str(run_dir / f"{node.name}.log"),
+        "execution_id": node.execution_id,
+        "outputs": {
+            key: [{"id": artifact.id, "uri": artifact.uri} for artifact in artifacts]
+            for key, artifacts in node.outputs.items()
+        },
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        **{name: distributions.version(name) for name in _PACKAGES},
+    }

@@ -1,0 +1,73 @@
+"""Test images worth a look, as thumbnails for the report."""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from PIL import Image
+
+from components.evaluator.gate import BASELINE, CANDIDATE
+
+_MOST = 24
+_SIDE_PX = 160
+
+
+def choose(rows: list[dict[str, Any]], labels: list[str]) -> list[dict[str, Any]]:
+    """Picks rows to show: a third each of images that the models disagree on, that the
+    candidate got wrong, and of the rest; fewer of one leave room for the next.
+    """
+
+    def kind(row: dict[str, Any]) -> int:
+        if row[BASELINE]["label_id"] != row[CANDIDATE]["label_id"]:
+            return 0
+        return 1 if labels[row[CANDIDATE]["label_id"]] != row["label"] else 2
+
+    # Ids are hashes: their order is as good as chance, and always the same.
+    ordered = sorted(rows, key=lambda row: row["id"])
+    groups = [[row for row in ordered if kind(row) == number] for number in range(3)]
+    third = _MOST // 3
+    first = [row for group in groups for row in group[:third]]
+    spare = [row for group in groups for row in group[third:]]
+    return first + spare[: _MOST - len(first)]
+
+
+def write_samples(
+    rows: list[dict[str, Any]], labels: list[str], output_dir: Path
+) -> list[dict[str, Any]]:
+    """Writes a thumbnail for each chosen row; leaves out images that are gone by now."""
+    folder = output_dir / "samples"
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.jpg"):
+        old.unlink()
+    samples = []
+    for row in choose(rows, labels):
+        name = hashlib.sha256(row["id"].encode()).hexdigest()[:16] + ".jpg"
+        if _write_thumbnail(row["path"], folder / name):
+            samples.append(
+                {
+                    "path": row["path"],
+                    "thumbnail": f"samples/{name}",
+                    "label": row["label"],
+                    **{
+                        model: {
+                            "class": labels[row[model]["label_id"]],
+                            "probability": row[model]["probability"],
+                        }
+                        for model in (BASELINE, CANDIDATE)
+                    },
+                }
+            )
+    return samples
+
+
+def _write_thumbnail(path: str, target: Path) -> bool:
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            image = Image.open(io.BytesIO(file.read())).convert("RGB")
+    except (OSError, tf.errors.OpError):
+        return False
+    image.thumbnail((_SIDE_PX, _SIDE_PX))
+    image.save(target, quality=85)
+    return True

@@ -1,0 +1,101 @@
+"""A run without TensorFlow: a small child stands in for the one that runs the nodes."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+CHILD = """
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+output, run_dir = Path(sys.argv[1]), Path(sys.argv[2])
+def tell(**event):
+    with open(run_dir / "events.jsonl", "a") as file:
+        file.write(json.dumps(event) + "\\n")
+def node(name, state, **more):
+    tell(event="node", node=name, state=state, time=time.time(), **more)
+def finish(blessed):
+    (output / "run.json").write_text(json.dumps({
+        "verdict": {"blessed": blessed, "reasons": ["Accuracy rose."]},
+        "metrics": {"baseline": {"accuracy": 0.5}, "candidate": {"accuracy": 0.75},
+                    "test_images": 40},
+        "data": {"set_aside": {"count": 0}},
+        "model": {"path": "/models/thaw/7"} if blessed else None}))
+    tell(event="end", ok=True)
+print("chatter of a library")
+tell(event="plan", nodes=["Gen", "Fit"], time=time.time())
+"""
+
+# `thaw`, but for the command that it starts.
+DRIVER = """
+import sys
+from pipeline import cli, launch
+child = sys.argv.pop(1)
+launch.local_command = lambda files, output: [
+    sys.executable, child, str(output), str(files.directory)]
+cli.main()
+"""
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    for label in ("cat", "dog"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "images" / label / "1.png")
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def thaw_run(tmp_path, images) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `thaw run` with a child that ends with the given code; its output is `out`."""
+    started = []
+
+    def start(body: str, *options: str) -> subprocess.Popen[str]:
+        child, driver = tmp_path / "child.py", tmp_path / "driver.py"
+        child.write_text(CHILD + textwrap.dedent(body))
+        driver.write_text(DRIVER)
+        arguments = ["run", "--images", images, "--output", tmp_path / "out"]
+        process = subprocess.Popen(
+            [sys.executable, driver, child, *arguments, "-s", "backbone.weights=random", *options],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+    for pid_file in tmp_path.glob("pid.*"):
+        if is_alive(int(pid_file.read_text())):
+            os.kill(int(pid_file.read_text()), 9)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(fact: Callable[[], object], secs: float = 20) -> bool:
+    """Whether a fact comes true in time."""
+    deadline = time.monotonic() + secs
+    while not fact():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

@@ -1,0 +1,56 @@
+"""The config files that come with the project."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.config import Config
+from pipeline.config_io import load_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def keys(values: dict[str, Any], prefix: str = "") -> set[str]:
+    found = set()
+    for name, value in values.items():
+        found.add(prefix + name)
+        if isinstance(value, dict):
+            found |= keys(value, f"{prefix}{name}.")
+    return found
+
+
+def test_default_yaml_equals_the_defaults():
+    assert load_config(CONFIGS / "default.yaml") == Config()
+
+
+def test_default_yaml_mentions_every_field():
+    written = yaml.safe_load((CONFIGS / "default.yaml").read_text())
+
+    assert keys(written) == keys(Config().model_dump())
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_config_file_loads(path):
+    load_config(path)
+
+
+def test_demo_needs_no_download():
+    demo = load_config(CONFIGS / "demo.yaml")
+
+    assert demo.backbone.weights == "random"
+    assert demo.backbone.image_size_px == 299
+
+
+def test_every_field_and_section_is_described():
+    schema = Config.model_json_schema()
+
+    sections = [schema, *schema["$defs"].values()]
+    assert all(section.get("description") for section in sections)
+    assert not [
+        f"{section['title']}.{name}"
+        for section in sections
+        for name, field in section["properties"].items()
+        if not field.get("description")
+    ]

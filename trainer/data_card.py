@@ -1,0 +1,48 @@
+"""The data card: what ingestion found, written once and carried along with the examples."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import tensorflow as tf
+
+FILE_NAME = "data_card.json"
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """What a set of examples was made of.
+
+    Attributes:
+      images_dir: the folder of class folders.
+      fingerprint: hexadecimal; depends on the files' content and labels alone, not on
+        their names, their order or the time.
+      counts: split -> class name -> number of images.
+      set_aside: reason -> number of files that were left out for it.
+    """
+
+    images_dir: str
+    fingerprint: str
+    counts: dict[str, dict[str, int]]
+    set_aside: dict[str, int] = field(default_factory=dict)
+
+    def num_examples(self, split: str) -> int:
+        """Number of images in one split."""
+        return sum(self.counts.get(split, {}).values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as plain values."""
+        return asdict(self)
+
+
+def write_card(card: DataCard, examples_uri: str) -> None:
+    """Puts the card into an examples folder, beside its splits."""
+    with tf.io.gfile.GFile(os.path.join(examples_uri, FILE_NAME), "w") as file:
+        file.write(json.dumps(card.to_json(), indent=2, sort_keys=True))
+
+
+def read_card(examples_uri: str) -> DataCard:
+    """Reads the card of an examples folder."""
+    with tf.io.gfile.GFile(os.path.join(examples_uri, FILE_NAME)) as file:
+        return DataCard(**json.load(file))

@@ -1,0 +1,20 @@
+"""Names shared by everything that reads or writes examples: features, splits, files."""
+
+# Features of an ingested example.
+IMAGE_BYTES = "image_bytes"  # the file as it is: JPEG, PNG, GIF or BMP
+LABEL = "label"  # class name: the folder's
+ID = "id"  # SHA-256 of the file, hexadecimal
+PATH = "path"  # where the file was read
+HEIGHT = "height_px"
+WIDTH = "width_px"
+
+# Features that Transform adds.
+IMAGE = "image"  # uint8 [size, size, 3], serialized: what the model sees, no loss
+LABEL_ID = "label_id"  # int64, row of the label vocabulary
+
+LABEL_VOCABULARY = "labels"
+
+TRAIN = "train"
+VAL = "val"
+TEST = "test"
+SPLITS = (TRAIN, VAL, TEST)

@@ -1,0 +1,202 @@
+"""The two fits of the recipe: a new head on a frozen backbone, then the top blocks too."""
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from trainer import progress, weight_checks
+from trainer.backbone_models import batch_norm_layers
+from trainer.model import freeze, thaw_above
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """Fit 1: RMSprop on the head, the backbone frozen. Rates and patience as in the config."""
+
+    learning_rate: float
+    max_epochs: int
+    patience: int
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """Fit 2: SGD with momentum on the head and the layers above `boundary_layer`."""
+
+    boundary: str
+    boundary_layer: str
+    learning_rate: float
+    momentum: float
+    max_epochs: int
+    patience: int
+    train_batch_norm: bool = False
+
+
+@dataclass(frozen=True)
+class FitData:
+    """What both fits read: batches of (images, one-hot labels), and how many.
+
+    Attributes:
+      train: shuffled anew on every pass.
+      val: in a fixed order; early stopping watches it.
+      train_steps: batches in one pass over `train`.
+    """
+
+    train: tf.data.Dataset
+    val: tf.data.Dataset
+    train_steps: int
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """What one fit did. `history` holds one number an epoch, None where not finite.
+
+    `best_epoch` counts from 1; its weights are the ones kept.
+    """
+
+    history: dict[str, list[float | None]]
+    best_epoch: int
+    stopped_early: bool
+    seconds: float
+    trainable_parameters: int
+    frozen_parameters: int
+    frozen_layers: int
+    boundary: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain values."""
+        return asdict(self)
+
+
+def fit_head(
+    model: keras.Model, backbone: keras.Model, data: FitData, fit: HeadFit, log_dir: str
+) -> FitRecord:
+    """Fit 1: trains the head on the frozen backbone and keeps the best epoch's weights.
+
+    Args:
+      model: from `build_classifier`, made under the strategy in use; changed in place.
+      backbone: the same backbone object that is inside `model`.
+      data: batches to train on and to watch.
+      fit: rates and patience.
+      log_dir: TensorBoard logs go here.
+
+    Raises:
+      UnexpectedWeights: if a backbone weight moved or a head weight did not.
+    """
+    freeze(backbone)
+    optimizer = keras.optimizers.RMSprop(fit.learning_rate)
+    return _fit(model, data, optimizer, fit.max_epochs, fit.patience, log_dir, len(backbone.layers))
+
+
+def fine_tune(
+    model: keras.Model, backbone: keras.Model, data: FitData, fit: FineTune, log_dir: str
+) -> FitRecord:
+    """Fit 2: thaws the layers above the boundary and goes on slowly from fit 1's weights.
+
+    Args and errors as for `fit_head`. Statistics of BatchNorm layers stay as they are
+    unless `fit.train_batch_norm` is set and the model was built for it.
+    """
+    frozen_layers = thaw_above(backbone, fit.boundary_layer)
+    optimizer = keras.optimizers.SGD(fit.learning_rate, momentum=fit.momentum)
+    free = _statistics_above(backbone, frozen_layers) if fit.train_batch_norm else ()
+    return _fit(
+        model,
+        data,
+        optimizer,
+        fit.max_epochs,
+        fit.patience,
+        log_dir,
+        frozen_layers,
+        boundary=fit.boundary,
+        may_move=free,
+    )
+
+
+def _statistics_above(backbone: keras.Model, num_frozen: int) -> list[str]:
+    thawed = {layer.name for layer in backbone.layers[num_frozen:]}
+    layers = [layer for layer in batch_norm_layers(backbone) if layer.name in thawed]
+    return [weight.name for layer in layers for weight in layer.non_trainable_weights]
+
+
+def _fit(
+    model: keras.Model,
+    data: FitData,
+    optimizer: keras.optimizers.Optimizer,
+    max_epochs: int,
+    patience: int,
+    log_dir: str,
+    frozen_layers: int,
+    boundary: str | None = None,
+    may_move: Any = (),
+) -> FitRecord:
+    with model.distribute_strategy.scope():
+        model.compile(
+            optimizer=optimizer,
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+    before = weight_checks.snapshot(model)
+    stopper = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
+    started = time.monotonic()
+    history = model.fit(
+        data.train,
+        validation_data=data.val,
+        epochs=max_epochs,
+        callbacks=[
+            stopper,
+            keras.callbacks.TensorBoard(log_dir, write_graph=False),
+            _Progress(max_epochs, data.train_steps),
+        ],
+        verbose=0,
+    ).history
+    # Keras puts the best weights back only if it stopped early, not after the last epoch.
+    model.set_weights(stopper.best_weights)
+    weight_checks.check_fit_moved(before, model, may_move)
+    return FitRecord(
+        history={name: [_finite(x) for x in values] for name, values in history.items()},
+        best_epoch=stopper.best_epoch + 1,
+        stopped_early=stopper.stopped_epoch > 0,
+        seconds=time.monotonic() - started,
+        trainable_parameters=_count(model.trainable_weights),
+        frozen_parameters=_count(model.non_trainable_weights),
+        frozen_layers=frozen_layers,
+        boundary=boundary,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _count(weights: list[tf.Variable]) -> int:
+    return int(sum(np.prod(weight.shape) for weight in weights))
+
+
+class _Progress(keras.callbacks.Callback):
+    """Reports epochs, and the share of the one at work."""
+
+    def __init__(self, max_epochs: int, steps: int) -> None:
+        super().__init__()
+        self._max_epochs = max_epochs
+        self._steps = steps
+        self._epoch = 0
+        self._detail = ""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        done = self._epoch + min((batch + 1) / max(self._steps, 1), 1.0)
+        progress.report(round(done, 3), self._max_epochs, "epochs", self._detail)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs or {}
+        self._detail = (
+            f"val loss {logs.get('val_loss', math.nan):.3f}, "
+            f"val accuracy {logs.get('val_accuracy', math.nan):.3f}"
+        )
+        progress.report(epoch + 1, self._max_epochs, "epochs", self._detail)

@@ -1,0 +1,73 @@
+"""The classifier: preprocessing, backbone, head; and which of its layers train."""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+import tf_keras as keras
+
+from trainer.backbone_models import preprocess_input
+from trainer.backbones import BACKBONES
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything that decides a classifier's shape.
+
+    Attributes:
+      backbone: key of `BACKBONES`.
+      image_size_px: side of the square images.
+      num_classes: width of the logits.
+      head_units: width of the head's hidden layer.
+      head_dropout: share of hidden units dropped while training.
+    """
+
+    backbone: str
+    image_size_px: int
+    num_classes: int
+    head_units: int
+    head_dropout: float
+
+
+def build_classifier(
+    spec: ModelSpec, backbone: keras.Model, train_batch_norm: bool = False
+) -> keras.Model:
+    """Puts preprocessing before a backbone and a new head on top of it.
+
+    Args:
+      spec: shape of the model.
+      backbone: from `load_backbone`; becomes the layer named `backbone.name`.
+      train_batch_norm: let thawed BatchNorm layers follow the data. By default the
+        backbone is called with `training=False`, so that fine-tuning never moves the
+        moving statistics of its BatchNorm layers, thawed or not.
+
+    Returns:
+      A model from uint8 or float32 [batch, size, size, 3] in 0 to 255, to logits
+      float32 [batch, num_classes].
+    """
+    images = keras.Input([spec.image_size_px, spec.image_size_px, 3], dtype="uint8", name="image")
+    scaled = preprocess_input(BACKBONES[spec.backbone])(tf.cast(images, tf.float32))
+    feature_map = backbone(scaled, training=None if train_batch_norm else False)
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(feature_map)
+    hidden = keras.layers.Dense(spec.head_units, activation="relu", name="hidden")(pooled)
+    if spec.head_dropout:
+        hidden = keras.layers.Dropout(spec.head_dropout, name="dropout")(hidden)
+    logits = keras.layers.Dense(spec.num_classes, name="logits")(hidden)
+    return keras.Model(images, logits, name="classifier")
+
+
+def freeze(backbone: keras.Model) -> None:
+    """Makes every layer of the backbone keep its weights. Compile afterwards."""
+    backbone.trainable = False
+
+
+def thaw_above(backbone: keras.Model, layer_name: str) -> int:
+    """Lets the layers after `layer_name` train and freezes the others. Compile afterwards.
+
+    Returns:
+      How many layers stay frozen (249 for InceptionV3 above mixed8).
+    """
+    num_frozen = [layer.name for layer in backbone.layers].index(layer_name) + 1
+    backbone.trainable = True
+    for layer in backbone.layers[:num_frozen]:
+        layer.trainable = False
+    return num_frozen
