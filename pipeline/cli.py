@@ -144,7 +144,7 @@ def _watch(files: Any, command: list[str]) -> int:
     out.print(f"[dim]logs: {escape(str(files.directory))}[/]")
     drawn = LiveView(out, view) if out.is_terminal else PlainView(_print_line, view)
     try:
-        with drawn:
+        with drawn, launch.terminate_like_interrupt():
             code = launch.watch(command, files, drawn.on_event)
     except KeyboardInterrupt:
         err.print("[yellow]interrupted.[/] The same command goes on where this run stopped.")

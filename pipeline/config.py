@@ -31,6 +31,14 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_values(cls, value: object) -> object:
+        """No field is a truth value; pydantic would take `true` for 1."""
+        if isinstance(value, bool):
+            raise PydanticCustomError("truth_value", "It should not be true or false.")
+        return value
+
 
 class Splits(Section):
     """How images are divided, in parts: 70, 15, 15 and 14, 3, 3 mean the same.

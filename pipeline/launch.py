@@ -67,6 +67,20 @@ def local_command(files: RunFiles, output_dir: Path) -> list[str]:
 
 
 @contextmanager
+def terminate_like_interrupt() -> Iterator[None]:
+    """Makes SIGTERM end this process the way Ctrl-C does, so that children end with it."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def only_run(output_dir: Path) -> Iterator[None]:
     """Keeps a second run out of the same output folder.
 
@@ -130,7 +144,20 @@ def _hand_on(events: Any, on_event: Callable[[dict[str, Any]], None]) -> None:
 
 
 def end_group(child: subprocess.Popen[bytes]) -> None:
-    """Ends every process of the child's session: asks, waits, then kills."""
+    """Ends every process of the child's session: asks, waits, then kills.
+
+    Further interrupts are ignored meanwhile: giving up half-way would leave processes behind.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        _end_group(child)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(child.pid, number)

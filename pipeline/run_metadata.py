@@ -46,7 +46,7 @@ class NodeRun:
 
 
 def read_nodes(metadata_path: Path, run_id: str) -> dict[str, NodeRun]:
-    """Reads the finished nodes of one run, by name."""
+    """Reads the finished nodes of one run, by name, first to last."""
     connection = metadata.sqlite_metadata_connection_config(str(metadata_path))
     with metadata.Metadata(connection) as handle:
         store = handle.store
@@ -56,7 +56,8 @@ def read_nodes(metadata_path: Path, run_id: str) -> dict[str, NodeRun]:
             for execution in store.get_executions_by_context(context.id)
             if execution.last_known_state in (_State.COMPLETE, _State.CACHED)
         ]
-        nodes = [_read_node(store, execution) for execution in executions]
+        in_order = sorted(executions, key=lambda execution: execution.id)
+        nodes = [_read_node(store, execution) for execution in in_order]
     return {node.name: node for node in nodes}
 
 

@@ -38,6 +38,7 @@ MODULES = {
     ),
 }
 
+LIBC = "libc.so.6"  # other libraries may be asked for a GLIBC_2.2.5 of their own
 NEW_VERSIONS = {"GLIBC_2.38", "GLIBCXX_3.4.32", "CXXABI_1.3.15"}
 C23_PREFIX = "__isoc23_"
 C23_SYMBOLS = {C23_PREFIX + name for name in ("strtol", "strtoll", "strtoul", "strtoull")}
@@ -50,7 +51,7 @@ _WEAK_SYMBOL = 2  # STB_WEAK, upper half of st_info
 _SYMBOL_BYTES = 24  # sizeof(Elf64_Sym)
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The file is not the one this script was written for; it was left alone."""
 
 
@@ -58,6 +59,7 @@ class Refused(Exception):
 class VersionNeed:
     """One Elf64_Vernaux: a version that some library must define."""
 
+    library: str
     name: str
     index: int
     offset: int
@@ -89,23 +91,27 @@ def edited(content: bytes) -> bytes | None:
     """Returns the module's new content; None if it had been edited before.
 
     Raises:
-      Refused: if the file needs anything new that this script does not know.
+      RefusedError: if the file needs anything new that this script does not know.
     """
     # Installed with the rest of the lock; not needed to read this file's constants.
     import io
 
+    from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
 
-    elf = ELFFile(io.BytesIO(content))
+    try:
+        elf = ELFFile(io.BytesIO(content))
+    except ELFError as error:
+        raise RefusedError(f"it is not an ELF file ({error})") from error
     needs = _version_needs(elf, content)
     new = {need.index: need for need in needs if need.name in NEW_VERSIONS}
     symbols = _undefined_symbols(elf, content)
     asking = [symbol for symbol in symbols if symbol.version & 0x7FFF in new]
     unknown = sorted(symbol.name for symbol in asking if symbol.name not in KNOWN_SYMBOLS)
     if unknown:
-        raise Refused(f"unknown symbols need a newer glibc or libstdc++: {', '.join(unknown)}")
+        raise RefusedError(f"unknown symbols need a newer glibc or libstdc++: {', '.join(unknown)}")
     if not new:
-        raise Refused("it asks for none of the versions that this script knows")
+        raise RefusedError("it asks for none of the versions that this script knows")
     if all(need.weak for need in new.values()):
         return None
     return _apply(bytearray(content), needs, symbols, asking)
@@ -114,10 +120,12 @@ def edited(content: bytes) -> bytes | None:
 def _apply(
     data: bytearray, needs: list[VersionNeed], symbols: list[Symbol], asking: list[Symbol]
 ) -> bytes:
-    base_version = {need.name: need.index for need in needs}.get("GLIBC_2.2.5")
+    base_version = {(need.library, need.name): need.index for need in needs}.get(
+        (LIBC, "GLIBC_2.2.5")
+    )
     abort = next((symbol for symbol in symbols if symbol.name == "abort"), None)
     if base_version is None or abort is None:
-        raise Refused("it does not use abort and GLIBC_2.2.5, which the edit points to")
+        raise RefusedError("it does not use abort and GLIBC_2.2.5, which the edit points to")
     for need in needs:
         if need.name in NEW_VERSIONS:
             flags = struct.unpack_from("<H", data, need.offset + 4)[0]
@@ -138,15 +146,16 @@ def _version_needs(elf, content: bytes) -> list[VersionNeed]:
     section = elf.get_section_by_name(".gnu.version_r")
     names = elf.get_section_by_name(".dynstr")
     if section is None or names is None:
-        raise Refused("it is not a dynamically linked module with symbol versions")
+        raise RefusedError("it is not a dynamically linked module with symbol versions")
     needs, offset = [], section["sh_offset"]
     while True:
-        _, count, _, auxiliary, following = struct.unpack_from("<HHIII", content, offset)
+        _, count, file, auxiliary, following = struct.unpack_from("<HHIII", content, offset)
+        library = names.get_string(file)
         entry = offset + auxiliary
         for _ in range(count):
             _, flags, index, name, step = struct.unpack_from("<IHHII", content, entry)
             weak = bool(flags & _WEAK_VERSION)
-            needs.append(VersionNeed(names.get_string(name), index, entry, weak))
+            needs.append(VersionNeed(library, names.get_string(name), index, entry, weak))
             entry += step
         if not following:
             return needs
@@ -196,6 +205,9 @@ def installed_version(distribution: str, site_packages: Path) -> str | None:
 
 def main(arguments: list[str]) -> int:
     """Edits both modules below a site-packages folder, where this system needs it."""
+    if len(arguments) != 1:
+        print("usage: python scripts/old_glibc.py SITE_PACKAGES", file=sys.stderr)
+        return 2
     site_packages = Path(arguments[0])
     if not needs_edit(platform.libc_ver(), platform.system(), platform.machine()):
         return 0
@@ -206,7 +218,7 @@ def main(arguments: list[str]) -> int:
             return 1
         try:
             done = edit_file(site_packages / relative)
-        except Refused as reason:
+        except (RefusedError, OSError) as reason:
             print(f"{site_packages / relative}: left as it is: {reason}.", file=sys.stderr)
             return 1
         print(f"  {distribution}: {'made loadable' if done else 'is loadable'} on this glibc")

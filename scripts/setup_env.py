@@ -40,16 +40,28 @@ class SetupError(Exception):
 def main() -> int:
     """Makes the environment if it is missing or out of date."""
     key = inputs_key(ROOT)
-    if STAMP.exists() and STAMP.read_text() == key:
-        return 0
+    asked = os.environ.get("PYTHON")
     try:
-        make_environment()
+        if is_current(key, asked):
+            return 0
+        make_environment(asked)
     except SetupError as problem:
         print(f"set-up failed: {problem}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("set-up interrupted; `make setup` starts it again", file=sys.stderr)
+        return 130
     STAMP.write_text(key)
     print("set-up finished", flush=True)
     return 0
+
+
+def is_current(key: str, asked: str | None) -> bool:
+    """Whether a finished environment of these inputs is there, with the Python asked for."""
+    inside = VENV / "bin" / "python"
+    if not inside.exists() or not STAMP.exists() or STAMP.read_text() != key:
+        return False
+    return not asked or version_of(str(inside)) == version_of(choose_python(asked))
 
 
 def inputs_key(root: Path) -> str:
@@ -60,31 +72,36 @@ def inputs_key(root: Path) -> str:
     return digest.hexdigest()
 
 
-def make_environment() -> None:
+def make_environment(asked: str | None) -> None:
     """Installs uv, makes the virtual environment and fills it from the lock."""
     check_platform(platform.system(), platform.machine())
     uv = str(find_uv())
     STAMP.unlink(missing_ok=True)
-    python = choose_python(os.environ.get("PYTHON"))
+    python = choose_python(asked)
     say(f"making .venv with {python}")
     made = subprocess.run([uv, "venv", "--quiet", "--clear", "--python", python, str(VENV)])
     if made.returncode:
         raise SetupError(
-            f"no suitable CPython: none of {', '.join(SUITABLE)} found, and none fetched.\n"
-            "  Install one (Debian 12: apt-get install python3), or name it: make PYTHON=PATH"
+            f"no environment could be made with Python {python}; see above.\n"
+            f"  Thaw needs a CPython of {', '.join(SUITABLE)}: install one (Debian 12: apt-get "
+            "install python3)\n  or name it: make setup PYTHON=/path/to/python3.11"
         )
     inside = str(VENV / "bin" / "python")
     say("installing the locked packages (3 GB; takes some minutes)")
-    run(
-        [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", inside]
-        + platform_arguments(platform.system(), platform.machine(), platform.libc_ver())
-        + [str(ROOT / "requirements.txt")],
-        "the locked packages could not be installed. Is the package index reachable, and "
-        "is there room for 3 GB?",
+    synced = subprocess.run(
+        [
+            *(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", inside),
+            *platform_arguments(platform.system(), platform.machine(), platform.libc_ver()),
+            str(ROOT / "requirements.txt"),
+        ]
     )
+    if synced.returncode:
+        raise SetupError(install_advice(inside))
     run(
-        [uv, "pip", "install", "--quiet", "--python", inside, "--no-deps", "--no-index"]
-        + ["--no-build-isolation", "--editable", str(ROOT)],
+        [
+            *(uv, "pip", "install", "--quiet", "--python", inside, "--no-deps", "--no-index"),
+            *("--no-build-isolation", "--editable", str(ROOT)),
+        ],
         "the project itself could not be installed.",
     )
     (site_packages,) = VENV.glob("lib/python3.*/site-packages")
@@ -94,17 +111,37 @@ def make_environment() -> None:
     )
 
 
+def install_advice(python: str) -> str:
+    """What to look at when the lock cannot be installed; names what is seen to be missing."""
+    advice = (
+        "the locked packages could not be installed. Is the package index reachable, and "
+        "is there room for 3 GB?"
+    )
+    # pyfarmhash, which TFDV needs, has no wheels: it is compiled.
+    code = "import os, sysconfig; print(os.path.join(sysconfig.get_path('include'), 'Python.h'))"
+    answer = subprocess.run([python, "-c", code], capture_output=True, text=True)
+    missing = [] if shutil.which("g++") or shutil.which("c++") else ["a C++ compiler (g++)"]
+    if not os.path.exists(answer.stdout.strip()):
+        missing.append(f"Python's headers ({answer.stdout.strip()})")
+    if missing:
+        advice += (
+            f"\n  One package is compiled here, and {' and '.join(missing)} cannot be found.\n"
+            "  Debian: apt-get install g++ python3-dev"
+        )
+    return advice
+
+
 def check_platform(system: str, machine: str) -> None:
     """Refuses systems that TFX has no wheels for.
 
     Raises:
       SetupError: naming the system.
     """
-    supported = {("Linux", "x86_64"), ("Darwin", "arm64"), ("Darwin", "x86_64")}
+    supported = {("Linux", "x86_64"), ("Darwin", "arm64")}
     if (system, machine) not in supported:
         raise SetupError(
             f"TFX has no wheels for {system} on {machine}. "
-            "Use Linux on x86_64, or macOS (in a container, if need be)."
+            "Use Linux on x86_64 (in a container, if need be) or macOS on arm64."
         )
 
 
@@ -158,9 +195,13 @@ def find_uv() -> Path:
     pip = [sys.executable, "-m", "pip"]
     if subprocess.run([*pip, "--version"], capture_output=True).returncode:
         pip = pip_of_new_environment()
+    # As a variable: pip before 22.1 (Ubuntu 22.04) does not know it as an option.
+    os.environ.setdefault("PIP_ROOT_USER_ACTION", "ignore")
     run(
-        [*pip, "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
-        + ["--target", str(TOOLS / UV), "--upgrade", UV],
+        [
+            *(*pip, "install", "--quiet", "--disable-pip-version-check"),
+            *("--target", str(TOOLS / UV), "--upgrade", UV),
+        ],
         "uv could not be installed with pip. Is the package index reachable?",
     )
     return uv

@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from processes import is_alive
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,21 +81,3 @@ def thaw_run(tmp_path, images) -> Iterator[Callable[..., subprocess.Popen[str]]]
     for pid_file in tmp_path.glob("pid.*"):
         if is_alive(int(pid_file.read_text())):
             os.kill(int(pid_file.read_text()), 9)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_for(fact: Callable[[], object], secs: float = 20) -> bool:
-    """Whether a fact comes true in time."""
-    deadline = time.monotonic() + secs
-    while not fact():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

@@ -63,7 +63,7 @@ def test_weights_file_must_exist_and_be_h5(tmp_path):
 
     with pytest.raises(PreflightError, match="there is no file"):
         check_weights(load_config(None, [f"backbone.weights={tmp_path}/none.h5"]))
-    with pytest.raises(PreflightError, match="not an .h5 file"):
+    with pytest.raises(PreflightError, match=r"not an \.h5 file"):
         check_weights(load_config(None, [f"backbone.weights={tmp_path}/w.ckpt"]))
     check_weights(load_config(None, [f"backbone.weights={tmp_path}/w.h5"]))
 

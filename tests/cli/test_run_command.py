@@ -1,13 +1,9 @@
 """`thaw run` around a child that succeeds, fails, dies, hangs."""
 
 import signal
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import is_alive, wait_for
+from processes import is_alive, wait_for
 
 # A child with a child of its own, both deaf to SIGTERM, as TensorFlow is.
 HANGS = """
@@ -98,7 +94,6 @@ def test_ctrl_c_leaves_nothing_running_and_says_how_to_go_on(thaw_run, tmp_path)
     assert not [pid for pid in children if is_alive(pid)]
 
 
-@pytest.mark.xfail(strict=True, reason="the second interrupt leaves end_group before SIGKILL")
 def test_second_ctrl_c_leaves_nothing_running_either(thaw_run, tmp_path):
     process = thaw_run(HANGS)
     children = pids(tmp_path)
@@ -111,7 +106,6 @@ def test_second_ctrl_c_leaves_nothing_running_either(thaw_run, tmp_path):
     assert wait_for(lambda: not any(map(is_alive, children)), secs=15)
 
 
-@pytest.mark.xfail(strict=True, reason="SIGTERM ends thaw without its child's group")
 def test_sigterm_leaves_nothing_running(thaw_run, tmp_path):
     process = thaw_run(HANGS)
     children = pids(tmp_path)

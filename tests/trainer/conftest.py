@@ -1,0 +1,63 @@
+"""A backbone of three blocks and images of two kinds: everything a fit needs, in seconds."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+from trainer.data import batches
+from trainer.distribution import make_deterministic, make_strategy
+from trainer.fits import FitData
+from trainer.model import ModelSpec, build_classifier
+
+SIZE_PX = 16
+CLASSES = 2
+
+
+def tiny_backbone() -> keras.Model:
+    """Three blocks of convolution, BatchNorm and relu, named block1 to block3."""
+    keras.backend.reset_uids()
+    inputs = features = keras.Input([SIZE_PX, SIZE_PX, 3])
+    for number in range(1, 4):
+        features = keras.layers.Conv2D(4, 3, padding="same", name=f"conv{number}")(features)
+        features = keras.layers.BatchNormalization(momentum=0.5, name=f"norm{number}")(features)
+        features = keras.layers.Activation("relu", name=f"block{number}")(features)
+    return keras.Model(inputs, features, name="tiny")
+
+
+SPEC = ModelSpec("inception_v3", SIZE_PX, CLASSES, head_units=8, head_dropout=0.0)
+
+
+@pytest.fixture(scope="session")
+def strategy() -> tf.distribute.Strategy:
+    return make_strategy()
+
+
+@pytest.fixture
+def make_model(strategy) -> Callable[..., tuple[keras.Model, keras.Model]]:
+    def make(train_batch_norm: bool = False) -> tuple[keras.Model, keras.Model]:
+        make_deterministic(1)
+        with strategy.scope():
+            backbone = tiny_backbone()
+            return backbone, build_classifier(SPEC, backbone, train_batch_norm)
+
+    return make
+
+
+def images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 images; those of class 1 are brighter in their left half."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % CLASSES
+    pixels = random.integers(0, 160, [count, SIZE_PX, SIZE_PX, 3])
+    pixels[labels == 1, :, : SIZE_PX // 2] += 60
+    return pixels.astype("uint8"), labels
+
+
+@pytest.fixture
+def data() -> FitData:
+    def dataset(count: int, seed: int) -> tf.data.Dataset:
+        return batches(tf.data.Dataset.from_tensor_slices(images(count, seed)), 8, CLASSES)
+
+    return FitData(train=dataset(24, 0), val=dataset(16, 1), train_steps=3)

@@ -1,0 +1,110 @@
+"""The boundary is a block, not a number: of every backbone, in the built network."""
+
+import numpy as np
+import pytest
+
+from trainer.backbone_models import (
+    batch_norm_layers,
+    boundary_layer,
+    calibrate_batch_norm,
+    layers_bypassing,
+    load_backbone,
+)
+from trainer.backbones import BACKBONES
+from trainer.model import thaw_above
+
+
+@pytest.fixture(scope="module")
+def inception():
+    return load_backbone("inception_v3", 75, "random")
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_block_of_every_backbone_cuts_it(name):
+    spec = BACKBONES[name]
+    backbone = load_backbone(name, max(75, spec.min_size_px), "random")
+
+    bypassed = {
+        block: layers_bypassing(backbone, layer)
+        for block, layer in spec.blocks.items()
+        if layers_bypassing(backbone, layer)
+    }
+
+    assert bypassed == {}
+    order = [layer.name for layer in backbone.layers]
+    positions = [order.index(layer) for layer in spec.blocks.values()]
+    assert positions == sorted(positions)
+    assert positions[-1] < len(order) - 1
+    assert spec.default_boundary in spec.blocks
+
+
+def test_names_do_not_depend_on_how_many_backbones_were_built_before():
+    first = [layer.name for layer in load_backbone("xception", 75, "random").layers]
+    second = [layer.name for layer in load_backbone("xception", 75, "random").layers]
+
+    assert first == second
+    assert BACKBONES["xception"].blocks["block12"] == "add_10"
+
+
+def test_recipe_freezes_249_of_311_layers_and_half_the_parameters(inception):
+    num_frozen = thaw_above(inception, "mixed8")
+
+    trainable = sum(int(np.prod(weight.shape)) for weight in inception.trainable_weights)
+    thawed_norms = [layer for layer in batch_norm_layers(inception) if layer.trainable]
+    assert (num_frozen, len(inception.layers)) == (249, 311)
+    assert trainable == 11_114_880
+    assert (len(thawed_norms), len(batch_norm_layers(inception))) == (18, 94)
+
+
+def test_often_copied_172_would_thaw_far_more(inception):
+    thaw_above(inception, inception.layers[171].name)
+
+    trainable = sum(int(np.prod(weight.shape)) for weight in inception.trainable_weights)
+    thawed_norms = [layer for layer in batch_norm_layers(inception) if layer.trainable]
+    assert trainable == 16_215_936
+    assert len(thawed_norms) == 42
+
+
+def test_layer_inside_a_block_is_no_boundary(inception):
+    assert layers_bypassing(inception, "mixed9_0") != []
+
+
+def test_unknown_boundary_names_the_blocks(inception):
+    with pytest.raises(
+        ValueError, match=r"'mixed99' is not a block of inception_v3.*mixed0, mixed1"
+    ):
+        boundary_layer(inception, BACKBONES["inception_v3"], "mixed99")
+
+
+def test_calibration_keeps_features_of_a_random_backbone_alive(inception):
+    images = np.random.default_rng(0).uniform(-1, 1, [16, 75, 75, 3]).astype("float32")
+    before = float(np.std(inception(images, training=False)))
+
+    calibrate_batch_norm(inception, images)
+
+    assert before < 1e-2
+    assert 0.1 < float(np.std(inception(images, training=False))) < 10
+    assert {layer.momentum for layer in batch_norm_layers(inception)} == {0.99}
+
+
+def test_calibration_refuses_a_single_image(inception):
+    with pytest.raises(ValueError, match="at least 2 training images, not 1"):
+        calibrate_batch_norm(inception, np.zeros([1, 75, 75, 3], "float32"))
+
+
+def test_weights_that_do_not_fit_are_refused_with_their_path(tmp_path):
+    path = tmp_path / "wrong.h5"
+    load_backbone("mobilenet_v2", 96, "random").save_weights(path)
+
+    with pytest.raises(ValueError, match=r"wrong\.h5 cannot be loaded into inception_v3"):
+        load_backbone("inception_v3", 75, str(path))
+
+
+def test_missing_imagenet_weights_say_where_to_put_the_file(monkeypatch, tmp_path):
+    def refuse(*arguments, **options):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("tf_keras.src.utils.data_utils.get_file", refuse)
+
+    with pytest.raises(ValueError, match=r"tf_kernels_notop\.h5 into ~/\.keras/models"):
+        load_backbone("inception_v3", 75, "imagenet")

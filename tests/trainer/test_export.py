@@ -1,0 +1,146 @@
+"""The served model: loads lean, answers as the trained model does, carries its papers."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from trainer import features
+from trainer.backbone_models import preprocess_input
+from trainer.backbones import BACKBONES
+from trainer.export import Card, export_saved_model
+from trainer.images import decode_and_resize, serialize_image
+from trainer.model import ModelSpec, build_classifier
+
+from .conftest import SIZE_PX, tiny_backbone
+
+LABELS = ["ant", "bee", "Ørsted's cat"]
+
+
+def picture(format_name: str, seed: int = 0) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, [40, 50, 3], "uint8")
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format_name)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_classifier(ModelSpec("inception_v3", SIZE_PX, 3, 8, 0.0), tiny_backbone())
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "model"
+    card = Card(LABELS, {"seed": 3}, {"fingerprint": "abc"})
+    export_saved_model(model, SIZE_PX, 1_000_000, card, str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    return tf.saved_model.load(str(exported))
+
+
+def serve(served, files: list[bytes]) -> dict[str, np.ndarray]:
+    answer = served.signatures["serving_default"](image_bytes=tf.constant(files))
+    return {name: tensor.numpy() for name, tensor in answer.items()}
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "GIF", "BMP"])
+def test_bytes_give_the_softmax_of_the_trained_models_logits(model, served, format_name):
+    content = picture(format_name)
+
+    answer = serve(served, [content])
+
+    seen = decode_and_resize(tf.constant(content), SIZE_PX, 10**6)[tf.newaxis]
+    expected = tf.nn.softmax(model(seen, training=False)).numpy()
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
+    assert answer["label_id"] == expected.argmax()
+    assert answer["class_name"][0].decode() == LABELS[int(expected.argmax())]
+    assert [name.decode() for name in answer["class_names"][0]] == LABELS
+
+
+def test_preprocessing_of_the_backbone_is_part_of_the_graph(model, served):
+    content = picture("PNG")
+
+    seen = tf.cast(decode_and_resize(tf.constant(content), SIZE_PX, 10**6)[tf.newaxis], tf.float32)
+    scaled = preprocess_input(BACKBONES["inception_v3"])(seen)
+    tiny = model.get_layer("tiny")
+    pooled = model.get_layer("pool")(tiny(scaled, training=False))
+    logits = model.get_layer("logits")(model.get_layer("hidden")(pooled))
+
+    np.testing.assert_allclose(
+        serve(served, [content])["probabilities"], tf.nn.softmax(logits), atol=1e-6
+    )
+
+
+def test_many_at_once_answer_like_one_by_one(served):
+    files = [picture("JPEG", seed) for seed in range(70)]  # more than two chunks
+
+    together = serve(served, files)["probabilities"]
+
+    alone = np.concatenate([serve(served, [file])["probabilities"] for file in files[::23]])
+    assert together.shape == (70, 3)
+    np.testing.assert_allclose(together[::23], alone, atol=1e-6)
+
+
+def test_evaluation_reads_stored_examples(model, served):
+    image = decode_and_resize(tf.constant(picture("PNG")), SIZE_PX, 10**6)
+    feature = tf.train.Feature(
+        bytes_list=tf.train.BytesList(value=[serialize_image(image).numpy()])
+    )
+    example = tf.train.Example(
+        features=tf.train.Features(feature={features.IMAGE: feature})
+    ).SerializeToString()
+
+    answer = served.signatures["evaluate"](examples=tf.constant([example]))
+
+    expected = tf.nn.softmax(model(image[tf.newaxis], training=False))
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
+
+
+def test_papers_travel_with_the_model(exported):
+    assets = exported / "assets"
+
+    assert (assets / "labels.txt").read_text().splitlines() == LABELS
+    assert json.loads((assets / "config.json").read_text()) == {"seed": 3}
+    assert json.loads((assets / "data.json").read_text()) == {"fingerprint": "abc"}
+
+
+def test_signature_is_what_tensorflow_serving_reads(exported):
+    """Its gRPC API goes by the MetaGraph's SignatureDef, its REST API too; every output
+    has the batch first, as REST's row format asks for."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((exported / "saved_model.pb").read_bytes())
+    (meta_graph,) = saved.meta_graphs
+    signature = meta_graph.signature_def["serving_default"]
+
+    assert list(meta_graph.meta_info_def.tags) == ["serve"]
+    assert signature.method_name == "tensorflow/serving/predict"
+    assert set(signature.inputs) == {"image_bytes"}
+    assert signature.inputs["image_bytes"].dtype == tf.string.as_datatype_enum
+    assert set(signature.outputs) == {"probabilities", "label_id", "class_name", "class_names"}
+    assert {output.tensor_shape.dim[0].size for output in signature.outputs.values()} == {-1}
+
+
+def test_request_as_rest_sends_it_is_understood(served):
+    """TensorFlow Serving decodes {"b64": …} to bytes and feeds them by input name."""
+    body = json.dumps(
+        {"instances": [{"image_bytes": {"b64": base64.b64encode(picture("PNG")).decode()}}]}
+    )
+
+    rows = [base64.b64decode(row["image_bytes"]["b64"]) for row in json.loads(body)["instances"]]
+
+    assert serve(served, rows)["probabilities"].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_file_that_is_no_image_is_refused(served):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not a JPEG, PNG, GIF or BMP"):
+        serve(served, [b"text"])
