@@ -32,7 +32,7 @@ lint: setup ## format, lint, types
 	$(BIN)/mypy
 
 lock: setup ## resolve requirements.txt again from pyproject.toml
-	.setup/uv*/bin/uv pip compile --quiet --universal --python-version 3.10 \
+	$$(ls -t .setup/uv*/bin/uv | head -1) pip compile --quiet --universal --python-version 3.10 \
 	  --generate-hashes --group dev --upgrade pyproject.toml --output-file requirements.txt
 
 clean: ## remove the demo's output and the environment

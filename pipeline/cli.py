@@ -238,6 +238,73 @@ def _show_predictions(predictions: list[Any], top: int) -> None:
     out.print(table)
 
 
+TargetOption = Annotated[
+    str, typer.Option("--target", "-t", metavar="kubeflow|vertex", help="Which cluster.")
+]
+
+
+def _for_cluster(
+    config: Path | None, overrides: list[str] | None, images: str | None, target: str
+) -> tuple[Config, Any]:
+    chosen = _load(config, overrides, images)
+    if target not in ("kubeflow", "vertex"):
+        raise stop(f"--target {target}: write kubeflow or vertex.", BAD_USAGE)
+    from pipeline.cluster import Target
+
+    return chosen, Target(target)
+
+
+@app.command("compile")
+def compile_(
+    target: TargetOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    images: Annotated[
+        str | None, typer.Option("--images", "-i", help="Image folder the cluster can read.")
+    ] = None,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Write the pipeline for a cluster: YAML for Kubeflow Pipelines, JSON for Vertex AI.
+
+    Example: thaw compile --target kubeflow --config mine.yaml --output pipeline.yaml
+    """
+    chosen, where = _for_cluster(config, overrides, images, target)
+    from pipeline import cluster
+    from pipeline.quiet import quiet_stderr
+
+    try:
+        with quiet_stderr():
+            cluster.compile_pipeline(chosen, where, output)
+    except cluster.ClusterError as problem:
+        raise stop(problem, BAD_USAGE) from problem
+    out.print(f"{target} pipeline: {escape(str(output))}")
+
+
+@app.command()
+def submit(
+    target: TargetOption,
+    images: Annotated[
+        str | None, typer.Option("--images", "-i", help="Image folder the cluster can read.")
+    ] = None,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Compile the pipeline and start it on a cluster; print where to watch it.
+
+    Example: thaw submit --target kubeflow --config mine.yaml
+    """
+    chosen, where = _for_cluster(config, overrides, images, target)
+    from pipeline import cluster
+    from pipeline.quiet import quiet_stderr
+
+    try:
+        with quiet_stderr():
+            address = cluster.submit_pipeline(chosen, where)
+    except cluster.ClusterError as problem:
+        raise stop(problem, FAILED) from problem
+    out.print(f"started: {escape(address)}")
+
+
 @app.command()
 def report(
     output: Annotated[Path, typer.Argument(help="A run's output folder.")],

@@ -182,6 +182,30 @@ class Beam(Section):
         return options
 
 
+class Cluster(Section):
+    """Where `thaw compile` and `thaw submit` aim. `thaw run` needs none of it."""
+
+    image: str | None = Field(
+        None, min_length=1, description="Container image that holds this project."
+    )
+    pipeline_root: str | None = Field(
+        None, min_length=1, description="Folder for all artifacts that every node can reach."
+    )
+    serving_dir: str | None = Field(
+        None,
+        min_length=1,
+        description="Models are pushed here. Unset: serving/NAME below the pipeline root.",
+    )
+    host: str | None = Field(
+        None, min_length=1, description="Address of the Kubeflow Pipelines API."
+    )
+    project: str | None = Field(None, min_length=1, description="Google Cloud project (Vertex AI).")
+    location: str | None = Field(None, min_length=1, description="Its region, e.g. europe-west4.")
+    service_account: str | None = Field(
+        None, min_length=1, description="Account that the nodes run as (Vertex AI)."
+    )
+
+
 class Config(Section):
     """Everything a run depends on."""
 
@@ -197,6 +221,7 @@ class Config(Section):
     train: Train = Field(default_factory=Train, description="Shared by both fits.")
     gate: Gate = Field(default_factory=Gate, description="The promotion rule.")
     beam: Beam = Field(default_factory=Beam, description="Data steps.")
+    cluster: Cluster = Field(default_factory=Cluster, description="Kubeflow or Vertex AI.")
 
     @model_validator(mode="after")
     def _fill_in_and_check(self) -> Self:

@@ -1,13 +1,11 @@
 """Asks a pushed model what images show."""
 
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.image_example_gen.formats import EXTENSIONS
+from pipeline.quiet import quiet_stderr
 
 
 class PredictError(ValueError):
@@ -100,20 +98,6 @@ def predict(model_dir: Path, images: Sequence[Path], top: int) -> Iterator[Predi
                 key=lambda pair: -pair[1],
             )
             yield Prediction(str(image), tuple(ranked[:top]))
-
-
-@contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Drops what native code writes to stderr: TensorFlow greets there, whatever it is told."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _refusal(message: str) -> str:

@@ -9,5 +9,8 @@ def weights_fingerprint(weights: str) -> str:
     path = os.path.expanduser(weights)
     if not os.path.isfile(path):
         return ""
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
