@@ -69,10 +69,10 @@ def load_config(
     overridden = set()
     for override in overrides:
         key, value = parse_override(override)
-        _put(values, key, value)
+        _put(values, key, value, f"--set {key}")
         overridden.add(key)
     if images is not None:
-        _put(values, "data.images", images)
+        _put(values, "data.images", images, "--images")
     source = Source(str(path) if path else "config", frozenset(overridden))
     try:
         return Config.model_validate(values)
@@ -127,14 +127,14 @@ def _yaml_problem(path: Path, error: yaml.YAMLError) -> str:
     return f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}."
 
 
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
+def _put(values: dict[str, Any], key: str, value: Any, option: str) -> None:
     *sections, last = key.split(".")
     for section in sections:
         inner = values.setdefault(section, {})
         if inner is None:
             inner = values[section] = {}
         if not isinstance(inner, dict):
-            raise ConfigError(f"--set {key}: {section} is a value, not a section.")
+            raise ConfigError(f"{option}: {section} is set to a value; it is a section.")
         values = inner
     values[last] = value
 
@@ -150,6 +150,9 @@ def _describe(details: ErrorDetails, source: Source) -> str:
     if details["type"] == "extra_forbidden":
         return f"{place}: there is no such key. {_known_keys(details['loc'])}"
     value = details["input"]
+    if details["type"] == "model_type":
+        keys = _known_keys((*details["loc"], ""))
+        return f"{place}: {value!r} is not allowed. It is a section. {keys}"
     return f"{place}: {value!r} is not allowed. {_allowed(details)}"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.config import Config
 
 _POLL_SECS = 0.1
-_GRACE_SECS = 10.0
+_GRACE_SECS = 4.0
 
 
 class AlreadyRunning(RuntimeError):
@@ -68,16 +68,20 @@ def local_command(files: RunFiles, output_dir: Path) -> list[str]:
 
 @contextmanager
 def terminate_like_interrupt() -> Iterator[None]:
-    """Makes SIGTERM end this process the way Ctrl-C does, so that children end with it."""
+    """Makes SIGTERM, and a closed terminal, end this process the way Ctrl-C does, so that
+    its children end with it.
+    """
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -148,7 +152,7 @@ def end_group(child: subprocess.Popen[bytes]) -> None:
 
     Further interrupts are ignored meanwhile: giving up half-way would leave processes behind.
     """
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
     try:
         _end_group(child)

@@ -23,7 +23,10 @@ def check(config: Config, output_dir: Path) -> None:
     Raises:
       PreflightError: on the first thing that would stop it.
     """
-    check_images(config.data.images)
+    try:
+        check_images(config.data.images)
+    except OSError as error:
+        raise PreflightError(f"{error.filename}: cannot be read: {error.strerror}.") from error
     check_weights(config)
     check_output(output_dir)
 
