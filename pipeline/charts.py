@@ -5,36 +5,39 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-_BASELINE_COLOUR = "#8b8f98"
 _HEAD_COLOUR = "#d97706"
 _FINE_TUNE_COLOUR = "#2563eb"
 _INK = "#7c8290"  # readable on light and on dark
+_TITLE = {"color": _INK, "fontsize": 10, "loc": "left"}
 
 
-def learning_curves(head: dict[str, Any], fine_tune: dict[str, Any]) -> str:
-    """Draws loss and accuracy of both fits on one axis of epochs.
+def learning_curves(head: dict[str, Any], fine_tune: dict[str, Any]) -> list[str]:
+    """Draws loss and accuracy of both fits, the epochs of fit 2 following those of fit 1.
 
     Args:
       head: record of fit 1; see `trainer.fits.FitRecord`.
       fine_tune: record of fit 2.
 
     Returns:
-      An `<svg>` element. Values that are None leave a gap.
+      Two `<svg>` elements. Values that are None leave a gap.
     """
-    figure, axes = _figure(2)
+    return [_curve(head, fine_tune, name) for name in ("loss", "accuracy")]
+
+
+def _curve(head: dict[str, Any], fine_tune: dict[str, Any], name: str) -> str:
+    figure, axis = _figure()
     head_epochs = len(head["history"]["loss"])
-    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
-        for record, offset, colour, label in (
-            (head, 0, _HEAD_COLOUR, "fit 1, head"),
-            (fine_tune, head_epochs, _FINE_TUNE_COLOUR, "fit 2, fine-tuning"),
-        ):
-            _draw_fit(axis, record, offset, colour, label, name)
-        axis.axvline(head_epochs + 0.5, color=_INK, linestyle=":", linewidth=1)
-        axis.set_title(name, color=_INK, fontsize=10, loc="left")
-        axis.set_xlabel("epoch", color=_INK, fontsize=9)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    axes[0].legend(frameon=False, fontsize=8, labelcolor=_INK)
-    return _svg(figure, "Loss and accuracy of both fits by epoch; the fits meet at a dotted line")
+    for record, offset, colour, label in (
+        (head, 0, _HEAD_COLOUR, "fit 1, head"),
+        (fine_tune, head_epochs, _FINE_TUNE_COLOUR, "fit 2, fine-tuning"),
+    ):
+        _draw_fit(axis, record, offset, colour, label, name)
+    axis.axvline(head_epochs + 0.5, color=_INK, linestyle=":", linewidth=1)
+    axis.set_title(f"{name} (solid: validation, dashed: training)", **_TITLE)
+    axis.set_xlabel("epoch", color=_INK, fontsize=9)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.legend(frameon=False, fontsize=8, labelcolor=_INK)
+    return _svg(figure, f"{name.capitalize()} of both fits by epoch; they meet at a dotted line")
 
 
 def _draw_fit(
@@ -49,7 +52,7 @@ def _draw_fit(
         color=colour,
         linewidth=1.8,
         marker="o" if len(training) == 1 else None,
-        label=f"{label} (validation; dashed: training)",
+        label=label,
     )
     best = record["best_epoch"]
     if 0 < best <= len(validation) and validation[best - 1] is not None:
@@ -60,21 +63,20 @@ def _gaps(values: Sequence[float | None]) -> list[float]:
     return [float("nan") if value is None else value for value in values]
 
 
-def _figure(columns: int) -> tuple[Any, Any]:
+def _figure() -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5 * columns, 3.2), layout="constrained")
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
     figure.patch.set_alpha(0)
-    axes = figure.subplots(1, columns)
-    for axis in axes:
-        axis.patch.set_alpha(0)
-        axis.tick_params(colors=_INK, labelsize=8)
-        axis.grid(alpha=0.25, linewidth=0.6)
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
-        for side in ("left", "bottom"):
-            axis.spines[side].set_color(_INK)
-    return figure, axes
+    axis = figure.subplots()
+    axis.patch.set_alpha(0)
+    axis.tick_params(colors=_INK, labelsize=8)
+    axis.grid(alpha=0.25, linewidth=0.6)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axis.spines[side].set_color(_INK)
+    return figure, axis
 
 
 def _svg(figure: Any, alternative: str) -> str:

@@ -144,11 +144,10 @@ def write_examples(
         _ = (
             (checked[_SET_ASIDE], written[_SET_ASIDE])
             | "SetAside" >> beam.Flatten()
-            | "SetAsideLine" >> beam.Map(json.dumps)
-            | "WriteSetAside"
-            >> beam.io.WriteToText(
-                os.path.join(uri, SET_ASIDE_FOLDER, "files"), file_name_suffix=".jsonl"
-            )
+            | "SetAsideByShard"
+            >> beam.Map(lambda entry: (_shard_of_path(entry, num_shards), entry))
+            | "GroupSetAside" >> beam.GroupByKey()
+            | "WriteSetAside" >> beam.Map(lambda group: _write_set_aside(uri, num_shards, *group))
         )
         _ = (
             written.counted
@@ -242,6 +241,21 @@ def _list_files(images_dir: str) -> Iterator[tuple[str, str]]:
 
 def _set_aside(path: str, reason: str) -> beam.pvalue.TaggedOutput:
     return beam.pvalue.TaggedOutput(_SET_ASIDE, {"path": path, "reason": reason})
+
+
+def _shard_of_path(entry: dict[str, str], num_shards: int) -> int:
+    return int(hashlib.sha256(entry["path"].encode()).hexdigest(), 16) % num_shards
+
+
+def _write_set_aside(
+    uri: str, num_shards: int, shard: int, entries: Iterable[dict[str, str]]
+) -> None:
+    """Writes one file of the list, by path: `WriteToText` leaves the order to the runner."""
+    path = os.path.join(uri, SET_ASIDE_FOLDER, f"files-{shard:05d}-of-{num_shards:05d}.jsonl")
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "w") as file:
+        for entry in sorted(entries, key=lambda entry: entry["path"]):
+            file.write(json.dumps(entry) + "\n")
 
 
 class _Check(beam.DoFn):

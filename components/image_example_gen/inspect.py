@@ -8,9 +8,13 @@ import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
 from components.image_example_gen.formats import EXTENSIONS
+from trainer.images import header_pixels
 
 # Pillow's names of the formats that TensorFlow decodes. Pillow reads the header only.
 _DECODABLE = ("JPEG", "PNG", "GIF", "BMP", "MPO")
+
+# Pillow's own limit comes before ours, and is lower than `max_pixels` may be.
+Image.MAX_IMAGE_PIXELS = None
 
 
 class Unusable(Exception):
@@ -30,7 +34,8 @@ def inspect_image(name: str, content: bytes, max_pixels: int) -> Inspected:
     """Checks a file from its name to its last pixel, the cheap checks first.
 
     The header is read before anything is decoded: a file of some kilobytes can claim
-    gigabytes of pixels. What decodes here is decoded by the same code later.
+    gigabytes of pixels. Transform and the served model ask `header_pixels`, which need
+    not agree with Pillow: what passes here must pass there.
 
     Raises:
       Unusable: with the reason.
@@ -43,6 +48,8 @@ def inspect_image(name: str, content: bytes, max_pixels: int) -> Inspected:
     if width * height > max_pixels:
         raise Unusable(f"more than {max_pixels:,} pixels")
     try:
+        if not 0 < header_pixels(content) <= max_pixels:
+            raise Unusable("the image data is damaged")
         tf.io.decode_image(content, channels=3, expand_animations=False)
     except tf.errors.InvalidArgumentError as error:
         raise Unusable("the image data is damaged") from error
@@ -60,9 +67,7 @@ def _header_size(content: bytes) -> tuple[int, int]:
             if image.format not in _DECODABLE:
                 raise Unusable(f"{image.format} is not read: convert it to JPEG or PNG")
             return image.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        if isinstance(error, Image.DecompressionBombError):
-            raise Unusable("more pixels than any image should have") from error
+    except (UnidentifiedImageError, OSError, ValueError) as error:
         raise Unusable("not an image, whatever its name says") from error
     except SyntaxError as error:  # Pillow's way of reporting a broken PNG header
         raise Unusable("not an image, whatever its name says") from error

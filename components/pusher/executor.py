@@ -69,5 +69,6 @@ def next_version(base_dir: str) -> int:
     """One more than the highest version folder of `base_dir`; 1 where there is none."""
     names = fileio.listdir(base_dir) if fileio.isdir(base_dir) else []
     return (
-        max((int(name.rstrip("/")) for name in names if name.rstrip("/").isdigit()), default=0) + 1
+        max((int(name.rstrip("/")) for name in names if name.rstrip("/").isdecimal()), default=0)
+        + 1
     )

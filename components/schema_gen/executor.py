@@ -3,10 +3,12 @@
 import os
 from typing import Any
 
+import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import types
 from tfx.components.schema_gen.executor import DEFAULT_FILE_NAME
 from tfx.components.schema_gen.executor import Executor as SchemaGenExecutor
+from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
@@ -17,7 +19,7 @@ _WITHOUT_STATISTICS = (features.IMAGE_BYTES, features.ID, features.PATH)
 
 
 class Executor(SchemaGenExecutor):
-    """SchemaGen, then `add_byte_features`."""
+    """SchemaGen, then `set_classes` and `add_byte_features`."""
 
     def Do(
         self,
@@ -30,8 +32,34 @@ class Executor(SchemaGenExecutor):
         uri = artifact_utils.get_single_uri(output_dict[standard_component_specs.SCHEMA_KEY])
         path = os.path.join(uri, DEFAULT_FILE_NAME)
         schema = io_utils.SchemaReader().read(path)
+        statistics = artifact_utils.get_single_instance(
+            input_dict[standard_component_specs.STATISTICS_KEY]
+        )
+        set_classes(schema, stats_artifact_utils.load_statistics(statistics, features.TRAIN))
         add_byte_features(schema)
         io_utils.write_pbtxt_file(path, schema)
+
+
+def set_classes(schema: schema_pb2.Schema, training: tfdv.DatasetListView) -> None:
+    """Makes the classes of the training split the only labels that are no anomaly.
+
+    Inference alone allows any label where class names look like numbers (it finds an
+    integer) and from 101 classes on. Statistics name 1,000 classes at most; where they
+    name fewer than there are, the schema is left as it was inferred.
+
+    Args:
+      schema: inferred; names the label.
+      training: statistics of the training split.
+    """
+    label = training.get_default_slice_or_die().get_feature(tfdv.FeaturePath([features.LABEL]))
+    statistics = label.string_statistics()
+    classes = sorted(bucket.label for bucket in statistics.rank_histogram.buckets)
+    if len(classes) < statistics.unique:
+        return
+    del schema.string_domain[:]
+    schema.string_domain.add(name=features.LABEL, value=classes)
+    (feature,) = [feature for feature in schema.feature if feature.name == features.LABEL]
+    feature.domain = features.LABEL  # takes the place of an inferred `int_domain`
 
 
 def add_byte_features(schema: schema_pb2.Schema) -> None:
