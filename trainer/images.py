@@ -1,5 +1,7 @@
 """From encoded bytes to the pixels a model sees: one path for training and serving."""
 
+import functools
+
 import tensorflow as tf
 
 from trainer import features
@@ -8,6 +10,17 @@ FEATURE_SPEC = {
     features.IMAGE: tf.io.FixedLenFeature([], tf.string),
     features.LABEL_ID: tf.io.FixedLenFeature([], tf.int64),
 }
+
+_JPEG = b"\xff\xd8\xff"
+
+# What the JPEG decoder can divide both sides by, at almost no cost.
+_JPEG_RATIOS = (2, 4, 8)
+
+# How much larger than the result an image stays when its decoder scales it down, so that
+# the resizing decides what the result looks like. Measured on 12-megapixel photographs at
+# 299 px, against decoding in full: a mean difference of 0.9 of 255 levels and a largest
+# of 6. At 1/8, 1.25 times larger, it would be 22, for 5 ms less.
+_SPARE = 2
 
 
 def _number(image_bytes: tf.Tensor, offset: int, num_bytes: int, little: bool) -> tf.Tensor:
@@ -23,8 +36,8 @@ def _starts_with(image_bytes: tf.Tensor, magic: bytes) -> tf.Tensor:
     return tf.equal(tf.strings.substr(image_bytes, 0, len(magic)), magic)
 
 
-def header_pixels(image_bytes: tf.Tensor) -> tf.Tensor:
-    """Returns how many pixels a file claims to hold, from its header alone.
+def header_size(image_bytes: tf.Tensor) -> tf.Tensor:
+    """Returns the height and width that a file claims to have, from its header alone.
 
     A 24 kB PNG can decode to half a gigabyte; this asks before anything is decoded.
     Works inside a graph, so that a served model refuses such a file too. Offsets: PNG
@@ -34,41 +47,96 @@ def header_pixels(image_bytes: tf.Tensor) -> tf.Tensor:
       image_bytes: string scalar: a JPEG, PNG, GIF or BMP file.
 
     Returns:
-      int64 scalar; 0 for a file in none of these formats.
+      int64 [2]; zeros for a file in none of these formats.
     """
 
+    def number(offset: int, num_bytes: int, little: bool) -> tf.Tensor:
+        return _number(image_bytes, offset, num_bytes, little)
+
     def jpeg() -> tf.Tensor:
-        return tf.reduce_prod(tf.io.extract_jpeg_shape(image_bytes, tf.int64)[:2])
+        return tf.io.extract_jpeg_shape(image_bytes, tf.int64)[:2]
 
     def png() -> tf.Tensor:
-        return _number(image_bytes, 16, 4, little=False) * _number(image_bytes, 20, 4, little=False)
+        return tf.stack([number(20, 4, little=False), number(16, 4, little=False)])
 
     def gif() -> tf.Tensor:
-        return _number(image_bytes, 6, 2, little=True) * _number(image_bytes, 8, 2, little=True)
+        return tf.stack([number(8, 2, little=True), number(6, 2, little=True)])
 
     def bmp() -> tf.Tensor:
         # The height is signed: negative when the rows run from top to bottom.
-        height = _number(image_bytes, 22, 4, little=True)
+        height = number(22, 4, little=True)
         height = tf.where(height >= 2**31, 2**32 - height, height)
-        return _number(image_bytes, 18, 4, little=True) * height
+        return tf.stack([height, number(18, 4, little=True)])
 
     return tf.case(
         [
-            (_starts_with(image_bytes, b"\xff\xd8\xff"), jpeg),
+            (_starts_with(image_bytes, _JPEG), jpeg),
             (_starts_with(image_bytes, b"\x89PNG\r\n\x1a\n"), png),
             (_starts_with(image_bytes, b"GIF8"), gif),
             (_starts_with(image_bytes, b"BM"), bmp),
         ],
-        default=lambda: tf.constant(0, tf.int64),
+        default=lambda: tf.zeros([2], tf.int64),
         exclusive=True,
     )
+
+
+def decode(
+    image_bytes: tf.Tensor, at_least_px: int, max_pixels: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes one file; a JPEG much larger than needed at 1/2, 1/4 or 1/8 of its size.
+
+    The JPEG decoder does so by computing fewer pixels of each 8×8 block. It still reads
+    the whole file: at every scale it refuses the same damaged ones.
+
+    Args:
+      image_bytes: string scalar: a JPEG, PNG, GIF (its first frame) or BMP file.
+      at_least_px: a JPEG's scale is the smallest that leaves both sides this long.
+      max_pixels: refuse files whose header claims more.
+
+    Returns:
+      The image, uint8 [height, width, 3]; and the extent of its content in those
+      pixels, float32 [2]: 5 rows at 1/2 are 3, the last one half filled, of extent 2.5.
+
+    Raises:
+      tf.errors.InvalidArgumentError: on a file that is no image, or too large.
+    """
+    size = header_size(image_bytes)
+    pixels = tf.reduce_prod(size)
+    checks = [
+        tf.debugging.assert_greater(
+            pixels, tf.constant(0, tf.int64), "not a JPEG, PNG, GIF or BMP file"
+        ),
+        tf.debugging.assert_less_equal(
+            pixels, tf.constant(max_pixels, tf.int64), f"more than {max_pixels} pixels"
+        ),
+    ]
+
+    def whole() -> tuple[tf.Tensor, tf.Tensor]:
+        image = tf.io.decode_image(checked, channels=3, expand_animations=False)
+        return image, tf.cast(tf.shape(image)[:2], tf.float32)
+
+    def scaled_down(ratio: int) -> tuple[tf.Tensor, tf.Tensor]:
+        image = tf.io.decode_jpeg(checked, channels=3, ratio=ratio)
+        return image, tf.cast(size, tf.float32) / ratio
+
+    # In eager mode the assertions above have raised already and are None.
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        checked = tf.identity(image_bytes)
+    fits = tf.reduce_min(size) >= tf.constant(_JPEG_RATIOS, tf.int64) * at_least_px
+    fits &= _starts_with(image_bytes, _JPEG)
+    image, extent = tf.switch_case(
+        tf.math.count_nonzero(fits, dtype=tf.int32),
+        [whole, *(functools.partial(scaled_down, ratio) for ratio in _JPEG_RATIOS)],
+    )
+    return tf.ensure_shape(image, [None, None, 3]), extent
 
 
 def decode_and_resize(image_bytes: tf.Tensor, size_px: int, max_pixels: int) -> tf.Tensor:
     """Decodes one file and resizes it to what the model sees.
 
     Bilinear with antialiasing, rounded back to uint8, so that the pixels can be stored
-    between two steps without loss. The aspect ratio is not kept, as in the recipe.
+    between two steps without loss. The aspect ratio is not kept, as in the recipe. Large
+    JPEGs are scaled down while they are decoded, to no less than twice `size_px`.
 
     Args:
       image_bytes: string scalar: a JPEG, PNG, GIF (its first frame) or BMP file.
@@ -81,21 +149,18 @@ def decode_and_resize(image_bytes: tf.Tensor, size_px: int, max_pixels: int) -> 
     Raises:
       tf.errors.InvalidArgumentError: on a file that is no image, or too large.
     """
-    pixels = header_pixels(image_bytes)
-    checks = [
-        tf.debugging.assert_greater(
-            pixels, tf.constant(0, tf.int64), "not a JPEG, PNG, GIF or BMP file"
-        ),
-        tf.debugging.assert_less_equal(
-            pixels, tf.constant(max_pixels, tf.int64), f"more than {max_pixels} pixels"
-        ),
-    ]
-    # In eager mode the assertions above have raised already and are None.
-    with tf.control_dependencies([check for check in checks if check is not None]):
-        image = tf.io.decode_image(tf.identity(image_bytes), channels=3, expand_animations=False)
-    image.set_shape([None, None, 3])
-    image = tf.image.resize(image, [size_px, size_px], antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+    image, extent = decode(image_bytes, _SPARE * size_px, max_pixels)
+    # What `tf.image.resize(image, antialias=True)` calls, which takes the extent to be
+    # whole pixels: after scaling 4785 px down to 599, that would shift the picture.
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=image[tf.newaxis],
+        size=[size_px, size_px],
+        scale=tf.constant(size_px, tf.float32) / extent,
+        translation=tf.zeros([2]),
+        kernel_type="triangle",
+        antialias=True,
+    )[0]
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
 
 
 def decode_batch(image_bytes: tf.Tensor, size_px: int, max_pixels: int) -> tf.Tensor:
