@@ -172,8 +172,10 @@ def _show_failure(view: Any, code: int, files: Any) -> None:
 
 def _show_verdict(results: dict[str, Any], output: Path) -> None:
     verdict, metrics = results["verdict"], results["metrics"]
-    if verdict["blessed"]:
+    if verdict["blessed"] and verdict["pushed"]:
         out.print("\n[bold green]Blessed:[/] the fine-tuned model is better than its baseline.")
+    elif verdict["blessed"]:
+        out.print("\n[bold red]Blessed, but not pushed.[/]")
     else:
         out.print("\n[bold yellow]Not blessed:[/] the fine-tuned model was not pushed.")
     for reason in verdict["reasons"]:

@@ -13,6 +13,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -26,6 +27,9 @@ BackboneName = Literal[
 ]
 
 
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
 class Section(BaseModel):
     """A part of the config: unknown keys are refused, values never change."""
 
@@ -33,9 +37,10 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_values(cls, value: object) -> object:
-        """No field is a truth value; pydantic would take `true` for 1."""
-        if isinstance(value, bool):
+    def _no_truth_values(cls, value: object, info: ValidationInfo) -> object:
+        """A number is no truth value; pydantic would take `true` for 1."""
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and field.annotation is not bool:
             raise PydanticCustomError("truth_value", "It should not be true or false.")
         return value
 
@@ -85,6 +90,39 @@ class Backbone(Section):
         None,
         le=2048,
         description="Side of the square images. Unset: what the backbone was pre-trained at.",
+    )
+
+
+class Features(Section):
+    """The output of the frozen trunk, computed once per image instead of in every epoch."""
+
+    cache: bool = Field(
+        True,
+        strict=True,
+        description="Whether both fits read the trunk's output. If not, every epoch runs it again.",
+    )
+    dtype: Precision = Field(
+        "float16", description="What it is kept in. float16 takes half the room of float32."
+    )
+
+
+class Augmentation(Section):
+    """Random changes to training images. Nothing changes unless one of them is asked for."""
+
+    flip: bool = Field(False, strict=True, description="Mirror half of the images.")
+    crop: NonNegativeFloat = Field(
+        0.0, le=0.9, description="Largest share of an image's area that is cut away."
+    )
+    colour: NonNegativeFloat = Field(
+        0.0, le=0.9, description="How far brightness, contrast and saturation go, as a share."
+    )
+    views: PositiveInt = Field(
+        3,
+        le=99,
+        description=(
+            "With features.cache: augmented views kept of each training image, besides the "
+            "image itself. The epochs take turns over them."
+        ),
     )
 
 
@@ -142,6 +180,9 @@ class Train(Section):
     """What both fits share."""
 
     global_batch_size: PositiveInt = Field(32, description="Images in a step, over all replicas.")
+    label_smoothing: NonNegativeFloat = Field(
+        0.0, lt=1, description="Share of the label that is spread over all classes, in the loss."
+    )
     seed: NonNegativeInt = Field(
         0,
         le=2**32 - 1,
@@ -216,6 +257,17 @@ class Config(Section):
     )
     data: Data = Field(default_factory=Data, description="Images.")
     backbone: Backbone = Field(default_factory=Backbone, description="Pre-trained network.")
+    precision: Precision = Field(
+        "float32",
+        description=(
+            "What the trunk and both fits compute in; weights are float32 always. bfloat16 "
+            "is for processors that have it, float16 for GPUs."
+        ),
+    )
+    features: Features = Field(default_factory=Features, description="The trunk's output.")
+    augmentation: Augmentation = Field(
+        default_factory=Augmentation, description="Changes to training images."
+    )
     head: Head = Field(default_factory=Head, description="New layers.")
     fits: Fits = Field(default_factory=Fits, description="The two fits.")
     train: Train = Field(default_factory=Train, description="Shared by both fits.")

@@ -13,7 +13,9 @@ from components.example_validator.component import StrictExampleValidator
 from components.image_example_gen.component import ImageExampleGen
 from components.pusher.component import AtomicPusher
 from components.schema_gen.component import ImageSchemaGen
+from components.serving_check.component import ServingCheck
 from components.transform.component import ImageTransform
+from components.trunk_features.component import TrunkFeatures
 from pipeline import node_args
 from pipeline.config import Config
 from trainer import features
@@ -56,16 +58,26 @@ def make_nodes(config: Config, images_dir: str, serving_dir: str) -> list[BaseNo
         disable_analyzer_cache=True,
     ).with_id("Transform")
     transform.add_upstream_node(example_validator)
+    nodes = [example_gen, statistics_gen, schema_gen, example_validator, transform]
+    fitted, start = transform.outputs["transformed_examples"], None
+    if config.features.cache:
+        trunk_features = TrunkFeatures(
+            examples=transform.outputs["transformed_examples"],
+            settings=node_args.trunk_features(config),
+        ).with_id("TrunkFeatures")
+        nodes.append(trunk_features)
+        fitted, start = trunk_features.outputs["features"], trunk_features.outputs["trunk"]
     head_trainer = Trainer(
-        examples=transform.outputs["transformed_examples"],
+        examples=fitted,
         transform_graph=transform.outputs["transform_graph"],
+        base_model=start,
         run_fn="trainer.tfx_run.head_run_fn",
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
         custom_config=node_args.head_trainer(config),
     ).with_id("HeadTrainer")
     fine_tuner = Trainer(
-        examples=transform.outputs["transformed_examples"],
+        examples=fitted,
         transform_graph=transform.outputs["transform_graph"],
         base_model=head_trainer.outputs["model"],
         run_fn="trainer.tfx_run.fine_tune_run_fn",
@@ -74,29 +86,26 @@ def make_nodes(config: Config, images_dir: str, serving_dir: str) -> list[BaseNo
         custom_config=node_args.fine_tuner(config),
     ).with_id("FineTuner")
     evaluator = GatedEvaluator(
-        examples=transform.outputs["transformed_examples"],
+        examples=fitted,
         model=fine_tuner.outputs["model"],
         baseline_model=head_trainer.outputs["model"],
         eval_config=make_eval_config(node_args.gate_rule(config)),
     ).with_id("Evaluator")
+    serving_check = ServingCheck(
+        model=fine_tuner.outputs["model"],
+        images=example_gen.outputs["examples"],
+        examples=fitted,
+        tolerance=node_args.serving_tolerance(config),
+    ).with_id("ServingCheck")
     pusher = AtomicPusher(
         model=fine_tuner.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
         ),
     ).with_id("Pusher")
-    return [
-        example_gen,
-        statistics_gen,
-        schema_gen,
-        example_validator,
-        transform,
-        head_trainer,
-        fine_tuner,
-        evaluator,
-        pusher,
-    ]
+    return [*nodes, head_trainer, fine_tuner, evaluator, serving_check, pusher]
 
 
 def local_pipeline(config: Config, images_dir: str, output_dir: str) -> Pipeline:

@@ -15,7 +15,7 @@ from pipeline.charts import learning_curves
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
 
-_SCHEMA = 1
+_SCHEMA = 2
 _MOST_MATRIX_CLASSES = 40
 _MOST_CONFUSIONS = 15
 _MOST_FILES = 50

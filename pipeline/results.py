@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from components.evaluator.gate import ACCURACY, BASELINE, CANDIDATE
 from components.image_example_gen.executor import SET_ASIDE_FOLDER
+from components.serving_check.executor import RESULT_FILE
 from pipeline import __version__, node_args, paired
 from pipeline.config import Config
 from pipeline.evaluation import MODELS, confusion, failed_thresholds, read_metrics, read_rows
@@ -24,7 +25,7 @@ from trainer.job import HISTORY_FILE
 
 RUN_FILE = "run.json"
 
-_SCHEMA = 1
+_SCHEMA = 2
 _MOST_FILES = 1000
 _PACKAGES = (
     "tfx",
@@ -152,14 +153,17 @@ def _verdict(
     outcomes = (
         tuple(labels[row[model]["label_id"]] == row["label"] for model in MODELS) for row in rows
     )
+    agreement = _serving_check(nodes["ServingCheck"])
     return {
         "blessed": evaluator.custom_property("blessing", "blessed") == 1,
         "pushed": nodes["Pusher"].custom_property("pushed_model", "pushed") == 1,
         "gain": candidate - baseline,
         "rule": str(rule),
-        "reasons": reasons(
-            failed_thresholds(evaluator.uri("evaluation")), baseline, candidate, config
-        ),
+        "reasons": [
+            *reasons(failed_thresholds(evaluator.uri("evaluation")), baseline, candidate, config),
+            *disagreement(agreement),
+        ],
+        "serving_check": agreement,
         "paired": vars(paired.compare(outcomes)),
     }
 
@@ -185,6 +189,23 @@ def reasons(failed: set[str], baseline: float, candidate: float, config: Config)
             f"Accuracy {candidate:.1%} {verb} the {config.gate.min_accuracy:.1%} asked for."
         )
     return sentences
+
+
+def disagreement(agreement: dict[str, Any]) -> list[str]:
+    """Says why a model was not pushed although it may be blessed; nothing if it agrees."""
+    if agreement["agrees"]:
+        return []
+    difference = agreement["max_difference"]
+    how = "are not numbers" if difference is None else f"differ by up to {difference:.2g}"
+    return [
+        f"Nothing was pushed: on {agreement['num_images']} test images the exported model's "
+        f"answers to files and to what was evaluated {how}; {agreement['tolerance']:g} is allowed."
+    ]
+
+
+def _serving_check(node: NodeRun) -> dict[str, Any]:
+    with tf.io.gfile.GFile(os.path.join(node.uri("blessing"), RESULT_FILE)) as file:
+        return json.load(file)
 
 
 def _pushed_model(pusher: NodeRun, config: Config) -> dict[str, Any] | None:

@@ -116,6 +116,18 @@ def layers_bypassing(model: keras.Model, layer_name: str) -> list[str]:
     ]
 
 
+def split_at(backbone: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Model]:
+    """Cuts a backbone in two after a layer; both halves share the backbone's weights.
+
+    Returns:
+      The trunk, from the backbone's input to that layer's output, and the top blocks,
+      from there to the last feature map.
+    """
+    cut = backbone.get_layer(layer_name).output
+    trunk = keras.Model(backbone.input, cut, name="trunk")
+    return trunk, keras.Model(cut, backbone.output, name="top_blocks")
+
+
 def calibrate_batch_norm(backbone: keras.Model, images: tf.Tensor) -> None:
     """Sets every BatchNorm layer's moving statistics from one batch of real images.
 

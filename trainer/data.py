@@ -1,58 +1,193 @@
-"""Reads what Transform wrote, in an order that depends on the seed alone."""
+"""Reads what the fits learn from, in an order that depends on the seed alone."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import psutil
 import tensorflow as tf
+import tf_keras as keras
 
-from trainer import features
-from trainer.images import FEATURE_SPEC, parse_image
+from trainer import features, images, progress, trunk
+from trainer.augment import NO_CHANGE, Augmentation, augment
 
 # At 299 px a stored image takes 268 kB: this many in the shuffle buffer take 275 MB.
 SHUFFLE_BUFFER = 1024
 
+# Share of the memory that is available now which pooled vectors may take.
+_VECTOR_MEMORY_SHARE = 0.25
 
-def read_examples(
-    file_patterns: Sequence[str], size_px: int, shuffle_seed: int | None = None
-) -> tf.data.Dataset:
-    """Reads images and label ids from gzipped TFRecord files.
 
-    Args:
-      file_patterns: globs of the files of one split.
-      size_px: side of the stored images.
-      shuffle_seed: None keeps the order of the files. With a seed every pass over the
-        data set is shuffled anew, the n-th pass always alike.
+@dataclass(frozen=True)
+class FitData:
+    """What a fit reads: batches of (inputs, one-hot float32 [batch, classes] labels).
 
-    Returns:
-      Elements (uint8 [size_px, size_px, 3], int64 scalar label id).
+    Attributes:
+      train: without end, shuffled anew on every pass.
+      val: one pass, in the order of the files; early stopping watches it.
+      train_steps: batches in one pass over `train`; the last may be smaller.
     """
-    files = sorted(path for pattern in file_patterns for path in tf.io.gfile.glob(pattern))
+
+    train: tf.data.Dataset
+    val: tf.data.Dataset
+    train_steps: int
+
+
+Parse = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+def list_files(patterns: Sequence[str]) -> list[str]:
+    """Files of some globs, sorted.
+
+    Raises:
+      ValueError: if there are none.
+    """
+    files = sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
     if not files:
-        raise ValueError(f"no examples in {', '.join(file_patterns)}.")
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP")
-    if shuffle_seed is not None:
-        records = records.shuffle(SHUFFLE_BUFFER, seed=shuffle_seed)
+        raise ValueError(f"no examples in {', '.join(patterns)}.")
+    return files
+
+
+def read_records(files: Sequence[str]) -> tf.data.Dataset:
+    """TFRecords one after the other; gzipped if the first file's name says so."""
+    compression = "GZIP" if files[0].endswith(".gz") else ""
+    return tf.data.TFRecordDataset(files, compression_type=compression)
+
+
+def image_parser(size_px: int) -> Parse:
+    """Parses an example of Transform: uint8 [size_px, size_px, 3], int64 label id."""
 
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        example = tf.io.parse_single_example(record, FEATURE_SPEC)
-        return parse_image(example[features.IMAGE], size_px), example[features.LABEL_ID]
+        example = tf.io.parse_single_example(record, images.FEATURE_SPEC)
+        return images.parse_image(example[features.IMAGE], size_px), example[features.LABEL_ID]
 
-    return records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return parse
 
 
-def batches(examples: tf.data.Dataset, batch_size: int, num_classes: int) -> tf.data.Dataset:
-    """Groups examples into (uint8 [batch, size, size, 3], one-hot float32 [batch, classes]).
+def trunk_parser(shape: tuple[int, int, int], dtype: str) -> Parse:
+    """Parses an example of TrunkFeatures: float32 of `shape`, int64 label id."""
 
-    The last batch may be smaller. Sharding is left to the caller.
+    def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = tf.io.parse_single_example(record, trunk.FEATURE_SPEC)
+        found = trunk.parse_features(example[features.TRUNK], dtype)
+        return tf.ensure_shape(found, shape), example[features.LABEL_ID]
+
+    return parse
+
+
+def vector_parser(width: int) -> Parse:
+    """Parses a record of `write_vectors`: float32 [width], int64 label id."""
+
+    def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        label_id = tf.io.decode_raw(tf.strings.substr(record, 0, 8), tf.int64)
+        vector = tf.io.decode_raw(tf.strings.substr(record, 8, 4 * width), tf.float32)
+        return tf.ensure_shape(vector, [width]), tf.reshape(label_id, [])
+
+    return parse
+
+
+def in_batches(
+    records: tf.data.Dataset, parse: Callable[..., Any], batch_size: int
+) -> tf.data.Dataset:
+    """One pass of (inputs, int64 [batch] label ids), in order; the last batch may be smaller.
+
+    Sharding is left to the caller.
     """
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return (
-        examples.batch(batch_size)
-        .map(
-            lambda images, ids: (images, tf.one_hot(ids, num_classes)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
+        records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size)
         .prefetch(2)
         .with_options(options)
     )
+
+
+def make_fit_data(
+    train: Sequence[tf.data.Dataset],
+    val: tf.data.Dataset,
+    parse: Parse,
+    num_train: int,
+    batch_size: int,
+    num_classes: int,
+    seed: int,
+    augmentation: Augmentation = NO_CHANGE,
+) -> FitData:
+    """Puts together what a fit reads.
+
+    Args:
+      train: records of the training split, one data set for each view of its images;
+        the passes take turns over them.
+      val: records of the validation split.
+      parse: of one record.
+      num_train: records in one view.
+      batch_size: global; the same number of steps for every view.
+      num_classes: width of the one-hot labels.
+      seed: decides the order of each pass; the n-th is always alike.
+      augmentation: changes training images anew in every pass; for uint8 images only.
+    """
+
+    def one_hot(inputs: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return inputs, tf.one_hot(ids, num_classes)
+
+    def changed(record: tf.Tensor, chance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, label_id = parse(record)
+        return augment(image, chance, augmentation), label_id
+
+    def one_pass(view: tf.data.Dataset) -> tf.data.Dataset:
+        shuffled = view.shuffle(SHUFFLE_BUFFER, seed=seed)
+        if not augmentation:
+            return in_batches(shuffled, parse, batch_size)
+        chance = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
+        return in_batches(tf.data.Dataset.zip((shuffled, chance)), changed, batch_size)
+
+    passes = [one_pass(view) for view in train]
+    turns = passes[0]
+    for one in passes[1:]:
+        turns = turns.concatenate(one)
+    return FitData(
+        train=turns.repeat().map(one_hot),
+        val=in_batches(val, parse, batch_size).map(one_hot),
+        train_steps=-(-num_train // batch_size),
+    )
+
+
+def write_vectors(
+    batches: tf.data.Dataset, pool: keras.Model, path: str, counter: progress.Counter
+) -> None:
+    """Pools the feature map of every image once: int64 label id, float32 vector a record.
+
+    Args:
+      batches: from `in_batches`.
+      pool: its inputs to float32 [batch, width].
+      path: a local file.
+      counter: counts the images.
+    """
+
+    @tf.function(reduce_retracing=True)
+    def run(inputs: tf.Tensor) -> tf.Tensor:
+        return tf.cast(pool(inputs, training=False), tf.float32)
+
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        for inputs, ids in batches:
+            vectors = run(inputs).numpy()
+            records = np.empty(
+                len(vectors), [("label_id", "<i8"), ("vector", "<f4", vectors.shape[1])]
+            )
+            records["label_id"], records["vector"] = ids, vectors
+            file.write(records.tobytes())
+            counter.add(len(vectors))
+
+
+def read_vectors(path: str, width: int) -> tf.data.Dataset:
+    """Records of `write_vectors`: from memory where they fit, from the file where not."""
+    records = tf.data.FixedLengthRecordDataset(path, 8 + 4 * width)
+    return records.cache() if fits_in_memory(os.path.getsize(path)) else records
+
+
+def fits_in_memory(num_bytes: int) -> bool:
+    """Whether so much may be kept in memory for the length of a fit."""
+    return num_bytes <= _VECTOR_MEMORY_SHARE * psutil.virtual_memory().available

@@ -15,8 +15,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer import features
-from trainer.images import FEATURE_SPEC, decode_batch, parse_image
+from trainer.data import Parse
+from trainer.images import decode_batch
 
 SERVING_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 EVALUATION_SIGNATURE = "evaluate"
@@ -45,21 +45,44 @@ class Card:
     data: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class ServedImages:
+    """What the served model makes of files: squares of `size_px`, none from a file that
+    claims more than `max_pixels`.
+    """
+
+    size_px: int
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How the Evaluator asks the model: by the examples that the fits read.
+
+    Attributes:
+      parse: one example to (input, label id).
+      entered: the served model, entered where these inputs stand, to logits.
+    """
+
+    parse: Parse
+    entered: keras.Model
+
+
 def export_saved_model(
-    model: keras.Model, size_px: int, max_pixels: int, card: Card, directory: str
+    model: keras.Model, images: ServedImages, evaluation: Evaluation, card: Card, directory: str
 ) -> None:
     """Writes a SavedModel with two signatures.
 
     `serving_default(image_bytes: string [n])`: JPEG, PNG, GIF or BMP files, to
     `probabilities` float32 [n, classes] in the order of the label ids, `label_id`
     int64 [n], `class_name` string [n], and `class_names` string [n, classes].
-    `evaluate(examples: string [n])`: serialized transformed examples, to
+    `evaluate(examples: string [n])`: serialized examples as the fits read them, to
     `probabilities`.
 
     Args:
       model: from `build_classifier`, built outside any strategy.
-      size_px: side of its images.
-      max_pixels: larger files are refused before they are decoded.
+      images: of the first signature.
+      evaluation: of the second; shares the model's weights.
       card: stored as assets.
       directory: where to; local or remote.
     """
@@ -68,13 +91,12 @@ def export_saved_model(
     module.assets = [tf.saved_model.Asset(path) for path in _write_assets(card)]
     names = tf.constant(list(card.labels))
 
-    def probabilities(images: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(model(images, training=False))
-
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         result = _in_chunks(
-            lambda chunk: probabilities(decode_batch(chunk, size_px, max_pixels)),
+            lambda chunk: _probabilities(
+                model, decode_batch(chunk, images.size_px, images.max_pixels)
+            ),
             image_bytes,
             len(card.labels),
         )
@@ -89,7 +111,9 @@ def export_saved_model(
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def evaluate(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         result = _in_chunks(
-            lambda chunk: probabilities(_parse_images(chunk, size_px)), examples, len(card.labels)
+            lambda chunk: _probabilities(evaluation.entered, _parse_inputs(evaluation, chunk)),
+            examples,
+            len(card.labels),
         )
         return {PROBABILITIES: result}
 
@@ -101,12 +125,16 @@ def export_saved_model(
     )
 
 
-def _parse_images(examples: tf.Tensor, size_px: int) -> tf.Tensor:
-    parsed = tf.io.parse_example(examples, {features.IMAGE: FEATURE_SPEC[features.IMAGE]})
+def _probabilities(model: keras.Model, inputs: tf.Tensor) -> tf.Tensor:
+    return tf.nn.softmax(model(inputs, training=False))
+
+
+def _parse_inputs(evaluation: Evaluation, examples: tf.Tensor) -> tf.Tensor:
+    (given,) = evaluation.entered.inputs
     return tf.map_fn(
-        lambda one: parse_image(one, size_px),
-        parsed[features.IMAGE],
-        fn_output_signature=tf.TensorSpec([size_px, size_px, 3], tf.uint8),
+        lambda one: evaluation.parse(one)[0],
+        examples,
+        fn_output_signature=tf.TensorSpec(given.shape[1:], given.dtype),
     )
 
 

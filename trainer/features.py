@@ -12,6 +12,9 @@ WIDTH = "width_px"
 IMAGE = "image"  # uint8 [size, size, 3], serialized: what the model sees, no loss
 LABEL_ID = "label_id"  # int64, row of the label vocabulary
 
+# The feature that TrunkFeatures puts in place of the image.
+TRUNK = "trunk"  # [height, width, channels], serialized: what the trunk made of the image
+
 LABEL_VOCABULARY = "labels"
 
 TRAIN = "train"

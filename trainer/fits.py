@@ -2,7 +2,8 @@
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import tf_keras as keras
 
 from trainer import progress, weight_checks
 from trainer.backbone_models import batch_norm_layers
+from trainer.data import FitData
 from trainer.model import freeze, thaw_above
 
 
@@ -21,6 +23,7 @@ class HeadFit:
     learning_rate: float
     max_epochs: int
     patience: int
+    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -34,21 +37,23 @@ class FineTune:
     max_epochs: int
     patience: int
     train_batch_norm: bool = False
+    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True)
-class FitData:
-    """What both fits read: batches of (images, one-hot labels), and how many.
+class Network:
+    """A classifier, and the place where a fit enters it.
 
     Attributes:
-      train: shuffled anew on every pass.
-      val: in a fixed order; early stopping watches it.
-      train_steps: batches in one pass over `train`.
+      classifier: from `build_classifier`, made under the strategy in use.
+      backbone: the same backbone object that is inside the classifier.
+      entered: what is fitted: the classifier itself, or the part of it from the trunk's
+        output or from the pooled vector on, sharing its weights.
     """
 
-    train: tf.data.Dataset
-    val: tf.data.Dataset
-    train_steps: int
+    classifier: keras.Model
+    backbone: keras.Model
+    entered: keras.Model
 
 
 @dataclass(frozen=True)
@@ -65,55 +70,41 @@ class FitRecord:
     trainable_parameters: int
     frozen_parameters: int
     frozen_layers: int
-    boundary: str | None
+    boundary: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain values."""
         return asdict(self)
 
 
-def fit_head(
-    model: keras.Model, backbone: keras.Model, data: FitData, fit: HeadFit, log_dir: str
-) -> FitRecord:
+def fit_head(network: Network, data: FitData, fit: HeadFit, log_dir: str) -> FitRecord:
     """Fit 1: trains the head on the frozen backbone and keeps the best epoch's weights.
 
     Args:
-      model: from `build_classifier`, made under the strategy in use; changed in place.
-      backbone: the same backbone object that is inside `model`.
-      data: batches to train on and to watch.
+      network: changed in place.
+      data: batches to train on and to watch, of what `network.entered` takes.
       fit: rates and patience.
       log_dir: TensorBoard logs go here.
 
     Raises:
       UnexpectedWeights: if a backbone weight moved or a head weight did not.
     """
-    freeze(backbone)
+    freeze(network.backbone)
     optimizer = keras.optimizers.RMSprop(fit.learning_rate)
-    return _fit(model, data, optimizer, fit.max_epochs, fit.patience, log_dir, len(backbone.layers))
+    return _fit(network, data, optimizer, fit, log_dir, len(network.backbone.layers))
 
 
-def fine_tune(
-    model: keras.Model, backbone: keras.Model, data: FitData, fit: FineTune, log_dir: str
-) -> FitRecord:
+def fine_tune(network: Network, data: FitData, fit: FineTune, log_dir: str) -> FitRecord:
     """Fit 2: thaws the layers above the boundary and goes on slowly from fit 1's weights.
 
     Args and errors as for `fit_head`. Statistics of BatchNorm layers stay as they are
     unless `fit.train_batch_norm` is set and the model was built for it.
     """
-    frozen_layers = thaw_above(backbone, fit.boundary_layer)
+    frozen_layers = thaw_above(network.backbone, fit.boundary_layer)
     optimizer = keras.optimizers.SGD(fit.learning_rate, momentum=fit.momentum)
-    free = _statistics_above(backbone, frozen_layers) if fit.train_batch_norm else ()
-    return _fit(
-        model,
-        data,
-        optimizer,
-        fit.max_epochs,
-        fit.patience,
-        log_dir,
-        frozen_layers,
-        boundary=fit.boundary,
-        may_move=free,
-    )
+    free = _statistics_above(network.backbone, frozen_layers) if fit.train_batch_norm else ()
+    record = _fit(network, data, optimizer, fit, log_dir, frozen_layers, may_move=free)
+    return replace(record, boundary=fit.boundary)
 
 
 def _statistics_above(backbone: keras.Model, num_frozen: int) -> list[str]:
@@ -123,48 +114,49 @@ def _statistics_above(backbone: keras.Model, num_frozen: int) -> list[str]:
 
 
 def _fit(
-    model: keras.Model,
+    network: Network,
     data: FitData,
     optimizer: keras.optimizers.Optimizer,
-    max_epochs: int,
-    patience: int,
+    fit: HeadFit | FineTune,
     log_dir: str,
     frozen_layers: int,
-    boundary: str | None = None,
-    may_move: Any = (),
+    may_move: Iterable[str] = (),
 ) -> FitRecord:
-    with model.distribute_strategy.scope():
-        model.compile(
+    classifier, entered = network.classifier, network.entered
+    with entered.distribute_strategy.scope():
+        entered.compile(
             optimizer=optimizer,
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            loss=keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=fit.label_smoothing
+            ),
             metrics=["accuracy"],
         )
-    before = weight_checks.snapshot(model)
-    stopper = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
+    before = weight_checks.snapshot(classifier)
+    stopper = keras.callbacks.EarlyStopping(patience=fit.patience, restore_best_weights=True)
     started = time.monotonic()
-    history = model.fit(
+    history = entered.fit(
         data.train,
+        steps_per_epoch=data.train_steps,
         validation_data=data.val,
-        epochs=max_epochs,
+        epochs=fit.max_epochs,
         callbacks=[
             stopper,
             keras.callbacks.TensorBoard(log_dir, write_graph=False),
-            _Progress(max_epochs, data.train_steps),
+            _Progress(fit.max_epochs, data.train_steps),
         ],
         verbose=0,
     ).history
     # Keras puts the best weights back only if it stopped early, not after the last epoch.
-    model.set_weights(stopper.best_weights)
-    weight_checks.check_fit_moved(before, model, may_move)
+    entered.set_weights(stopper.best_weights)
+    weight_checks.check_fit_moved(before, classifier, may_move)
     return FitRecord(
         history={name: [_finite(x) for x in values] for name, values in history.items()},
         best_epoch=stopper.best_epoch + 1,
         stopped_early=stopper.stopped_epoch > 0,
         seconds=time.monotonic() - started,
-        trainable_parameters=_count(model.trainable_weights),
-        frozen_parameters=_count(model.non_trainable_weights),
+        trainable_parameters=_count(classifier.trainable_weights),
+        frozen_parameters=_count(classifier.non_trainable_weights),
         frozen_layers=frozen_layers,
-        boundary=boundary,
     )
 
 

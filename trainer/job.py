@@ -1,7 +1,6 @@
 """One training job from examples to an exported model: what each Trainer node does."""
 
 import json
-import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -11,25 +10,20 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer import features, fits
-from trainer.backbone_models import (
-    RANDOM,
-    boundary_layer,
-    calibrate_batch_norm,
-    load_backbone,
-    preprocess_input,
-)
+from trainer import data, features, fits, progress, trunk
+from trainer.augment import NO_CHANGE, Augmentation
+from trainer.backbone_models import RANDOM, boundary_layer, load_backbone
 from trainer.backbones import BACKBONES
-from trainer.data import batches, read_examples
 from trainer.data_card import DataCard
 from trainer.distribution import make_deterministic, make_strategy
-from trainer.export import Card, export_saved_model
-from trainer.model import ModelSpec, build_classifier
+from trainer.export import Card, Evaluation, ServedImages, export_saved_model
+from trainer.model import ModelSpec, build_classifier, on_pooled, on_trunk_features, pooling
+from trainer.precision import layers_compute_in
+from trainer.start_weights import load_start_weights
+from trainer.weight_files import load_weights, save_weights
 
 WEIGHTS_FILE = os.path.join("warm_start", "classifier.weights.h5")
 HISTORY_FILE = "history.json"
-
-_CALIBRATION_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -38,12 +32,14 @@ class Job:
 
     Attributes:
       spec: shape of the classifier.
-      weights: of the backbone: `imagenet`, `random` or a path; fit 1 only.
       labels: class names in the order of their ids.
       data_card: counts per split, fingerprint.
       train_files: globs of the training split; `val_files` likewise.
       global_batch_size: images in one step over all replicas.
       seed: decides the head's first weights and the order of the images.
+      precision: what the layers compute in; see `layers_compute_in`.
+      cache: what the files hold if TrunkFeatures wrote them; None: images.
+      augmentation: of training images, on the fly; only if the files hold images.
       max_pixels: the exported model refuses larger files.
       config: goes into the exported model as it is.
       model_dir: folder of the model artifact. Holds the warm start and the history.
@@ -52,13 +48,15 @@ class Job:
     """
 
     spec: ModelSpec
-    weights: str
     labels: Sequence[str]
     data_card: DataCard
     train_files: Sequence[str]
     val_files: Sequence[str]
     global_batch_size: int
     seed: int
+    precision: str
+    cache: trunk.TrunkSpec | None
+    augmentation: Augmentation
     max_pixels: int
     config: dict[str, Any]
     model_dir: str
@@ -66,20 +64,36 @@ class Job:
     log_dir: str
 
 
-def run_head_fit(job: Job, fit: fits.HeadFit) -> fits.FitRecord:
-    """Fit 1 and its export. The first TensorFlow work of the process."""
+def run_head_fit(job: Job, fit: fits.HeadFit, weights: str) -> fits.FitRecord:
+    """Fit 1 and its export. The first TensorFlow work of the process.
+
+    Args:
+      job: what to do it with.
+      fit: rates and patience.
+      weights: of the backbone: `imagenet`, `random`, or the path of an `.h5` file.
+    """
     strategy = make_strategy()
     make_deterministic(job.seed)
     spec = job.spec
-    start_backbone = load_backbone(spec.backbone, spec.image_size_px, job.weights)
-    if job.weights == RANDOM:
-        calibrate_batch_norm(start_backbone, _calibration_images(job))
-    start = build_classifier(spec, start_backbone)
-    with strategy.scope():
-        backbone, model = _build(spec)
-    model.set_weights(start.get_weights())
-    record = fits.fit_head(model, backbone, _fit_data(job), fit, job.log_dir)
-    _export(job, start, model, record)
+    start_backbone = load_start_weights(
+        spec.backbone, spec.image_size_px, weights, job.train_files, job.seed
+    )
+    # Again, so that the head's first weights do not depend on how the backbone's were made.
+    make_deterministic(job.seed)
+    start = Parts(start_backbone, build_classifier(spec, start_backbone))
+    with strategy.scope(), layers_compute_in(job.precision):
+        parts = _build(spec)
+        parts.classifier.set_weights(start.classifier.get_weights())
+        entered = on_pooled(parts.classifier) if job.cache else parts.classifier
+    with tempfile.TemporaryDirectory(prefix="thaw-vectors-") as folder:
+        if job.cache:
+            pool = pooling(parts.classifier, parts.backbone, job.cache.layer)
+            fit_data = _pooled_data(job, pool, folder)
+        else:
+            fit_data = _fit_data(job, entered)
+        network = fits.Network(parts.classifier, parts.backbone, entered)
+        record = fits.fit_head(network, fit_data, fit, job.log_dir)
+    _export(job, start, parts, record)
     return record
 
 
@@ -87,68 +101,112 @@ def run_fine_tune(job: Job, fit: fits.FineTune, base_model_dir: str) -> fits.Fit
     """Fit 2 from the weights that fit 1 left in `base_model_dir`, and its export."""
     strategy = make_strategy()
     make_deterministic(job.seed)
-    start_backbone, start = _build(job.spec)
-    boundary_layer(start_backbone, BACKBONES[job.spec.backbone], fit.boundary)
-    _load_weights(start, os.path.join(base_model_dir, WEIGHTS_FILE))
-    with strategy.scope():
-        backbone, model = _build(job.spec, fit.train_batch_norm)
-    model.set_weights(start.get_weights())
-    record = fits.fine_tune(model, backbone, _fit_data(job), fit, job.log_dir)
-    _export(job, start, model, record)
+    start = _build(job.spec)
+    boundary_layer(start.backbone, BACKBONES[job.spec.backbone], fit.boundary)
+    load_weights(start.classifier, os.path.join(base_model_dir, WEIGHTS_FILE))
+    with strategy.scope(), layers_compute_in(job.precision):
+        parts = _build(job.spec, fit.train_batch_norm)
+        entered = parts.classifier
+        if job.cache:
+            entered = on_trunk_features(
+                parts.classifier, parts.backbone, job.cache.layer, fit.train_batch_norm
+            )
+    parts.classifier.set_weights(start.classifier.get_weights())
+    network = fits.Network(parts.classifier, parts.backbone, entered)
+    record = fits.fine_tune(network, _fit_data(job, entered), fit, job.log_dir)
+    _export(job, start, parts, record)
     return record
 
 
-def _build(spec: ModelSpec, train_batch_norm: bool = False) -> tuple[keras.Model, keras.Model]:
+@dataclass(frozen=True)
+class Parts:
+    """A classifier and the backbone inside it."""
+
+    backbone: keras.Model
+    classifier: keras.Model
+
+
+def _build(spec: ModelSpec, train_batch_norm: bool = False) -> Parts:
     backbone = load_backbone(spec.backbone, spec.image_size_px, RANDOM)
-    return backbone, build_classifier(spec, backbone, train_batch_norm)
+    return Parts(backbone, build_classifier(spec, backbone, train_batch_norm))
 
 
-def _calibration_images(job: Job) -> tf.Tensor:
-    examples = read_examples(job.train_files, job.spec.image_size_px, shuffle_seed=job.seed)
-    images = next(iter(examples.map(lambda image, _: image).batch(_CALIBRATION_IMAGES)))
-    return preprocess_input(BACKBONES[job.spec.backbone])(tf.cast(images, tf.float32))
+def _parser(job: Job, entered: keras.Model) -> data.Parse:
+    """Reads what `entered` takes from an example."""
+    if job.cache:
+        return data.trunk_parser(entered.input_shape[1:], job.cache.dtype)
+    return data.image_parser(job.spec.image_size_px)
 
 
-def _fit_data(job: Job) -> fits.FitData:
-    size_px, classes = job.spec.image_size_px, job.spec.num_classes
-    train = read_examples(job.train_files, size_px, shuffle_seed=job.seed)
-    val = read_examples(job.val_files, size_px)
-    return fits.FitData(
-        train=batches(train, job.global_batch_size, classes),
-        val=batches(val, job.global_batch_size, classes),
-        train_steps=math.ceil(job.data_card.num_examples(features.TRAIN) / job.global_batch_size),
+def _train_views(job: Job) -> list[list[str]]:
+    """Files of the training split, a list for each view."""
+    return trunk.files_by_view(data.list_files(job.train_files))
+
+
+def _fit_data(job: Job, entered: keras.Model) -> data.FitData:
+    """Images, or what the trunk made of them, for a fit that runs the rest of the backbone."""
+    return _make_fit_data(
+        job,
+        [data.read_records(files) for files in _train_views(job)],
+        data.read_records(data.list_files(job.val_files)),
+        _parser(job, entered),
+        job.augmentation,
     )
 
 
-def _export(job: Job, plain: keras.Model, trained: keras.Model, record: fits.FitRecord) -> None:
-    """Exports through `plain`, a model outside the strategy, so that no replica's
+def _pooled_data(job: Job, pool: keras.Model, folder: str) -> data.FitData:
+    """Runs the blocks above the trunk once, down to a vector an image, for the head's fit."""
+    width = pool.output_shape[-1]
+    views, val = _train_views(job), data.list_files(job.val_files)
+    num_train, num_val = (job.data_card.num_examples(s) for s in (features.TRAIN, features.VAL))
+    counter = progress.Counter("images pooled", num_train * len(views) + num_val)
+    vectors = []
+    for number, files in enumerate([*views, val]):
+        path = os.path.join(folder, f"vectors-{number}")
+        batches = data.in_batches(
+            data.read_records(files), _parser(job, pool), job.global_batch_size
+        )
+        data.write_vectors(batches, pool, path, counter)
+        vectors.append(data.read_vectors(path, width))
+    return _make_fit_data(job, vectors[:-1], vectors[-1], data.vector_parser(width))
+
+
+def _make_fit_data(
+    job: Job,
+    train: Sequence[tf.data.Dataset],
+    val: tf.data.Dataset,
+    parse: data.Parse,
+    augmentation: Augmentation = NO_CHANGE,
+) -> data.FitData:
+    return data.make_fit_data(
+        train,
+        val,
+        parse,
+        job.data_card.num_examples(features.TRAIN),
+        job.global_batch_size,
+        job.spec.num_classes,
+        job.seed,
+        augmentation,
+    )
+
+
+def _export(job: Job, plain: Parts, trained: Parts, record: fits.FitRecord) -> None:
+    """Exports through `plain`, a float32 model outside the strategy, so that no replica's
     variables end up in the file.
     """
-    plain.set_weights(trained.get_weights())
-    card = Card(job.labels, job.config, job.data_card.to_json())
-    export_saved_model(plain, job.spec.image_size_px, job.max_pixels, card, job.saved_model_dir)
-    _save_weights(plain, os.path.join(job.model_dir, WEIGHTS_FILE))
+    plain.classifier.set_weights(trained.classifier.get_weights())
+    evaluated = plain.classifier
+    if job.cache:
+        evaluated = on_trunk_features(plain.classifier, plain.backbone, job.cache.layer)
+    export_saved_model(
+        plain.classifier,
+        ServedImages(job.spec.image_size_px, job.max_pixels),
+        Evaluation(_parser(job, evaluated), evaluated),
+        Card(job.labels, job.config, job.data_card.to_json()),
+        job.saved_model_dir,
+    )
+    save_weights(plain.classifier, os.path.join(job.model_dir, WEIGHTS_FILE))
     for folder in (job.model_dir, job.log_dir):
         tf.io.gfile.makedirs(folder)
         with tf.io.gfile.GFile(os.path.join(folder, HISTORY_FILE), "w") as file:
             file.write(json.dumps(record.to_json(), indent=2))
-
-
-def _save_weights(model: keras.Model, path: str) -> None:
-    """HDF5 writes local files only, so by way of one: `path` may be remote."""
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    with tempfile.TemporaryDirectory() as folder:
-        local = os.path.join(folder, "weights.h5")
-        model.save_weights(local)
-        tf.io.gfile.copy(local, path, overwrite=True)
-
-
-def _load_weights(model: keras.Model, path: str) -> None:
-    if not tf.io.gfile.exists(path):
-        raise ValueError(
-            f"{path} is missing: fit 2 starts from the weights that fit 1 leaves there."
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        local = os.path.join(folder, "weights.h5")
-        tf.io.gfile.copy(path, local)
-        model.load_weights(local)

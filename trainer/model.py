@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.backbone_models import preprocess_input
+from trainer.backbone_models import preprocess_input, split_at
 from trainer.backbones import BACKBONES
 
 
@@ -51,8 +51,49 @@ def build_classifier(
     hidden = keras.layers.Dense(spec.head_units, activation="relu", name="hidden")(pooled)
     if spec.head_dropout:
         hidden = keras.layers.Dropout(spec.head_dropout, name="dropout")(hidden)
-    logits = keras.layers.Dense(spec.num_classes, name="logits")(hidden)
+    # In float32 whatever the other layers compute in: the loss is taken of these.
+    logits = keras.layers.Dense(spec.num_classes, name="logits", dtype="float32")(hidden)
     return keras.Model(images, logits, name="classifier")
+
+
+def pooling(
+    classifier: keras.Model, backbone: keras.Model, layer_name: str, train_batch_norm: bool = False
+) -> keras.Model:
+    """The blocks of a classifier between the trunk and the head, sharing its weights.
+
+    Args:
+      classifier: from `build_classifier`.
+      backbone: the backbone inside it.
+      layer_name: last layer of the trunk.
+      train_batch_norm: as for `build_classifier`.
+
+    Returns:
+      A model from float32 [batch, height, width, channels], the trunk's output, to
+      [batch, channels], pooled feature maps.
+    """
+    _, top = split_at(backbone, layer_name)
+    trunk_output = keras.Input(top.input_shape[1:], name="trunk_output")
+    feature_map = top(trunk_output, training=None if train_batch_norm else False)
+    return keras.Model(trunk_output, classifier.get_layer("pool")(feature_map), name="pooling")
+
+
+def on_trunk_features(
+    classifier: keras.Model, backbone: keras.Model, layer_name: str, train_batch_norm: bool = False
+) -> keras.Model:
+    """The same classifier, entered above a layer of its backbone: `pooling`, then the head."""
+    below = pooling(classifier, backbone, layer_name, train_batch_norm)
+    return keras.Model(below.input, on_pooled(classifier)(below.output), name="above_trunk")
+
+
+def on_pooled(classifier: keras.Model) -> keras.Model:
+    """The head alone: float32 [batch, channels], pooled feature maps, to logits."""
+    names = [layer.name for layer in classifier.layers]
+    head = classifier.layers[names.index("pool") + 1 :]
+    pooled = keras.Input(classifier.get_layer("pool").output.shape[1:], name="pooled")
+    logits = pooled
+    for layer in head:
+        logits = layer(logits)
+    return keras.Model(pooled, logits, name="head")
 
 
 def freeze(backbone: keras.Model) -> None:

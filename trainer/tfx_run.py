@@ -1,20 +1,29 @@
 """What TFX's Trainer nodes call: unpacks TFX's arguments, runs one fit."""
 
 import os
+from typing import Any
 
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer import features, fits
+from trainer.augment import Augmentation
 from trainer.backbones import BACKBONES
 from trainer.data_card import read_card
 from trainer.job import Job, run_fine_tune, run_head_fit
 from trainer.model import ModelSpec
+from trainer.trunk import BACKBONE_FILE, TrunkSpec
 
 
 def head_run_fn(fn_args: FnArgs) -> None:
-    """Fit 1. `custom_config["fit"]` holds the fields of `HeadFit`."""
-    run_head_fit(_job(fn_args), fits.HeadFit(**fn_args.custom_config["fit"]))
+    """Fit 1. `custom_config["fit"]` holds the fields of `HeadFit`.
+
+    The backbone's weights are those of TrunkFeatures, if there is one (`base_model`).
+    """
+    weights = fn_args.custom_config["weights"]
+    if fn_args.base_model:
+        weights = os.path.join(_artifact_dir(fn_args.base_model), BACKBONE_FILE)
+    run_head_fit(_job(fn_args), fits.HeadFit(**fn_args.custom_config["fit"]), weights)
 
 
 def fine_tune_run_fn(fn_args: FnArgs) -> None:
@@ -28,20 +37,22 @@ def fine_tune_run_fn(fn_args: FnArgs) -> None:
 
 
 def _job(fn_args: FnArgs) -> Job:
-    custom = fn_args.custom_config
+    custom: dict[str, Any] = fn_args.custom_config
     transform = tft.TFTransformOutput(fn_args.transform_output)
     labels = [
         name.decode("utf-8") for name in transform.vocabulary_by_name(features.LABEL_VOCABULARY)
     ]
     return Job(
         spec=ModelSpec(num_classes=len(labels), **custom["model"]),
-        weights=custom.get("weights", ""),
         labels=labels,
         data_card=read_card(_examples_dir(fn_args.train_files[0])),
         train_files=fn_args.train_files,
         val_files=fn_args.eval_files,
         global_batch_size=custom["global_batch_size"],
         seed=custom["seed"],
+        precision=custom["precision"],
+        cache=TrunkSpec(**custom["cache"]) if custom["cache"] else None,
+        augmentation=Augmentation(**custom["augmentation"]),
         max_pixels=custom["max_pixels"],
         config=custom["config"],
         model_dir=_artifact_dir(fn_args.serving_model_dir),

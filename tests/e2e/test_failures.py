@@ -44,7 +44,7 @@ def test_class_without_a_usable_image_fails_with_its_name_and_reason(folder):
     assert not (folder / "out" / "run.json").exists()
 
 
-def test_weights_that_do_not_fit_fail_in_the_first_fit_and_the_rest_is_kept(folder):
+def test_weights_that_do_not_fit_fail_where_they_are_read_and_the_rest_is_kept(folder):
     random = np.random.default_rng(1)
     (folder / "images" / "b" / "fake.png").unlink()
     for number in range(12):
@@ -63,10 +63,10 @@ def test_weights_that_do_not_fit_fail_in_the_first_fit_and_the_rest_is_kept(fold
 
     for done in (first, second):
         assert done.returncode == 1
-        assert "HeadTrainer failed: backbone.weights:" in done.stdout
+        assert "TrunkFeatures failed: backbone.weights:" in done.stdout
         assert "wrong.h5 cannot be loaded into inception_v3" in done.stdout
     found = states(folder / "out")
-    assert found.pop("HeadTrainer") == "failed"
+    assert found.pop("TrunkFeatures") == "failed"
     assert set(found.values()) == {"cached"}
     (card,) = folder.glob("out/artifacts/ImageExampleGen/examples/*/data_card.json")
     assert json.loads(card.read_text())["counts"]["train"].keys() == {"a", "b"}

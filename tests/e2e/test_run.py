@@ -20,9 +20,11 @@ NODES = [
     "SchemaGen",
     "ExampleValidator",
     "Transform",
+    "TrunkFeatures",
     "HeadTrainer",
     "FineTuner",
     "Evaluator",
+    "ServingCheck",
     "Pusher",
 ]
 
@@ -158,7 +160,7 @@ def test_same_command_again_touches_nothing(repeated_run, output):
 def test_other_rate_of_fit_2_runs_only_what_follows_from_it(harmful_run):
     ran = [name for name, state in harmful_run.states.items() if state == "done"]
 
-    assert ran == ["FineTuner", "Evaluator", "Pusher", "Report"]
+    assert ran == ["FineTuner", "Evaluator", "ServingCheck", "Pusher", "Report"]
 
 
 def test_worse_candidate_is_neither_blessed_nor_pushed(harmful_run, pushed_model):

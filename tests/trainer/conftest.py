@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.data import batches
+from trainer.data import FitData
 from trainer.distribution import make_deterministic, make_strategy
-from trainer.fits import FitData
+from trainer.fits import Network
 from trainer.model import ModelSpec, build_classifier
 
 SIZE_PX = 16
@@ -36,12 +36,13 @@ def strategy() -> tf.distribute.Strategy:
 
 
 @pytest.fixture
-def make_model(strategy) -> Callable[..., tuple[keras.Model, keras.Model]]:
-    def make(train_batch_norm: bool = False) -> tuple[keras.Model, keras.Model]:
+def make_network(strategy) -> Callable[..., Network]:
+    def make(train_batch_norm: bool = False) -> Network:
         make_deterministic(1)
         with strategy.scope():
             backbone = tiny_backbone()
-            return backbone, build_classifier(SPEC, backbone, train_batch_norm)
+            classifier = build_classifier(SPEC, backbone, train_batch_norm)
+        return Network(classifier, backbone, classifier)
 
     return make
 
@@ -58,6 +59,7 @@ def images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def data() -> FitData:
     def dataset(count: int, seed: int) -> tf.data.Dataset:
-        return batches(tf.data.Dataset.from_tensor_slices(images(count, seed)), 8, CLASSES)
+        examples = tf.data.Dataset.from_tensor_slices(images(count, seed)).batch(8)
+        return examples.map(lambda pixels, ids: (pixels, tf.one_hot(ids, CLASSES)))
 
-    return FitData(train=dataset(24, 0), val=dataset(16, 1), train_steps=3)
+    return FitData(train=dataset(24, 0).repeat(), val=dataset(16, 1), train_steps=3)

@@ -12,7 +12,8 @@ from PIL import Image
 from trainer import features
 from trainer.backbone_models import preprocess_input
 from trainer.backbones import BACKBONES
-from trainer.export import Card, export_saved_model
+from trainer.data import image_parser
+from trainer.export import Card, Evaluation, ServedImages, export_saved_model
 from trainer.images import decode_and_resize, serialize_image
 from trainer.model import ModelSpec, build_classifier
 
@@ -37,7 +38,13 @@ def model():
 def exported(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "model"
     card = Card(LABELS, {"seed": 3}, {"fingerprint": "abc"})
-    export_saved_model(model, SIZE_PX, 1_000_000, card, str(folder))
+    export_saved_model(
+        model,
+        ServedImages(SIZE_PX, 1_000_000),
+        Evaluation(image_parser(SIZE_PX), model),
+        card,
+        str(folder),
+    )
     return folder
 
 
@@ -91,14 +98,11 @@ def test_many_at_once_answer_like_one_by_one(served):
 
 def test_evaluation_reads_stored_examples(model, served):
     image = decode_and_resize(tf.constant(picture("PNG")), SIZE_PX, 10**6)
-    feature = tf.train.Feature(
-        bytes_list=tf.train.BytesList(value=[serialize_image(image).numpy()])
-    )
-    example = tf.train.Example(
-        features=tf.train.Features(feature={features.IMAGE: feature})
-    ).SerializeToString()
+    example = tf.train.Example()
+    example.features.feature[features.IMAGE].bytes_list.value.append(serialize_image(image).numpy())
+    example.features.feature[features.LABEL_ID].int64_list.value.append(1)
 
-    answer = served.signatures["evaluate"](examples=tf.constant([example]))
+    answer = served.signatures["evaluate"](examples=tf.constant([example.SerializeToString()]))
 
     expected = tf.nn.softmax(model(image[tf.newaxis], training=False))
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)

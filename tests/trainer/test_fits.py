@@ -19,117 +19,125 @@ def layers_of(names: set[str]) -> set[str]:
     return {name.split("/")[0] for name in names}
 
 
-def test_fit_1_moves_only_the_head(make_model, data, tmp_path):
-    backbone, model = make_model()
-    before = snapshot(model)
+def test_fit_1_moves_only_the_head(make_network, data, tmp_path):
+    network = make_network()
+    before = snapshot(network.classifier)
 
-    record = fit_head(model, backbone, data, HEAD, str(tmp_path))
+    record = fit_head(network, data, HEAD, str(tmp_path))
 
-    assert layers_of(moved_weights(before, model)) == {"hidden", "logits"}
+    assert layers_of(moved_weights(before, network.classifier)) == {"hidden", "logits"}
     assert record.trainable_parameters == 4 * 8 + 8 + 8 * 2 + 2
-    assert record.frozen_layers == len(backbone.layers)
+    assert record.frozen_layers == len(network.backbone.layers)
 
 
-def test_fit_2_moves_only_layers_above_the_boundary(make_model, data, tmp_path):
-    backbone, model = make_model()
-    before = snapshot(model)
+def test_fit_2_moves_only_layers_above_the_boundary(make_network, data, tmp_path):
+    network = make_network()
+    before = snapshot(network.classifier)
 
-    record = fine_tune(model, backbone, data, TOP, str(tmp_path))
+    record = fine_tune(network, data, TOP, str(tmp_path))
 
-    assert layers_of(moved_weights(before, model)) == {"conv3", "norm3", "hidden", "logits"}
+    assert layers_of(moved_weights(before, network.classifier)) == {
+        "conv3",
+        "norm3",
+        "hidden",
+        "logits",
+    }
     assert record.boundary == "block2"
 
 
-def test_fit_2_leaves_batch_norm_statistics_alone(make_model, data, tmp_path):
-    backbone, model = make_model()
-    before = snapshot(model)
+def test_fit_2_leaves_batch_norm_statistics_alone(make_network, data, tmp_path):
+    network = make_network()
+    before = snapshot(network.classifier)
 
-    fine_tune(model, backbone, data, TOP, str(tmp_path))
+    fine_tune(network, data, TOP, str(tmp_path))
 
-    assert not {name for name in moved_weights(before, model) if "moving" in name}
+    assert not {name for name in moved_weights(before, network.classifier) if "moving" in name}
 
 
-def test_statistics_that_move_unasked_fail_the_fit(make_model, data, tmp_path):
-    backbone, model = make_model(train_batch_norm=True)
+def test_statistics_that_move_unasked_fail_the_fit(make_network, data, tmp_path):
+    network = make_network(train_batch_norm=True)
 
     with pytest.raises(UnexpectedWeights, match=r"frozen weights moved: norm3/moving_mean"):
-        fine_tune(model, backbone, data, TOP, str(tmp_path))
+        fine_tune(network, data, TOP, str(tmp_path))
 
 
-def test_statistics_above_the_boundary_follow_the_data_if_told_to(make_model, data, tmp_path):
-    backbone, model = make_model(train_batch_norm=True)
-    before = snapshot(model)
+def test_statistics_above_the_boundary_follow_the_data_if_told_to(make_network, data, tmp_path):
+    network = make_network(train_batch_norm=True)
+    before = snapshot(network.classifier)
     fit = FineTune("block2", "block2", 1e-2, 0.9, 3, 3, train_batch_norm=True)
 
-    fine_tune(model, backbone, data, fit, str(tmp_path))
+    fine_tune(network, data, fit, str(tmp_path))
 
-    moved = {name for name in moved_weights(before, model) if "moving" in name}
+    moved = {name for name in moved_weights(before, network.classifier) if "moving" in name}
     assert layers_of(moved) == {"norm3"}
 
 
-def test_thawing_without_compiling_again_is_noticed(make_model, data):
-    backbone, model = make_model()
-    freeze(backbone)
+def test_thawing_without_compiling_again_is_noticed(make_network, data):
+    network = make_network()
+    model = network.classifier
+    freeze(network.backbone)
     model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
-    before = snapshot(model)
+    before = snapshot(network.classifier)
     model.train_on_batch(*next(iter(data.train)))
-    thaw_above(backbone, "block2")
-    model.fit(data.train, verbose=0)
+    thaw_above(network.backbone, "block2")
+    model.fit(data.train, steps_per_epoch=3, verbose=0)
 
     with pytest.raises(UnexpectedWeights, match=r"trainable weights did not move: conv3"):
         check_fit_moved(before, model)
 
 
-def test_best_epoch_is_kept_even_if_the_fit_never_stopped_early(make_model, data, tmp_path):
-    backbone, model = make_model()
+def test_best_epoch_is_kept_even_if_the_fit_never_stopped_early(make_network, data, tmp_path):
+    network = make_network()
     wild = HeadFit(learning_rate=0.5, max_epochs=4, patience=50)
 
-    record = fit_head(model, backbone, data, wild, str(tmp_path))
+    record = fit_head(network, data, wild, str(tmp_path))
 
     losses = record.history["val_loss"]
     assert not record.stopped_early
     assert len(losses) == 4
     assert record.best_epoch == int(np.argmin(losses)) + 1
     assert record.best_epoch < 4, "the last epoch was the best: this shows nothing"
-    assert math.isclose(model.evaluate(data.val, verbose=0)[0], min(losses), rel_tol=1e-5)
+    assert math.isclose(
+        network.classifier.evaluate(data.val, verbose=0)[0], min(losses), rel_tol=1e-5
+    )
 
 
-def test_patience_ends_a_fit(make_model, data, tmp_path):
-    backbone, model = make_model()
+def test_patience_ends_a_fit(make_network, data, tmp_path):
+    network = make_network()
     wild = HeadFit(learning_rate=10.0, max_epochs=30, patience=1)
 
-    record = fit_head(model, backbone, data, wild, str(tmp_path))
+    record = fit_head(network, data, wild, str(tmp_path))
 
     assert record.stopped_early
     assert len(record.history["loss"]) == record.best_epoch + 1
 
 
-def test_loss_is_cross_entropy_of_logits_in_both_fits(make_model, data, tmp_path):
-    backbone, model = make_model()
+def test_loss_is_cross_entropy_of_logits_in_both_fits(make_network, data, tmp_path):
+    network = make_network()
 
     for fit, how in ((fit_head, HEAD), (fine_tune, TOP)):
-        record = fit(model, backbone, data, how, str(tmp_path))
+        record = fit(network, data, how, str(tmp_path))
 
         images, one_hot = next(iter(data.val.unbatch().batch(99)))
-        logits = model(images, training=False)
+        logits = network.classifier(images, training=False)
         by_hand = -tf.reduce_mean(tf.reduce_sum(one_hot * tf.nn.log_softmax(logits), -1))
         assert math.isclose(float(by_hand), min(record.history["val_loss"]), rel_tol=1e-4)
 
 
-def test_loss_that_is_not_finite_is_recorded_as_none_and_the_fit_ends(make_model, data, tmp_path):
-    backbone, model = make_model()
+def test_loss_that_is_not_finite_is_recorded_as_none_and_the_fit_ends(make_network, data, tmp_path):
+    network = make_network()
     explosive = FineTune("block2", "block2", 1e30, 0.9, max_epochs=9, patience=2)
 
-    record = fine_tune(model, backbone, data, explosive, str(tmp_path))
+    record = fine_tune(network, data, explosive, str(tmp_path))
 
     assert None in record.history["loss"] + record.history["val_loss"]
     assert len(record.history["loss"]) <= 4
 
 
-def test_fits_leave_tensorboard_logs(make_model, data, tmp_path):
-    backbone, model = make_model()
+def test_fits_leave_tensorboard_logs(make_network, data, tmp_path):
+    network = make_network()
 
-    fit_head(model, backbone, data, HEAD, str(tmp_path))
+    fit_head(network, data, HEAD, str(tmp_path))
 
     assert list(tmp_path.glob("train/events.out.tfevents.*"))
     assert list(tmp_path.glob("validation/events.out.tfevents.*"))

@@ -1,0 +1,1 @@
+"""Does the served model say what the evaluated one said?"""

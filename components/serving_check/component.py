@@ -1,0 +1,58 @@
+"""The component's interface."""
+
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import BaseChannel, Channel, component_spec, standard_artifacts
+
+from components.serving_check import executor
+
+
+class ServingCheckSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and parameters of `ServingCheck`."""
+
+    PARAMETERS = {
+        executor.TOLERANCE: component_spec.ExecutionParameter(type=float),
+        executor.NUM_IMAGES: component_spec.ExecutionParameter(type=int),
+    }
+    INPUTS = {
+        executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
+        executor.IMAGES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+    }
+    OUTPUTS = {
+        executor.BLESSING: component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
+    }
+
+
+class ServingCheck(base_component.BaseComponent):
+    """Asks the exported model about test images twice, the way clients do and the way the
+    Evaluator did, and withholds its blessing if the answers differ.
+    """
+
+    SPEC_CLASS = ServingCheckSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        model: BaseChannel,
+        images: BaseChannel,
+        examples: BaseChannel,
+        tolerance: float,
+        num_images: int = 32,
+    ) -> None:
+        """Args:
+        model: the candidate.
+        images: what ImageExampleGen wrote: the files' bytes.
+        examples: what the Evaluator read.
+        tolerance: largest difference of a probability that is let pass.
+        num_images: how many test images are asked about.
+        """
+        super().__init__(
+            ServingCheckSpec(
+                model=model,
+                images=images,
+                examples=examples,
+                tolerance=tolerance,
+                num_images=num_images,
+                blessing=Channel(type=standard_artifacts.InfraBlessing),
+            )
+        )

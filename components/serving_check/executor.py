@@ -1,0 +1,134 @@
+"""Compares the two ways into an exported model."""
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from trainer import data, features
+from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES, SERVING_SIGNATURE
+
+MODEL = "model"
+IMAGES = "images"
+EXAMPLES = "examples"
+BLESSING = "blessing"
+TOLERANCE = "tolerance"
+NUM_IMAGES = "num_images"
+
+RESULT_FILE = "serving_check.json"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the two ways into a model agree.
+
+    Attributes:
+      num_images: how many test images were asked about.
+      max_difference: the largest difference of a probability; None if only one of the
+        two answers was a number.
+      tolerance: what is let pass.
+      agrees: whether it passes.
+    """
+
+    num_images: int
+    max_difference: float | None
+    tolerance: float
+    agrees: bool
+
+
+class Executor(base_executor.BaseExecutor):
+    """Blesses a model whose two signatures agree."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Unpacks TFX's arguments; see `check`. Writes the result beside the blessing."""
+        self._log_startup(input_dict, output_dict, exec_properties)
+        blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
+        agreement = check(
+            path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict[MODEL])),
+            artifact_utils.get_single_uri(input_dict[IMAGES]),
+            artifact_utils.get_single_uri(input_dict[EXAMPLES]),
+            exec_properties[TOLERANCE],
+            exec_properties[NUM_IMAGES],
+        )
+        with tf.io.gfile.GFile(os.path.join(blessing.uri, RESULT_FILE), "w") as file:
+            file.write(json.dumps(asdict(agreement)))
+        # What TFX's Pusher asks an InfraBlessing for.
+        blessing.set_int_custom_property("blessed", int(agreement.agrees))
+
+
+def check(
+    saved_model_dir: str, images_uri: str, examples_uri: str, tolerance: float, num_images: int
+) -> Agreement:
+    """Asks a model about the first test images, as files and as the Evaluator's examples.
+
+    Args:
+      saved_model_dir: an exported model.
+      images_uri: examples that hold the files' bytes.
+      examples_uri: examples that the Evaluator read.
+      tolerance: largest difference of a probability that is let pass.
+      num_images: how many images at most.
+
+    Raises:
+      ValueError: if there are no test images, or the two sets of examples do not match.
+    """
+    evaluated = {
+        _bytes(example, features.ID): example
+        for example in itertools.islice(_read_test(examples_uri), num_images)
+    }
+    files = {}
+    for example in _read_test(images_uri):
+        if (identity := _bytes(example, features.ID)) in evaluated:
+            files[identity] = _bytes(example, features.IMAGE_BYTES)
+        if len(files) == len(evaluated):
+            break
+    if not evaluated or files.keys() != evaluated.keys():
+        raise ValueError(f"{examples_uri} holds test images that {images_uri} does not.")
+    model = tf.saved_model.load(saved_model_dir)
+    order = sorted(files)
+    served = model.signatures[SERVING_SIGNATURE](
+        image_bytes=tf.constant([files[identity] for identity in order])
+    )
+    judged = model.signatures[EVALUATION_SIGNATURE](
+        examples=tf.constant([evaluated[identity].SerializeToString() for identity in order])
+    )
+    return compare(served[PROBABILITIES].numpy(), judged[PROBABILITIES].numpy(), tolerance)
+
+
+def compare(served: np.ndarray, judged: np.ndarray, tolerance: float) -> Agreement:
+    """Compares float32 [images, classes] probabilities.
+
+    A model that has diverged gives no numbers either way: that agrees, and is the gate's
+    business.
+    """
+    neither = np.isnan(served) & np.isnan(judged)
+    largest = float(np.max(np.abs(np.where(neither, 0, served - judged))))
+    return Agreement(
+        num_images=len(served),
+        max_difference=largest if np.isfinite(largest) else None,
+        tolerance=tolerance,
+        agrees=bool(largest <= tolerance),
+    )
+
+
+def _read_test(uri: str) -> Iterator[tf.train.Example]:
+    files = data.list_files([os.path.join(uri, f"Split-{features.TEST}", "*")])
+    for record in data.read_records(files).as_numpy_iterator():
+        yield tf.train.Example.FromString(record)
+
+
+def _bytes(example: tf.train.Example, name: str) -> bytes:
+    return bytes(example.features.feature[name].bytes_list.value[0])

@@ -1,0 +1,1 @@
+"""The frozen trunk, run once per image."""

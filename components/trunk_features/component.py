@@ -1,0 +1,49 @@
+"""The component's interface."""
+
+import json
+from typing import Any
+
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import BaseChannel, Channel, component_spec, standard_artifacts
+
+from components.trunk_features import executor
+
+
+class TrunkFeaturesSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and parameters of `TrunkFeatures`."""
+
+    PARAMETERS = {
+        executor.SETTINGS: component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+    }
+    OUTPUTS = {
+        executor.FEATURES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        executor.TRUNK: component_spec.ChannelParameter(type=standard_artifacts.Model),
+    }
+
+
+class TrunkFeatures(base_beam_component.BaseBeamComponent):
+    """Runs the frozen trunk on every image, once.
+
+    Outputs `features`: examples that hold the trunk's output in place of the image, in the
+    same files and the same order; and `trunk`: the backbone's weights that it used.
+    """
+
+    SPEC_CLASS = TrunkFeaturesSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(self, examples: BaseChannel, settings: dict[str, Any]) -> None:
+        """Args:
+        examples: what Transform wrote.
+        settings: fields of `executor.Settings`, as plain values.
+        """
+        super().__init__(
+            TrunkFeaturesSpec(
+                examples=examples,
+                settings=json.dumps(settings, sort_keys=True),
+                features=Channel(type=standard_artifacts.Examples),
+                trunk=Channel(type=standard_artifacts.Model),
+            )
+        )

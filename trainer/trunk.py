@@ -1,0 +1,106 @@
+"""The trunk, the frozen part of the backbone: run once per image, its output kept."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from trainer import features
+from trainer.backbone_models import boundary_layer, load_backbone, preprocess_input, split_at
+from trainer.backbones import BACKBONES
+from trainer.precision import layers_compute_in
+from trainer.weight_files import load_weights
+
+_VIEW = re.compile(r"view-\d+-")
+
+BACKBONE_FILE = os.path.join("warm_start", "backbone.h5")
+
+
+@dataclass(frozen=True)
+class TrunkSpec:
+    """Everything, besides its weights, that decides what a trunk makes of an image.
+
+    Attributes:
+      backbone: key of `BACKBONES`.
+      image_size_px: side of the square images.
+      boundary: the last frozen block; its output is what is kept.
+      dtype: of what is kept: `float16`, `bfloat16` or `float32`.
+      precision: what the layers compute in: `float32`, `bfloat16` or `float16`.
+    """
+
+    backbone: str
+    image_size_px: int
+    boundary: str
+    dtype: str
+    precision: str
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer that ends the boundary block."""
+        return BACKBONES[self.backbone].blocks[self.boundary]
+
+
+class Trunk:
+    """Images in, features out; fits into Beam's TensorFlow model handler.
+
+    It has `load_weights` and is called like a Keras model, but reads weights files of
+    the whole backbone, also remote ones.
+    """
+
+    def __init__(self, spec: TrunkSpec) -> None:
+        with layers_compute_in(spec.precision):
+            self._backbone = load_backbone(spec.backbone, spec.image_size_px, "random")
+        known = BACKBONES[spec.backbone]
+        layer = boundary_layer(self._backbone, known, spec.boundary)
+        trunk, _ = split_at(self._backbone, layer)
+        preprocess = preprocess_input(known)
+        size_px = spec.image_size_px
+
+        @tf.function(input_signature=[tf.TensorSpec([None, size_px, size_px, 3], tf.uint8)])
+        def run(images: tf.Tensor) -> tf.Tensor:
+            found = trunk(preprocess(tf.cast(images, tf.float32)), training=False)
+            # Infinity would poison both fits, and float16 ends at 65,504.
+            dtype = tf.as_dtype(spec.dtype)
+            return tf.cast(
+                tf.clip_by_value(tf.cast(found, tf.float32), -dtype.max, dtype.max), dtype
+            )
+
+        self._run = run
+
+    def load_weights(self, path: str) -> None:
+        """Reads the weights of the whole backbone, local or remote."""
+        load_weights(self._backbone, path)
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        """Maps uint8 [n, size, size, 3] to [n, height, width, channels] of the spec's dtype."""
+        return self._run(images)
+
+
+def parse_features(serialized: tf.Tensor, dtype: str) -> tf.Tensor:
+    """Undoes `tf.io.serialize_tensor`: float32 [height, width, channels], from `dtype`."""
+    return tf.cast(tf.io.parse_tensor(serialized, tf.as_dtype(dtype)), tf.float32)
+
+
+FEATURE_SPEC = {
+    features.TRUNK: tf.io.FixedLenFeature([], tf.string),
+    features.LABEL_ID: tf.io.FixedLenFeature([], tf.int64),
+}
+
+
+def view_name(view: int, name: str) -> str:
+    """Names the file that holds one view of the images of the file `name`.
+
+    View 0 is the images as they are; the others are augmented.
+    """
+    return f"view-{view:02d}-{name}"
+
+
+def files_by_view(files: Sequence[str]) -> list[list[str]]:
+    """Groups files of one split by `view_name`; files named otherwise are one view."""
+    groups: dict[str, list[str]] = {}
+    for path in files:
+        found = _VIEW.match(os.path.basename(path))
+        groups.setdefault(found.group() if found else "", []).append(path)
+    return [groups[name] for name in sorted(groups)]
