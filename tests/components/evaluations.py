@@ -1,0 +1,102 @@
+"""Evaluates models that are right on as many images as we say, through the real executor."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+from google.protobuf import json_format
+from tfx.components.util import examples_utils
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.evaluator import extractors
+from components.evaluator.executor import Executor
+from components.evaluator.gate import GateRule, make_eval_config
+from trainer import features
+
+LABELS = ["ant", "bee", "cow"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The folder of an evaluation, and whether it blessed the candidate."""
+
+    uri: str
+    blessed: bool
+
+
+def write_examples(folder: Path, count: int) -> standard_artifacts.Examples:
+    """Test images 0 to count - 1, of every class in turn; `image` holds the number."""
+    artifact = standard_artifacts.Examples()
+    artifact.uri = str(folder)
+    artifact.split_names = artifact_utils.encode_split_names([features.TEST])
+    examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(artifact, "tfrecords_gzip")
+    (folder / "Split-test").mkdir(parents=True)
+    path = str(folder / "Split-test" / "images-00000-of-00001.gz")
+    with tf.io.TFRecordWriter(path, "GZIP") as writer:
+        for number in range(count):
+            label_id = number % len(LABELS)
+            texts = {
+                features.IMAGE: str(number),
+                features.LABEL: LABELS[label_id],
+                features.ID: f"id {number}",
+                features.PATH: f"images/{number}.png",
+            }
+            example = tf.train.Example()
+            for name, text in texts.items():
+                example.features.feature[name].bytes_list.value.append(text.encode())
+            example.features.feature[features.LABEL_ID].int64_list.value.append(label_id)
+            writer.write(example.SerializeToString())
+    return artifact
+
+
+def write_model(folder: Path, num_right: int) -> standard_artifacts.Model:
+    """A model that is right, at 0.75, on the images below `num_right`, and wrong on others."""
+    config = make_eval_config(GateRule(0.0, None, 2))
+    spec = config.model_specs[0]
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def evaluate(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = tf.io.parse_example(
+            examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
+        )
+        number = tf.strings.to_number(found[features.IMAGE], tf.int32)
+        choice = number + tf.where(number < num_right, 0, 1)
+        hot = tf.one_hot(choice % len(LABELS), len(LABELS))
+        return {spec.prediction_key: hot * 0.625 + 0.125}
+
+    module = tf.Module()
+    module.evaluate = evaluate
+    artifact = standard_artifacts.Model()
+    artifact.uri = str(folder)
+    tf.saved_model.save(
+        module, str(folder / "Format-Serving"), signatures={spec.signature_name: evaluate}
+    )
+    return artifact
+
+
+def judge(
+    folder: Path, rule: GateRule, num_images: int, baseline_right: int, candidate_right: int
+) -> Judged:
+    """Runs GatedEvaluator's executor."""
+    evaluation = standard_artifacts.ModelEvaluation()
+    evaluation.uri = str(folder / "evaluation")
+    blessing = standard_artifacts.ModelBlessing()
+    blessing.uri = str(folder / "blessing")
+    Executor().Do(
+        {
+            "examples": [write_examples(folder / "examples", num_images)],
+            "model": [write_model(folder / "candidate", candidate_right)],
+            "baseline_model": [write_model(folder / "baseline", baseline_right)],
+        },
+        {"evaluation": [evaluation], "blessing": [blessing]},
+        {
+            "eval_config": json_format.MessageToJson(make_eval_config(rule)),
+            "example_splits": f'["{features.TEST}"]',
+            "module_path": extractors.__name__,
+        },
+    )
+    blessed = blessing.get_int_custom_property("blessed") == 1
+    assert (folder / "blessing" / ("BLESSED" if blessed else "NOT_BLESSED")).exists()
+    return Judged(evaluation.uri, blessed)

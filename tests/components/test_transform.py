@@ -1,0 +1,175 @@
+"""What Transform makes of ingested examples: pixels, label ids, batches that fit in memory."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+from PIL import Image
+from tfx.components.util import examples_utils
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.image_example_gen.executor import Limits, write_examples
+from components.transform.executor import Executor
+from trainer import features
+from trainer.data_card import read_card
+from trainer.images import decode_and_resize, parse_image
+
+from .conftest import SPLITS, encoded
+from .statistics import infer_schema, write_statistics
+
+pytestmark = pytest.mark.slow
+
+SIZE_PX = 8
+MAX_PIXELS = 10_000
+# Most frequent first: "cow", "ant", "bee".
+COUNTS = {"ant": 40, "bee": 30, "cow": 70}
+FORMATS = ("PNG", "JPEG", "GIF", "BMP")
+SUFFIXES = dict(zip(FORMATS, ("png", "jpg", "gif", "bmp"), strict=True))
+
+
+def rows_in_batch(inputs: dict[str, tf.Tensor], custom_config: object) -> dict[str, tf.Tensor]:
+    """Stands in for the real preprocessing: tells each row how many it came with."""
+    rows = tf.shape(inputs[features.ID])[0]
+    return {"rows": tf.fill([rows], tf.cast(rows, tf.int64))}
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("ingested")
+    for number, (label, count) in enumerate(COUNTS.items()):
+        (root / "images" / label).mkdir(parents=True)
+        for index in range(count):
+            kind = FORMATS[index % len(FORMATS)]
+            path = root / "images" / label / f"{index:03d}.{SUFFIXES[kind]}"
+            path.write_bytes(encoded(kind, 20, 12, seed=1000 * number + index))
+    write_examples(
+        beam.Pipeline(runner="DirectRunner"),
+        str(root / "images"),
+        str(root / "examples"),
+        SPLITS,
+        Limits(MAX_PIXELS, 10**6),
+    )
+    return root
+
+
+def transform(root: Path, target: Path, preprocessing_fn: str) -> Path:
+    """Runs ImageTransform's executor on the examples; the transformed ones' folder."""
+    labels = {split: list(read_card(str(root / "examples")).counts[split]) for split in SPLITS}
+    statistics = write_statistics(target / "statistics", labels)
+    schema, _ = infer_schema(statistics, target / "schema")
+    examples = standard_artifacts.Examples()
+    examples.uri = str(root / "examples")
+    examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+    examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(examples, "tfrecords_gzip")
+    outputs = {
+        "transform_graph": standard_artifacts.TransformGraph(),
+        "transformed_examples": standard_artifacts.Examples(),
+    }
+    for name, artifact in outputs.items():
+        artifact.uri = str(target / name)
+    Executor().Do(
+        {"examples": [examples], "schema": [schema]},
+        {name: [artifact] for name, artifact in outputs.items()},
+        {
+            "preprocessing_fn": preprocessing_fn,
+            "custom_config": f'{{"image_size_px": {SIZE_PX}, "max_pixels": {MAX_PIXELS}}}',
+            "disable_statistics": 1,
+        },
+    )
+    return target / "transformed_examples"
+
+
+def read(folder: Path, split: str) -> Iterator[dict[str, bytes | int]]:
+    paths = [str(path) for path in sorted(folder.glob(f"Split-{split}/*"))]
+    for record in tf.data.TFRecordDataset(paths, "GZIP").as_numpy_iterator():
+        found = tf.train.Example.FromString(record).features.feature
+        yield {
+            name: getattr(feature, feature.WhichOneof("kind")).value[0]
+            for name, feature in found.items()
+        }
+
+
+@pytest.fixture(scope="module")
+def transformed(ingested, tmp_path_factory) -> Path:
+    target = tmp_path_factory.mktemp("transformed")
+    return transform(ingested, target, "trainer.preprocessing.preprocessing_fn")
+
+
+@pytest.fixture(scope="module")
+def rows(transformed) -> list[dict[str, bytes | int]]:
+    return [row for split in SPLITS for row in read(transformed, split)]
+
+
+def test_stored_image_is_what_serving_makes_of_the_files_bytes(rows):
+    for row in rows[::10]:
+        content = Path(row[features.PATH].decode()).read_bytes()
+
+        stored = parse_image(tf.constant(row[features.IMAGE]), SIZE_PX)
+
+        seen = decode_and_resize(tf.constant(content), SIZE_PX, MAX_PIXELS)
+        np.testing.assert_array_equal(stored, seen)
+
+
+def test_stored_images_differ_as_the_files_do(rows):
+    assert len({row[features.IMAGE] for row in rows}) == len(rows) == sum(COUNTS.values())
+
+
+def test_every_image_keeps_its_split_its_label_and_its_place(ingested, transformed):
+    for split in SPLITS:
+        before = {row[features.ID]: row for row in read(ingested / "examples", split)}
+        after = {row[features.ID]: row for row in read(transformed, split)}
+
+        assert after.keys() == before.keys()
+        for identity, row in after.items():
+            for name in (features.LABEL, features.PATH):
+                assert row[name] == before[identity][name]
+
+
+def test_labels_are_numbered_from_0_by_falling_frequency_in_training(transformed, rows):
+    output = tft.TFTransformOutput(str(transformed.parent / "transform_graph"))
+
+    names = output.vocabulary_by_name(features.LABEL_VOCABULARY)
+
+    assert names == [b"cow", b"ant", b"bee"]
+    assert {(row[features.LABEL], row[features.LABEL_ID]) for row in rows} == {
+        (b"cow", 0),
+        (b"ant", 1),
+        (b"bee", 2),
+    }
+
+
+def test_data_card_travels_along(ingested, transformed):
+    card = read_card(str(transformed))
+
+    assert card == read_card(str(ingested / "examples"))
+    assert sum(card.num_examples(split) for split in SPLITS) == sum(COUNTS.values())
+
+
+def test_no_batch_is_larger_than_32_images(ingested, tmp_path):
+    folder = transform(ingested, tmp_path, f"{__name__}.rows_in_batch")
+
+    sizes = [row["rows"] for row in read(folder, "train")]
+
+    assert 70 < len(sizes) <= 140
+    assert 1 < max(sizes) <= 32
+
+
+def test_image_that_became_a_bomb_after_ingestion_is_refused():
+    from trainer.preprocessing import preprocessing_fn
+
+    buffer = io.BytesIO()
+    Image.new("1", (200, 200)).save(buffer, "PNG")
+    inputs = {
+        features.IMAGE_BYTES: tf.constant([[buffer.getvalue()]]),
+        **{name: tf.constant([["x"]]) for name in (features.LABEL, features.ID, features.PATH)},
+    }
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 10000 pixels"):
+        preprocessing_fn(inputs, {"image_size_px": SIZE_PX, "max_pixels": MAX_PIXELS})

@@ -1,0 +1,244 @@
+"""From class folders to examples, with a real Beam pipeline."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+import tensorflow as tf
+
+from components.image_example_gen.executor import (
+    ImageFile,
+    Limits,
+    UnusableImages,
+    fingerprint,
+    split_of,
+    write_examples,
+)
+from trainer import features
+from trainer.data_card import read_card
+
+from .conftest import SPLITS, encoded, png_claiming
+
+LIMITS = Limits(max_pixels=10_000, max_file_bytes=20_000)
+CAT = [encoded("PNG", seed=seed) for seed in range(30)]
+DOG = [encoded("JPEG", seed=seed) for seed in range(30)]
+GOOD = {
+    **{f"cat/{number:02d}.png": content for number, content in enumerate(CAT)},
+    **{f"dog/{number:02d}.jpg": content for number, content in enumerate(DOG)},
+}
+GOOD_CATS = {name: content for name, content in GOOD.items() if name.startswith("cat")}
+TWICE = encoded("BMP", seed=99)
+BAD = {
+    "cat/animated.webp": (encoded("WEBP"), "the name does not end like an image's"),
+    "cat/bomb.png": (png_claiming(60_000, 60_000), "more than 10,000 pixels"),
+    "cat/copy of 03.png": (CAT[3], "a copy of another file of its class"),
+    "cat/cut.png": (CAT[0][:150], "the image data is damaged"),
+    "cat/empty.jpg": (b"", "the file is empty"),
+    "cat/large.bmp": (encoded("BMP", 90, 90), "larger than 20,000 bytes"),
+    "cat/more/": (b"", "a folder inside a class folder"),
+    "cat/twice.bmp": (TWICE, "the same image stands in several classes"),
+    "dog/renamed.jpg": (encoded("WEBP"), "WEBP is not read: convert it to JPEG or PNG"),
+    "dog/text.jpg": (b"just text", "not an image, whatever its name says"),
+    "dog/twice.bmp": (TWICE, "the same image stands in several classes"),
+}
+PASSED_OVER = {
+    "cat/.hidden.png": CAT[9],
+    "cat/.thumbnails/1.png": CAT[9],
+    ".git/config.png": CAT[9],
+    "readme.png": CAT[9],
+}
+
+
+def write(images: Path, uri: Path, splits: dict[str, int] = SPLITS) -> None:
+    write_examples(beam.Pipeline(runner="DirectRunner"), str(images), str(uri), splits, LIMITS)
+
+
+def refusal(images: Path, splits: dict[str, int] = SPLITS) -> str:
+    with pytest.raises(UnusableImages) as caught:
+        write(images, images.parent / "refused", splits)
+    return str(caught.value).replace(str(images), "IMAGES")
+
+
+def read(uri: Path, split: str) -> Iterator[tf.train.Example]:
+    paths = [str(path) for path in sorted(uri.glob(f"Split-{split}/*"))]
+    for record in tf.data.TFRecordDataset(paths, "GZIP").as_numpy_iterator():
+        yield tf.train.Example.FromString(record)
+
+
+def values(example: tf.train.Example) -> dict[str, bytes | int]:
+    found = {}
+    for name, feature in example.features.feature.items():
+        (found[name],) = getattr(feature, feature.WhichOneof("kind")).value
+    return found
+
+
+def image_file(name: str, content: bytes) -> ImageFile:
+    sha256 = hashlib.sha256(content).hexdigest()
+    return ImageFile(sha256, name, name.split("/")[0], height_px=7, width_px=9)
+
+
+def listed(uri: Path) -> list[dict[str, str]]:
+    lines = [
+        line
+        for path in sorted(uri.glob("set_aside/*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("mixed") / "images"
+    bad = {name: content for name, (content, _) in BAD.items()}
+    for name, content in {**GOOD, **bad, **PASSED_OVER}.items():
+        path = folder / name
+        if name.endswith("/"):
+            path.mkdir()
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(images) -> Path:
+    uri = images.parent / "examples"
+    write(images, uri)
+    return uri
+
+
+def test_examples_hold_the_file_and_what_is_known_of_it(images, written):
+    example = next(read(written, "train"))
+
+    found = values(example)
+
+    path = Path(found[features.PATH].decode())
+    content = path.read_bytes()
+    assert path.parent.parent == images
+    assert found == {
+        features.IMAGE_BYTES: content,
+        features.LABEL: path.parent.name.encode(),
+        features.ID: hashlib.sha256(content).hexdigest().encode(),
+        features.PATH: str(path).encode(),
+        features.HEIGHT: 7,
+        features.WIDTH: 9,
+    }
+
+
+def test_every_good_image_stands_in_the_split_of_its_content_and_nothing_else(images, written):
+    found = {
+        values(example)[features.PATH].decode(): split
+        for split in SPLITS
+        for example in read(written, split)
+    }
+
+    # Of "03.png" and "copy of 03.png" the first by path stays.
+    assert found == {
+        str(images / name): split_of(hashlib.sha256(content).hexdigest(), SPLITS)
+        for name, content in GOOD.items()
+    }
+
+
+def test_list_of_files_set_aside_is_whole_sorted_and_gives_reasons(images, written):
+    expected = {name.rstrip("/"): why for name, (_, why) in BAD.items()}
+
+    assert listed(written) == [
+        {"path": str(images / name), "reason": why} for name, why in sorted(expected.items())
+    ]
+
+
+def test_card_counts_what_was_written_and_what_was_not(images, written):
+    card = read_card(str(written))
+
+    counts = {
+        split: [values(example)[features.LABEL].decode() for example in read(written, split)]
+        for split in SPLITS
+    }
+    assert card.images_dir == str(images)
+    assert card.counts == {
+        split: {"cat": labels.count("cat"), "dog": labels.count("dog")}
+        for split, labels in counts.items()
+    }
+    assert sum(card.num_examples(split) for split in SPLITS) == 60
+    assert card.set_aside["the same image stands in several classes"] == 2
+    assert sum(card.set_aside.values()) == len(BAD)
+
+
+def test_fingerprint_of_the_card_is_that_of_all_images_kept(images, written):
+    kept = [image_file(name, content) for name, content in GOOD.items()]
+
+    assert read_card(str(written)).fingerprint == fingerprint(kept)
+
+
+def test_second_run_writes_the_same_bytes_under_the_same_names(images, written, tmp_path):
+    write(images, tmp_path / "again")
+
+    def contents(uri: Path) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(uri)): path.read_bytes()
+            for path in sorted(uri.rglob("*"))
+            if path.is_file()
+        }
+
+    assert contents(tmp_path / "again") == contents(written)
+    assert len(contents(written)) == len(SPLITS) + 2  # the list and the card
+
+
+def test_missing_folder_is_named(tmp_path):
+    assert refusal(tmp_path / "nowhere") == "IMAGES: there is no such folder."
+
+
+def test_one_class_is_too_few(make_folder):
+    folder = make_folder({"cat/1.png": CAT[0], ".hidden/1.png": CAT[1], "stray.png": CAT[2]})
+
+    assert refusal(folder) == (
+        "IMAGES holds 1 class folders; a classifier needs two or more.\n"
+        "  Put the images of each class into a folder of its own, named like the class."
+    )
+
+
+def test_empty_classes_are_named(make_folder):
+    folder = make_folder({"cat/1.png": CAT[0], "dog/": b"", "bee/.hidden.png": CAT[1]})
+
+    assert refusal(folder) == ("IMAGES: no files in bee, dog. Add images, or remove the folder.")
+
+
+def test_class_without_a_usable_image_is_named_with_the_reasons(make_folder):
+    dogs = {"dog/1.jpg": b"text", "dog/2.jpg": b"", "dog/3.jpg": b"more text"}
+
+    message = refusal(make_folder({**GOOD_CATS, **dogs}))
+
+    assert message == (
+        "IMAGES: not one usable image in dog. "
+        "Set aside: 2 × not an image, whatever its name says; 1 × the file is empty."
+    )
+
+
+def test_class_without_a_training_image_is_named(make_folder):
+    unseen = next(
+        content
+        for content in DOG
+        if split_of(hashlib.sha256(content).hexdigest(), SPLITS) != "train"
+    )
+
+    assert refusal(make_folder({**GOOD_CATS, "dog/1.jpg": unseen})) == (
+        "IMAGES: no training images of dog: too few images for the splits. "
+        "Add images, or give train a larger part."
+    )
+
+
+def test_empty_split_is_named(make_folder):
+    splits = {"train": 1, "val": 1, "test": 0}
+
+    assert refusal(make_folder(GOOD), splits) == (
+        "IMAGES: no images in the test split. Add images, or raise data.splits.test."
+    )
+
+
+def test_folder_in_which_nothing_is_an_image_is_refused_like_any_other(make_folder):
+    message = refusal(make_folder({"cat/1.txt": b"text", "dog/1.jpg": b"text"}))
+
+    assert message.startswith("IMAGES: not one usable image in cat, dog. Set aside: 1 × ")

@@ -1,0 +1,129 @@
+"""A run written by hand: the least that a report is made of."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pipeline import report
+
+
+def _metrics(accuracy: float, first: float, second: float, matrix: list[list[int]]) -> dict:
+    return {
+        "accuracy": accuracy,
+        "top_k_accuracy": 1.0,
+        "loss": 0.5,
+        "count": 20,
+        "per_class": {
+            "ant": {"accuracy": first, "count": 12},
+            "bee": {"accuracy": second, "count": 8},
+        },
+        "confusion": matrix,
+    }
+
+
+def _fit(losses: list[float | None], boundary: str | None) -> dict[str, Any]:
+    names = ("loss", "val_loss", "accuracy", "val_accuracy")
+    return {
+        "history": dict.fromkeys(names, losses),
+        "best_epoch": len(losses),
+        "stopped_early": False,
+        "seconds": 75.0,
+        "trainable_parameters": 1_234_567,
+        "frozen_parameters": 7_654_321,
+        "boundary": boundary,
+        "frozen_layers": 249,
+    }
+
+
+RUN: dict[str, Any] = {
+    "schema": report._SCHEMA,
+    "name": "birds",
+    "thaw_version": "0.0.0",
+    "run_id": "run 1",
+    "started": "2026-03-04T05:06:07+00:00",
+    "finished": "2026-03-04T05:16:07+00:00",
+    "seconds": 600.0,
+    "config": {"name": "birds", "seed": 1},
+    "data": {
+        "images_dir": "/photos",
+        "fingerprint": "0123456789abcdef" * 4,
+        "image_size_px": 75,
+        "classes": ["ant", "bee"],
+        "counts": {
+            "train": {"ant": 61, "bee": 52},
+            "val": {"ant": 13},
+            "test": {"ant": 12, "bee": 8},
+        },
+        "set_aside": {
+            "count": 3,
+            "reasons": {"the file is empty": 2, "the image data is damaged": 1},
+            "files": [{"path": "/photos/ant/broken.jpg", "reason": "the image data is damaged"}],
+            "list": "/artifacts/set_aside/*.jsonl",
+        },
+    },
+    "fits": {"head": _fit([0.9, 0.7, 0.6], None), "fine_tune": _fit([0.5, 0.4], "mixed8")},
+    "metrics": {
+        "test_images": 20,
+        "top_k": 2,
+        "baseline": _metrics(0.7, 0.75, 0.625, [[9, 3], [3, 5]]),
+        "candidate": _metrics(0.85, 0.75, 1.0, [[9, 3], [0, 8]]),
+    },
+    "verdict": {
+        "blessed": True,
+        "pushed": True,
+        "gain": 0.15,
+        "rule": "accuracy on test must gain more than 0.0% over the baseline",
+        "reasons": ["Accuracy on test went from 70.0% to 85.0%, +15.0 points."],
+        "serving_check": {
+            "agrees": True,
+            "num_images": 16,
+            "max_difference": 1e-7,
+            "tolerance": 1e-3,
+        },
+        "paired": {
+            "candidate_only": 4,
+            "baseline_only": 1,
+            "p_value": 0.375,
+            "gain_low": -0.05,
+            "gain_high": 0.31,
+        },
+    },
+    "model": {"name": "birds", "version": "7", "path": "/out/serving/birds/7"},
+    "samples": [
+        {
+            "path": "/photos/ant/1.jpg",
+            "thumbnail": "samples/1.jpg",
+            "label": "ant",
+            "baseline": {"class": "bee", "probability": 0.6},
+            "candidate": {"class": "ant", "probability": 0.9},
+        }
+    ],
+    "nodes": [
+        {"name": "ImageExampleGen", "state": "cached", "seconds": 10.0},
+        {"name": "FineTuner", "state": "done", "seconds": 40.0},
+    ],
+    "versions": {"python": "3.11.0", "tfx": "1.21.0"},
+}
+
+
+def a_run() -> dict[str, Any]:
+    """A copy to change."""
+    return copy.deepcopy(RUN)
+
+
+def write_run(folder: Path, run: dict[str, Any]) -> Path:
+    """Writes `run.json` and a thumbnail for each sample."""
+    (folder / "run.json").write_text(json.dumps(run))
+    (folder / "samples").mkdir(exist_ok=True)
+    for sample in run["samples"]:
+        Image.new("RGB", (4, 4)).save(folder / sample["thumbnail"])
+    return folder
+
+
+def rename_class(run: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    """The same run with another class name wherever one stands."""
+    text = json.dumps(run).replace(json.dumps(old), json.dumps(new))
+    return json.loads(text)

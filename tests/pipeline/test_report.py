@@ -1,0 +1,201 @@
+"""The report of a hand-made run: what it says, and that it stands alone."""
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pipeline.report import Confusion, ReportError, build_report, top_confusions
+
+from .hand_made import a_run, rename_class, write_run
+
+
+class Page(HTMLParser):
+    """What a reader sees and what a browser would fetch."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+        self._words: list[str] = []
+        self.feed(self.source)
+        self.text = " ".join(" ".join(self._words).split())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.fetched += [
+            value
+            for name, value in attributes
+            if name in ("src", "href", "xlink:href", "srcset", "data") and value
+        ]
+
+    def handle_data(self, data):
+        if self.lasttag != "style":
+            self._words.append(data)
+
+
+@pytest.fixture
+def page_of(tmp_path):
+    return lambda run: Page(build_report(write_run(tmp_path, run)))
+
+
+@pytest.mark.parametrize(
+    ("blessed", "pushed", "headline"),
+    [
+        (True, True, "✓ Blessed and pushed"),
+        (True, False, "✓ Blessed, not pushed"),
+        (False, False, "✗ Not blessed: nothing was pushed"),
+    ],
+)
+def test_verdict_stands_first_with_its_reasons(page_of, blessed, pushed, headline):
+    run = a_run()
+    run["verdict"].update(blessed=blessed, pushed=pushed, reasons=["It is so.", "And so."])
+    run["model"] = run["model"] if pushed else None
+
+    text = page_of(run).text
+
+    assert f"{headline} It is so. And so." in text
+    assert ("/out/serving/birds/7" in text) == pushed
+    assert text.count("lessed and pushed") == pushed
+
+
+def test_figures_of_the_verdict_are_those_of_the_run(page_of):
+    text = page_of(a_run()).text
+
+    assert "70.0% baseline, head only" in text
+    assert "85.0% candidate, fine-tuned" in text
+    assert "+15.0 points gain on 20 test images" in text
+    assert "p = 0.375" in text
+    assert "−5.0 points to +31.0 points" in text
+    assert "one image is 5.0 points" in text
+    assert "4 March 2026, 05:16 UTC" in text
+
+
+@pytest.mark.parametrize(("p_value", "said"), [(0.375, True), (0.04, False)])
+def test_difference_that_chance_explains_is_called_one(page_of, p_value, said):
+    run = a_run()
+    run["verdict"]["paired"]["p_value"] = p_value
+
+    assert ("can be chance" in page_of(run).text) == said
+
+
+def test_page_fetches_nothing(page_of, tmp_path):
+    page = page_of(a_run())
+
+    thumbnail = base64.b64encode((tmp_path / "samples" / "1.jpg").read_bytes()).decode()
+    assert f"data:image/jpeg;base64,{thumbnail}" in page.fetched
+    assert [link for link in page.fetched if not link.startswith(("data:", "#"))] == []
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert not re.search(r"@import|url\((?!['\"]?#)", page.source)
+
+
+def test_learning_curves_are_drawn_in_the_page(page_of):
+    assert page_of(a_run()).tags.count("svg") == 2
+
+
+def test_class_name_is_text_and_never_markup(page_of):
+    name = "<b onclick=alert(1)>&\"'"
+
+    page = page_of(rename_class(a_run(), "ant", name))
+
+    assert "b" not in page.tags
+    assert f"{name} 61 13 12" in page.text
+
+
+def test_path_and_reason_of_a_file_set_aside_are_text_too(page_of):
+    run = a_run()
+    run["data"]["set_aside"]["files"] = [{"path": "/<i>/1.jpg", "reason": "<u>odd</u>"}]
+
+    page = page_of(run)
+
+    assert not {"i", "u"} & set(page.tags)
+    assert "/<i>/1.jpg" in page.text
+    assert "<u>odd</u>" in page.text
+
+
+def test_files_set_aside_are_counted_by_reason(page_of):
+    text = page_of(a_run()).text
+
+    assert "3 files were set aside 2 × the file is empty 1 × the image data is damaged" in text
+    assert "/photos/ant/broken.jpg the image data is damaged" in text
+
+
+def test_class_without_images_in_a_split_counts_0(page_of):
+    assert "bee 52 0 8" in page_of(a_run()).text
+
+
+def test_metrics_that_are_no_numbers_are_dashes(page_of):
+    run = a_run()
+    run["metrics"]["candidate"]["loss"] = None
+    run["fits"]["fine_tune"]["history"]["val_loss"] = [None, 0.4]
+
+    assert "loss 0.500 — —" in page_of(run).text
+
+
+def test_sample_whose_thumbnail_is_gone_is_told_without_it(tmp_path):
+    write_run(tmp_path, a_run())
+    (tmp_path / "samples" / "1.jpg").unlink()
+
+    page = Page(build_report(tmp_path))
+
+    assert "img" not in page.tags
+    assert "✗ baseline: bee 60.0%" in page.text
+    assert "✓ candidate: ant 90.0%" in page.text
+
+
+def test_most_frequent_confusions_come_first():
+    run = a_run()
+    run["data"]["classes"] = ["ant", "bee", "cow"]
+    run["metrics"]["candidate"]["confusion"] = [[9, 1, 0], [5, 0, 2], [0, 0, 7]]
+
+    assert top_confusions(run) == [
+        Confusion("bee", "ant", 5),
+        Confusion("bee", "cow", 2),
+        Confusion("ant", "bee", 1),
+    ]
+
+
+def test_hundred_classes_get_a_list_of_confusions_in_place_of_a_matrix(page_of):
+    run = a_run()
+    names = [f"class {number}" for number in range(100)]
+    matrix = [[0] * 100 for _ in names]
+    matrix[7][8] = 3
+    run["data"]["classes"] = names
+    run["metrics"]["candidate"]["confusion"] = run["metrics"]["baseline"]["confusion"] = matrix
+
+    text = page_of(run).text
+
+    assert "class 7 class 8 3" in text
+    assert "in rows, predicted in columns" not in text
+
+
+def test_missing_run_is_named_with_the_command_that_makes_one(tmp_path):
+    with pytest.raises(ReportError) as caught:
+        build_report(tmp_path)
+
+    assert str(caught.value) == (
+        f"{tmp_path}/run.json: cannot be read: No such file or directory. "
+        f"`thaw run --output {tmp_path}` writes it."
+    )
+
+
+@pytest.mark.parametrize("content", [b'{"schema": 1, "na', b"", b"\xff\xfe"])
+def test_damaged_run_is_named_and_the_older_report_stays(tmp_path, content):
+    (tmp_path / "report.html").write_text("older")
+    (tmp_path / "run.json").write_bytes(content)
+
+    with pytest.raises(ReportError, match=r"run\.json: is damaged: .*`thaw run` writes it anew"):
+        build_report(tmp_path)
+
+    assert (tmp_path / "report.html").read_text() == "older"
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"schema": 0}', "null"])
+def test_run_of_another_version_is_refused(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+
+    with pytest.raises(ReportError, match="was not written by this version of thaw"):
+        build_report(tmp_path)
