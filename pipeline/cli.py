@@ -98,7 +98,7 @@ def run(
     config: ConfigOption = None,
     overrides: SetOption = None,
     require_blessing: Annotated[
-        bool, typer.Option(help="Exit with 3 if the candidate was not blessed.")
+        bool, typer.Option(help="Exit with 3 if the candidate was not blessed and pushed.")
     ] = False,
 ) -> None:
     """Train, judge and push a model on this machine.
@@ -126,7 +126,7 @@ def run(
         raise typer.Exit(code)
     results = json.loads((output / "run.json").read_text())
     _show_verdict(results, output)
-    if require_blessing and not results["verdict"]["blessed"]:
+    if require_blessing and not results["verdict"]["pushed"]:
         raise typer.Exit(NOT_BLESSED)
 
 

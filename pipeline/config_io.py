@@ -158,6 +158,7 @@ def _describe(details: ErrorDetails, source: Source) -> str:
 
 def _allowed(details: ErrorDetails) -> str:
     message = details["msg"].removeprefix("Input ").removesuffix(".")
+    message = message.replace("a valid boolean", "true or false")
     return (message[0].upper() + message[1:]).replace("Should", "It should") + "."
 
 

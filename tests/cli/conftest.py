@@ -22,13 +22,14 @@ def tell(**event):
         file.write(json.dumps(event) + "\\n")
 def node(name, state, **more):
     tell(event="node", node=name, state=state, time=time.time(), **more)
-def finish(blessed):
+def finish(blessed, agrees=True):
     (output / "run.json").write_text(json.dumps({
-        "verdict": {"blessed": blessed, "reasons": ["Accuracy rose."]},
+        "verdict": {"blessed": blessed, "pushed": blessed and agrees,
+                    "reasons": ["Accuracy rose."]},
         "metrics": {"baseline": {"accuracy": 0.5}, "candidate": {"accuracy": 0.75},
                     "test_images": 40},
         "data": {"set_aside": {"count": 0}},
-        "model": {"path": "/models/thaw/7"} if blessed else None}))
+        "model": {"path": "/models/thaw/7"} if blessed and agrees else None}))
     tell(event="end", ok=True)
 print("chatter of a library")
 tell(event="plan", nodes=["Gen", "Fit"], time=time.time())

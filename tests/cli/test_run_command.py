@@ -47,6 +47,14 @@ def test_unblessed_run_fails_only_where_blessing_is_required(thaw_run, options, 
     assert "Not blessed" in out
 
 
+def test_blessed_model_that_serves_other_answers_is_not_called_pushed(thaw_run):
+    code, out = result(thaw_run("finish(True, agrees=False)", "--require-blessing"))
+
+    assert code == 3, out
+    assert "Blessed, but not pushed." in out
+    assert "/models/thaw/7" not in out
+
+
 def test_failure_names_node_cause_and_log(thaw_run):
     code, out = result(
         thaw_run('node("Fit", "failed", error="no image is left.", log="/l/fit.log"); sys.exit(1)')
