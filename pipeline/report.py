@@ -41,32 +41,17 @@ def build_report(output_dir: Path) -> Path:
       output_dir: holds `run.json` and `samples/`.
 
     Raises:
-      ReportError: if `run.json` is missing or not a run's.
+      ReportError: if `run.json` is missing, not a run's, or lacks a part of one.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import UndefinedError
 
     run = read_run(output_dir)
-    environment = Environment(
-        loader=PackageLoader("pipeline"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=_percent, points=_points, number=_number, duration=_duration, day=_day
-    )
-    page = environment.get_template("report.html.j2").render(
-        run=run,
-        output=str(output_dir),
-        curves=learning_curves(run["fits"]["head"], run["fits"]["fine_tune"]),
-        matrix=_matrix(run),
-        confusions=top_confusions(run),
-        samples=[_with_image(sample, output_dir) for sample in run["samples"]],
-        set_aside=run["data"]["set_aside"]["files"][:_MOST_FILES],
-        longest=max((node["seconds"] for node in run["nodes"]), default=0) or 1,
-        config=yaml.safe_dump(run["config"], sort_keys=False, allow_unicode=True),
-    )
+    try:
+        page = _render(run, output_dir)
+    except KeyError as error:
+        raise _damaged(output_dir / RUN_FILE, f"{error} is missing") from error
+    except (UndefinedError, TypeError) as error:  # a filter is given what is not there
+        raise _damaged(output_dir / RUN_FILE, error) from error
     target = output_dir / REPORT_FILE
     partial = target.with_suffix(".partial")
     partial.write_text(page, encoding="utf-8")
@@ -88,10 +73,40 @@ def read_run(output_dir: Path) -> dict[str, Any]:
             f"{path}: cannot be read: {error.strerror}. `thaw run --output {output_dir}` writes it."
         ) from error
     except ValueError as error:
-        raise ReportError(f"{path}: is damaged: {error}. `thaw run` writes it anew.") from error
+        raise _damaged(path, error) from error
     if not isinstance(run, dict) or run.get("schema") != _SCHEMA:
         raise ReportError(f"{path}: was not written by this version of thaw. Run again.")
     return run
+
+
+def _damaged(path: Path, why: object) -> ReportError:
+    return ReportError(f"{path}: is damaged: {why}. `thaw run` writes it anew.")
+
+
+def _render(run: dict[str, Any], output_dir: Path) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("pipeline"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=_percent, points=_points, number=_number, duration=_duration, day=_day
+    )
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        output=str(output_dir),
+        curves=learning_curves(run["fits"]["head"], run["fits"]["fine_tune"]),
+        matrix=_matrix(run),
+        confusions=top_confusions(run),
+        samples=[_with_image(sample, output_dir) for sample in run["samples"]],
+        set_aside=run["data"]["set_aside"]["files"][:_MOST_FILES],
+        longest=max((node["seconds"] for node in run["nodes"]), default=0) or 1,
+        config=yaml.safe_dump(run["config"], sort_keys=False, allow_unicode=True),
+    )
 
 
 def top_confusions(run: dict[str, Any]) -> list[Confusion]:

@@ -1,6 +1,7 @@
 """The report of a hand-made run: what it says, and that it stands alone."""
 
 import base64
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -198,4 +199,42 @@ def test_run_of_another_version_is_refused(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
 
     with pytest.raises(ReportError, match="was not written by this version of thaw"):
+        build_report(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["fits", "verdict", "nodes"])
+def test_run_without_one_of_its_parts_is_damaged_and_the_older_report_stays(tmp_path, missing):
+    write_run(tmp_path, {key: value for key, value in a_run().items() if key != missing})
+    (tmp_path / "report.html").write_text("older")
+
+    with pytest.raises(ReportError) as caught:
+        build_report(tmp_path)
+
+    assert str(caught.value).startswith(f"{tmp_path}/run.json: is damaged: ")
+    assert str(caught.value).endswith(". `thaw run` writes it anew.")
+    assert f"'{missing}'" in str(caught.value)
+    assert (tmp_path / "report.html").read_text() == "older"
+
+
+@pytest.mark.parametrize(
+    ("part", "lacking"),
+    [("fits", ("head", "history")), ("metrics", ("baseline", "accuracy")), ("data", ("classes",))],
+)
+def test_run_that_lacks_something_deeper_is_damaged_too(tmp_path, part, lacking):
+    run = a_run()
+    *path, last = (part, *lacking)
+    inner = run
+    for key in path:
+        inner = inner[key]
+    del inner[last]
+    write_run(tmp_path, run)
+
+    with pytest.raises(ReportError, match=r"run\.json: is damaged: .*`thaw run` writes it anew"):
+        build_report(tmp_path)
+
+
+def test_schema_alone_is_no_run(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"schema": a_run()["schema"]}))
+
+    with pytest.raises(ReportError, match=r"run\.json: is damaged: .*`thaw run` writes it anew"):
         build_report(tmp_path)
