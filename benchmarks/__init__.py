@@ -1,0 +1,1 @@
+"""Scripts that print ratios: `.venv/bin/python -m benchmarks.NAME --help`."""

@@ -1,0 +1,154 @@
+"""What both sides of `benchmarks.recipe` start from; run as a child of it.
+
+Chooses images for the three splits, decodes and writes them as Transform does, and
+makes the backbone's first weights.
+"""
+
+import hashlib
+import itertools
+import json
+import shutil
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from trainer import features
+
+BACKBONE = "inception_v3"
+BOUNDARY = "mixed8"
+SEED = 0
+MAX_PIXELS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One comparison, on both sides alike.
+
+    Attributes:
+      folder: of the preparation; see the properties.
+      size_px: side of the square images.
+      epochs: of each fit.
+      batch_size: images in a step.
+      precision: what layers compute in: `float32` or `bfloat16`.
+      dtype: what Thaw keeps the trunk's output in.
+    """
+
+    folder: str
+    size_px: int
+    epochs: int
+    batch_size: int
+    precision: str
+    dtype: str
+
+    @property
+    def images(self) -> Path:
+        """`<split>/<class>/<file>`."""
+        return Path(self.folder) / "images"
+
+    @property
+    def examples(self) -> Path:
+        """`Split-<split>/*.gz` and the data card, as Transform leaves them."""
+        return Path(self.folder) / "examples"
+
+    @property
+    def weights(self) -> Path:
+        """The backbone's first weights."""
+        return Path(self.folder) / "backbone.h5"
+
+    def to_json(self) -> str:
+        """For a child's command line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """Undoes `to_json`."""
+        return cls(**json.loads(text))
+
+
+def choose_images(source: Path, target: Path, counts: dict[str, int]) -> None:
+    """Copies images into `<split>/<class>/`, the classes taking turns.
+
+    Raises:
+      SystemExit: if there are too few.
+    """
+    classes = [sorted(folder.iterdir()) for folder in sorted(source.iterdir()) if folder.is_dir()]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*classes))
+    files = iter([path for path in turns if path is not None])
+    for split, count in counts.items():
+        chosen = list(itertools.islice(files, count))
+        if len(chosen) < count:
+            raise SystemExit(f"{source}: fewer than {sum(counts.values())} images.")
+        for path in chosen:
+            folder = target / split / path.parent.name
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder / path.name)
+
+
+def write_examples(recipe: Recipe) -> float:
+    """Decodes every image once and writes what Transform would; seconds it took."""
+    import tensorflow as tf
+
+    from trainer.data_card import DataCard, write_card
+    from trainer.images import decode_and_resize, serialize_image
+
+    def load(path: tf.Tensor) -> tf.Tensor:
+        return serialize_image(decode_and_resize(tf.io.read_file(path), recipe.size_px, MAX_PIXELS))
+
+    labels = sorted(folder.name for folder in (recipe.images / features.TRAIN).iterdir())
+    counts: dict[str, dict[str, int]] = {}
+    started = time.monotonic()
+    for split in features.SPLITS:
+        files = [str(path) for path in sorted((recipe.images / split).glob("*/*"))]
+        names = [Path(path).parent.name for path in files]
+        counts[split] = {label: names.count(label) for label in labels}
+        folder = recipe.examples / f"Split-{split}"
+        folder.mkdir(parents=True)
+        images = tf.data.Dataset.from_tensor_slices(files).map(load, tf.data.AUTOTUNE)
+        target = str(folder / "transformed_examples-00000-of-00001.gz")
+        with tf.io.TFRecordWriter(target, "GZIP") as writer:
+            for path, name, image in zip(files, names, images.as_numpy_iterator(), strict=True):
+                writer.write(_example(path, name, labels.index(name), image))
+    seconds = time.monotonic() - started
+    write_card(DataCard(str(recipe.images), "0" * 64, counts), str(recipe.examples))
+    return seconds
+
+
+def _example(path: str, label: str, label_id: int, image: bytes) -> bytes:
+    import tensorflow as tf
+
+    values = {
+        features.IMAGE: image,
+        features.LABEL: label.encode(),
+        features.ID: hashlib.sha256(Path(path).read_bytes()).hexdigest().encode(),
+        features.PATH: path.encode(),
+    }
+    example = tf.train.Example()
+    for name, value in values.items():
+        example.features.feature[name].bytes_list.value.append(value)
+    example.features.feature[features.LABEL_ID].int64_list.value.append(label_id)
+    return example.SerializeToString(deterministic=True)
+
+
+def make_weights(recipe: Recipe) -> None:
+    """Writes random weights whose BatchNorm statistics are calibrated on training images."""
+    from trainer.distribution import make_deterministic
+    from trainer.start_weights import load_start_weights
+    from trainer.weight_files import save_weights
+
+    make_deterministic(SEED)
+    files = [str(recipe.examples / f"Split-{features.TRAIN}" / "*")]
+    backbone = load_start_weights(BACKBONE, recipe.size_px, "random", files, SEED)
+    save_weights(backbone, str(recipe.weights))
+
+
+def main(recipe: Recipe) -> None:
+    """Prepares a comparison; prints what decoding took."""
+    decode_seconds = write_examples(recipe)
+    if not recipe.weights.exists():
+        make_weights(recipe)
+    print(json.dumps({"decode_seconds": decode_seconds}))
+
+
+if __name__ == "__main__":
+    main(Recipe.from_json(sys.argv[1]))
