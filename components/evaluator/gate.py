@@ -19,8 +19,10 @@ ACCURACY = "accuracy"
 TOP_K_ACCURACY = "top_k_accuracy"
 LOSS = "loss"
 
-# TFMA passes a change that equals its threshold; a gain must be more than nothing.
-_STRICTLY = 1e-9
+# TFMA's accuracies are of 32 bits: the difference of two is off by 1e-7 at most, and 9 of
+# 10 is 0.89999998. The limit itself is to reach `min_accuracy` and to be no gain, though
+# TFMA passes a change that equals its threshold. One image counts up to five million.
+_ROUNDING = 2e-7
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,10 @@ def _gated(metric: config_pb2.MetricConfig, rule: GateRule) -> config_pb2.Metric
     threshold = config_pb2.MetricThreshold(
         change_threshold=config_pb2.GenericChangeThreshold(
             direction=config_pb2.HIGHER_IS_BETTER,
-            absolute=wrappers_pb2.DoubleValue(value=rule.min_gain + _STRICTLY),
+            absolute=wrappers_pb2.DoubleValue(value=rule.min_gain + _ROUNDING),
         )
     )
     if rule.min_accuracy is not None:
-        threshold.value_threshold.lower_bound.value = rule.min_accuracy
+        threshold.value_threshold.lower_bound.value = rule.min_accuracy - _ROUNDING
     metric.per_slice_thresholds.add(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)
     return metric

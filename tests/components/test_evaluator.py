@@ -46,6 +46,19 @@ def test_gain_below_the_one_asked_for_and_accuracy_too_low_are_both_told(tmp_pat
     assert failed_thresholds(judged.uri) == {"gain", "accuracy"}
 
 
+@pytest.mark.parametrize(
+    ("images", "baseline", "candidate", "rule", "blessed"),
+    [
+        (10, 8, 9, GateRule(0.0, 0.9, 2), True),
+        (100, 59, 60, GateRule(0.01, None, 2), False),
+    ],
+)
+def test_limit_itself_reaches_min_accuracy_and_is_no_gain(
+    tmp_path, images, baseline, candidate, rule, blessed
+):
+    assert judge(tmp_path, rule, images, baseline, candidate).blessed == blessed
+
+
 @pytest.mark.parametrize("inputs", [{}, {"baseline_model": []}])
 def test_without_a_baseline_nothing_is_judged(inputs):
     with pytest.raises(MissingBaseline, match=r"no baseline model.*Run HeadTrainer first"):

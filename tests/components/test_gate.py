@@ -41,7 +41,7 @@ def counts(draw) -> tuple[int, int, int]:
     return total, draw(st.integers(0, total)), draw(st.integers(0, total))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(counts=counts())
 def test_one_image_more_promotes_and_none_or_fewer_do_not(counts):
     total, baseline, candidate = counts
@@ -51,7 +51,7 @@ def test_one_image_more_promotes_and_none_or_fewer_do_not(counts):
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(counts=counts())
 def test_equal_models_do_not_promote(counts):
     total, baseline, _ = counts
@@ -59,7 +59,7 @@ def test_equal_models_do_not_promote(counts):
     assert not passes(GateRule(0.0, None, 5), baseline / total, baseline / total)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(counts=counts(), asked=st.integers(0, 5000))
 def test_gain_must_be_more_than_min_gain(counts, asked):
     total, baseline, candidate = counts
@@ -68,7 +68,7 @@ def test_gain_must_be_more_than_min_gain(counts, asked):
     assert passes(rule, baseline / total, candidate / total) == (candidate - baseline > asked)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(counts=counts(), asked=st.integers(0, 5000))
 def test_gain_does_not_help_below_min_accuracy(counts, asked):
     total, baseline, candidate = counts
@@ -77,6 +77,24 @@ def test_gain_does_not_help_below_min_accuracy(counts, asked):
     assert passes(rule, baseline / total, candidate / total) == (
         candidate > baseline and candidate >= asked
     )
+
+
+@settings(max_examples=40, deadline=None)
+@given(counts=counts())
+def test_gain_that_equals_min_gain_does_not_promote(counts):
+    total, baseline, candidate = counts
+    rule = GateRule((candidate - baseline) / total, None, 5)
+
+    assert not passes(rule, baseline / total, candidate / total)
+
+
+@settings(max_examples=40, deadline=None)
+@given(counts=counts())
+def test_accuracy_that_equals_min_accuracy_promotes(counts):
+    total, _, candidate = counts
+    rule = GateRule(-1.5, candidate / total, 5)
+
+    assert passes(rule, 0.5, candidate / total)
 
 
 def test_rule_holds_for_the_whole_split_and_not_for_each_class():
