@@ -4,7 +4,7 @@ import functools
 
 import tensorflow as tf
 
-from trainer import features
+from trainer import features, gif
 
 FEATURE_SPEC = {
     features.IMAGE: tf.io.FixedLenFeature([], tf.string),
@@ -12,6 +12,7 @@ FEATURE_SPEC = {
 }
 
 _JPEG = b"\xff\xd8\xff"
+_GIF = b"GIF8"
 
 # What the JPEG decoder can divide both sides by, at almost no cost.
 _JPEG_RATIOS = (2, 4, 8)
@@ -37,11 +38,12 @@ def _starts_with(image_bytes: tf.Tensor, magic: bytes) -> tf.Tensor:
 
 
 def header_size(image_bytes: tf.Tensor) -> tf.Tensor:
-    """Returns the height and width that a file claims to have, from its header alone.
+    """Returns the height and width that a file claims to have, from its headers alone.
 
     A 24 kB PNG can decode to half a gigabyte; this asks before anything is decoded.
     Works inside a graph, so that a served model refuses such a file too. Offsets: PNG
-    (ISO/IEC 15948 §11.2.2), GIF89a §18, BITMAPINFOHEADER; JPEG through TensorFlow.
+    (ISO/IEC 15948 §11.2.2), BITMAPINFOHEADER; JPEG through TensorFlow. A GIF's size is
+    its first frame's, for TensorFlow allocates by frames and not by the screen.
 
     Args:
       image_bytes: string scalar: a JPEG, PNG, GIF or BMP file.
@@ -57,10 +59,10 @@ def header_size(image_bytes: tf.Tensor) -> tf.Tensor:
         return tf.io.extract_jpeg_shape(image_bytes, tf.int64)[:2]
 
     def png() -> tf.Tensor:
-        return tf.stack([number(20, 4, little=False), number(16, 4, little=False)])
-
-    def gif() -> tf.Tensor:
-        return tf.stack([number(8, 2, little=True), number(6, 2, little=True)])
+        # The decoder passes a chunk that it does not know, even before the header.
+        is_header = tf.equal(tf.strings.substr(image_bytes, 12, 4), b"IHDR")
+        sides = tf.stack([number(20, 4, little=False), number(16, 4, little=False)])
+        return tf.where(is_header, sides, tf.zeros([2], tf.int64))
 
     def bmp() -> tf.Tensor:
         # The height is signed: negative when the rows run from top to bottom.
@@ -72,7 +74,7 @@ def header_size(image_bytes: tf.Tensor) -> tf.Tensor:
         [
             (_starts_with(image_bytes, _JPEG), jpeg),
             (_starts_with(image_bytes, b"\x89PNG\r\n\x1a\n"), png),
-            (_starts_with(image_bytes, b"GIF8"), gif),
+            (_starts_with(image_bytes, _GIF), lambda: gif.frame_size(image_bytes)),
             (_starts_with(image_bytes, b"BM"), bmp),
         ],
         default=lambda: tf.zeros([2], tf.int64),
@@ -112,7 +114,12 @@ def decode(
     ]
 
     def whole() -> tuple[tf.Tensor, tf.Tensor]:
-        image = tf.io.decode_image(checked, channels=3, expand_animations=False)
+        one_frame = tf.cond(
+            _starts_with(checked, _GIF),
+            lambda: gif.cut_after_first_frame(checked),
+            lambda: checked,
+        )
+        image = tf.io.decode_image(one_frame, channels=3, expand_animations=False)
         return image, tf.cast(tf.shape(image)[:2], tf.float32)
 
     def scaled_down(ratio: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -2,10 +2,11 @@
 
 import hashlib
 import io
+import struct
 
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -79,6 +80,23 @@ def test_bomb_is_set_aside_by_its_header_and_never_decoded(monkeypatch):
     assert reason("bomb.png", bomb, 100_000_000) == "more than 100,000,000 pixels"
 
 
+def test_animation_is_taken_with_the_size_of_its_first_frame():
+    """TensorFlow alone would decode the second one too."""
+    content = encoded("GIF")
+    second = b"," + struct.pack("<HHHHB", 0, 0, 9000, 9000, 0) + b"\x08\x00"
+
+    found = inspect_image("a.gif", content[:-1] + second + b";", MAX_PIXELS)
+
+    assert (found.width_px, found.height_px) == (9, 7)
+
+
+def test_frame_larger_than_the_screen_is_set_aside():
+    content = bytearray(encoded("GIF", width=300, height=200))
+    content[6:10] = struct.pack("<HH", 1, 1)
+
+    assert reason("a.gif", bytes(content)) == "more than 10,000 pixels"
+
+
 def test_image_larger_than_pillows_own_limit_is_ours_to_judge():
     """Pillow refuses from 178 million pixels on; `max_pixels` may be higher."""
     assert reason("a.png", png_claiming(20_000, 10_000), 10**9) == "the image data is damaged"
@@ -99,6 +117,7 @@ def test_jpeg_of_two_pictures_is_taken_as_its_first():
     assert inspect_image("a.jpg", buffer.getvalue(), MAX_PIXELS).width_px == 9
 
 
+@settings(deadline=None)
 @given(
     format_name=st.sampled_from(list(FORMATS)),
     edits=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4),

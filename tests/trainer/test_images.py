@@ -83,6 +83,16 @@ def test_bomb_is_refused_inside_a_graph_too():
         served(tf.constant([encoded("PNG", 3, 3), png_claiming(60_000, 60_000)]))
 
 
+def test_bomb_behind_a_chunk_that_claims_one_pixel_is_refused():
+    """The PNG decoder passes a chunk that it does not know, even before the header."""
+    bomb = png_claiming(60_000, 60_000)
+    ahead = b"zzZz" + struct.pack(">II", 1, 1)
+    chunk = struct.pack(">I", 8) + ahead + struct.pack(">I", zlib.crc32(ahead))
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not a JPEG, PNG, GIF or BMP"):
+        decode_and_resize(tf.constant(bomb[:8] + chunk + bomb[8:]), 8, 1_000_000)
+
+
 def test_text_is_refused():
     with pytest.raises(tf.errors.InvalidArgumentError, match="not a JPEG, PNG, GIF or BMP"):
         decode_and_resize(tf.constant(b"just text"), 8, 1_000_000)
