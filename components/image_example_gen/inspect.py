@@ -44,12 +44,14 @@ def inspect_image(name: str, content: bytes, max_pixels: int) -> Inspected:
         raise Unusable("the name does not end like an image's")
     if not content:
         raise Unusable("the file is empty")
-    width, height = _header_size(content)
+    format_name, width, height = _header(content)
     if width * height > max_pixels:
         raise Unusable(f"more than {max_pixels:,} pixels")
     try:
         _decode_smallest(tf.constant(content), max_pixels)
     except tf.errors.InvalidArgumentError as error:
+        if format_name == "BMP" and _pillow_reads(content):
+            raise Unusable("a BMP of this kind is not read: convert it to JPEG or PNG") from error
         raise Unusable("the image data is damaged") from error
     return Inspected(hashlib.sha256(content).hexdigest(), height, width)
 
@@ -66,12 +68,27 @@ def _decode_smallest(content: tf.Tensor, max_pixels: int) -> tf.Tensor:
     return image  # or TensorFlow would leave the decoding out
 
 
-def _header_size(content: bytes) -> tuple[int, int]:
+def _pillow_reads(content: bytes) -> bool:
+    """Whether the file is sound, as a BMP of 1, 4 or 16 bits can be, which TensorFlow refuses.
+
+    Not asked of other formats: TensorFlow reads every kind of them, and Pillow forgives
+    more damage.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+    except Exception:  # Pillow raises many kinds
+        return False
+    return True
+
+
+def _header(content: bytes) -> tuple[str, int, int]:
+    """The format's name, the width and the height."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             if image.format not in _DECODABLE:
                 raise Unusable(f"{image.format} is not read: convert it to JPEG or PNG")
-            return image.size
+            return image.format, *image.size
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise Unusable("not an image, whatever its name says") from error
     except SyntaxError as error:  # Pillow's way of reporting a broken PNG header

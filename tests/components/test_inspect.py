@@ -65,6 +65,25 @@ def test_format_that_tensorflow_cannot_read_is_named(format_name):
     assert reason("photo.jpg", content) == f"{format_name} is not read: convert it to JPEG or PNG"
 
 
+def test_bitmap_of_a_depth_that_tensorflow_cannot_read_is_not_called_damaged():
+    """Two colours in a bit for each pixel: Pillow reads it."""
+    buffer = io.BytesIO()
+    Image.new("1", (9, 7)).save(buffer, "BMP")
+    content = buffer.getvalue()
+
+    assert reason("a.bmp", content) == "a BMP of this kind is not read: convert it to JPEG or PNG"
+    assert reason("a.bmp", content[:-8]) == "the image data is damaged"
+
+
+def test_bitmap_with_the_header_of_os2_is_not_called_damaged():
+    """Its sides are of 16 bits each, which TensorFlow takes for one of 32."""
+    pixels = bytes(7 * 28)
+    header = struct.pack("<IHHHH", 12, 9, 7, 1, 24)
+    content = b"BM" + struct.pack("<IHHI", 26 + len(pixels), 0, 0, 26) + header + pixels
+
+    assert reason("a.bmp", content) == "a BMP of this kind is not read: convert it to JPEG or PNG"
+
+
 def test_limit_counts_pixels_and_includes_itself():
     content = encoded("PNG", width=10, height=20)
 
