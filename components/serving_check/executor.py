@@ -95,7 +95,9 @@ def check(
             files[identity] = _bytes(example, features.IMAGE_BYTES)
         if len(files) == len(evaluated):
             break
-    if not evaluated or files.keys() != evaluated.keys():
+    if not evaluated:
+        raise ValueError(f"{examples_uri} holds no test images.")
+    if files.keys() != evaluated.keys():
         raise ValueError(f"{examples_uri} holds test images that {images_uri} does not.")
     model = tf.saved_model.load(saved_model_dir)
     order = sorted(files)

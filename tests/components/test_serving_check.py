@@ -1,0 +1,282 @@
+"""The two ways into an exported model: agreement is blessed, anything else is not pushed."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+from tfx.types import standard_artifacts
+
+from components.pusher.executor import Executor as PusherExecutor
+from components.serving_check.executor import RESULT_FILE, Agreement, Executor, check, compare
+from trainer import features
+from trainer.data import image_parser
+from trainer.export import Card, Evaluation, ServedImages, export_saved_model
+from trainer.images import decode_and_resize, serialize_image
+from trainer.model import ModelSpec, build_classifier
+
+from ..image_examples import LABELS, write_shard
+from ..trainer.conftest import SIZE_PX, tiny_backbone
+
+NUM_TEST = 6
+TOLERANCE = 1e-3
+
+
+def make_model() -> keras.Model:
+    """A classifier that tells images apart: its head's weights are large."""
+    keras.utils.set_random_seed(4)
+    model = build_classifier(ModelSpec("inception_v3", SIZE_PX, 2, 8, 0.0), tiny_backbone())
+    for layer in ("hidden", "logits"):
+        kernel = model.get_layer(layer).kernel
+        kernel.assign(kernel * 10)
+    return model
+
+
+def inverted(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Another preprocessing than the one that serves."""
+    image, label_id = image_parser(SIZE_PX)(record)
+    return 255 - image, label_id
+
+
+def export(model: keras.Model, evaluation: Evaluation, folder: Path) -> None:
+    images = ServedImages(SIZE_PX, 1_000_000)
+    export_saved_model(model, images, evaluation, Card(LABELS, {}, {}), str(folder))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    """Model artifacts: `good`, and `skewed`, which is evaluated in another way than served."""
+    root = tmp_path_factory.mktemp("models")
+    model = make_model()
+    for name, parse in (("good", image_parser(SIZE_PX)), ("skewed", inverted)):
+        export(model, Evaluation(parse, model), root / name / "Format-Serving")
+    return root
+
+
+def file_example(name: str, content: bytes) -> bytes:
+    return with_bytes({features.ID: name.encode(), features.IMAGE_BYTES: content})
+
+
+def pixels_example(name: str, content: bytes) -> bytes:
+    pixels = decode_and_resize(tf.constant(content), SIZE_PX, 10**6)
+    stored = serialize_image(pixels).numpy()
+    return with_bytes({features.ID: name.encode(), features.IMAGE: stored})
+
+
+def with_bytes(values: dict[str, bytes]) -> bytes:
+    example = tf.train.Example()
+    for name, value in values.items():
+        example.features.feature[name].bytes_list.value.append(value)
+    example.features.feature[features.LABEL_ID].int64_list.value.append(0)
+    return example.SerializeToString()
+
+
+def write_test_split(uri: Path, *shards: list[bytes]) -> str:
+    for number, records in enumerate(shards):
+        write_shard(uri / "Split-test" / f"part-{number}.gz", records)
+    return str(uri)
+
+
+def photo(number: int) -> bytes:
+    """A file of noise with a tint of its own."""
+    random = np.random.default_rng(number)
+    pixels = random.integers(0, 80, [50, 40, 3]) + random.integers(0, 176, [3])
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype("uint8")).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+FILES = {f"id-{number}": photo(number) for number in range(NUM_TEST)}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> str:
+    """What ingestion left: in an order and in shards of its own, with more than is asked for."""
+    records = [file_example(name, content) for name, content in reversed(FILES.items())]
+    return write_test_split(tmp_path_factory.mktemp("images"), records[:2], records[2:])
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory) -> str:
+    records = [pixels_example(name, content) for name, content in FILES.items()]
+    return write_test_split(tmp_path_factory.mktemp("examples"), records)
+
+
+def saved(models: Path, name: str) -> str:
+    return str(models / name / "Format-Serving")
+
+
+def test_model_that_is_served_as_it_was_evaluated_agrees(models, images, examples):
+    found = check(saved(models, "good"), images, examples, TOLERANCE, 32)
+
+    assert found.agrees
+    assert found.num_images == NUM_TEST
+    assert found.max_difference < 1e-5
+
+
+def test_model_tells_these_images_apart(models, images):
+    """Or the pairing of files and examples could be wrong unnoticed."""
+    serve = tf.saved_model.load(saved(models, "good")).signatures["serving_default"]
+
+    answers = serve(image_bytes=tf.constant(list(FILES.values())))["probabilities"].numpy()
+
+    assert np.abs(answers[1:] - answers[:-1]).max(axis=1).min() > 2 * TOLERANCE
+
+
+def test_model_that_is_evaluated_with_another_preprocessing_does_not_agree(
+    models, images, examples
+):
+    found = check(saved(models, "skewed"), images, examples, TOLERANCE, 32)
+
+    assert not found.agrees
+    assert found.max_difference > 0.05
+
+
+def test_examples_that_were_resized_in_another_way_do_not_agree(models, images, tmp_path):
+    def coarse(content: bytes) -> bytes:
+        pixels = tf.image.resize(tf.io.decode_jpeg(content), [SIZE_PX] * 2, method="nearest")
+        return serialize_image(tf.cast(pixels, tf.uint8)).numpy()
+
+    records = [
+        with_bytes({features.ID: name.encode(), features.IMAGE: coarse(content)})
+        for name, content in FILES.items()
+    ]
+
+    found = check(saved(models, "good"), images, write_test_split(tmp_path, records), TOLERANCE, 32)
+
+    assert not found.agrees
+
+
+def test_no_more_images_are_asked_about_than_told(models, images, examples):
+    assert check(saved(models, "good"), images, examples, TOLERANCE, 2).num_images == 2
+
+
+def test_test_image_without_its_file_is_refused(models, images, examples, tmp_path):
+    records = [file_example(name, content) for name, content in list(FILES.items())[1:]]
+    fewer = write_test_split(tmp_path, records)
+
+    with pytest.raises(ValueError, match=f"{examples} holds test images that {fewer} does not"):
+        check(saved(models, "good"), fewer, examples, TOLERANCE, 32)
+
+
+def test_test_split_without_images_is_named(models, images, tmp_path):
+    empty = write_test_split(tmp_path, [])
+
+    with pytest.raises(ValueError, match=f"{empty} holds no test images"):
+        check(saved(models, "good"), images, empty, TOLERANCE, 32)
+
+
+def test_examples_without_a_test_split_are_named(models, images, tmp_path):
+    with pytest.raises(ValueError, match=rf"no examples in {tmp_path}/Split-test/\*"):
+        check(saved(models, "good"), images, str(tmp_path), TOLERANCE, 32)
+
+
+Judge = Callable[[str], tuple[standard_artifacts.Model, standard_artifacts.InfraBlessing]]
+
+
+@pytest.fixture
+def judge(models, images, examples, tmp_path) -> Judge:
+    """Runs the executor on a model of `models`."""
+
+    def judge(name: str) -> tuple[standard_artifacts.Model, standard_artifacts.InfraBlessing]:
+        model, blessing = standard_artifacts.Model(), standard_artifacts.InfraBlessing()
+        raw, stored = standard_artifacts.Examples(), standard_artifacts.Examples()
+        model.uri, raw.uri, stored.uri = str(models / name), images, examples
+        blessing.uri = str(tmp_path / "infra")
+        (tmp_path / "infra").mkdir()
+        Executor().Do(
+            {"model": [model], "images": [raw], "examples": [stored]},
+            {"blessing": [blessing]},
+            {"tolerance": TOLERANCE, "num_images": 4},
+        )
+        return model, blessing
+
+    return judge
+
+
+def push(
+    model: standard_artifacts.Model, infra: standard_artifacts.InfraBlessing, folder: Path
+) -> standard_artifacts.PushedModel:
+    """Pushes a model that the gate has blessed."""
+    blessing, pushed = standard_artifacts.ModelBlessing(), standard_artifacts.PushedModel()
+    blessing.uri, pushed.uri = str(folder / "blessing"), str(folder / "pushed")
+    (folder / "blessing").mkdir()
+    (folder / "blessing" / "BLESSED").touch()
+    blessing.set_int_custom_property("blessed", 1)
+    destination = {"filesystem": {"base_directory": str(folder / "serving")}}
+    PusherExecutor().Do(
+        {"model": [model], "model_blessing": [blessing], "infra_blessing": [infra]},
+        {"pushed_model": [pushed]},
+        {"push_destination": json.dumps(destination)},
+    )
+    return pushed
+
+
+def test_agreement_is_blessed_recorded_and_pushed(judge, tmp_path):
+    model, blessing = judge("good")
+
+    pushed = push(model, blessing, tmp_path)
+
+    result = json.loads((Path(blessing.uri) / RESULT_FILE).read_text())
+    assert blessing.get_int_custom_property("blessed") == 1
+    assert result["agrees"] is True
+    assert result["num_images"] == 4
+    assert result["tolerance"] == TOLERANCE
+    assert 0 <= result["max_difference"] < 1e-5
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert (tmp_path / "serving" / "1" / "saved_model.pb").exists()
+
+
+def test_skewed_model_is_not_pushed_although_the_gate_blessed_it(judge, tmp_path):
+    model, blessing = judge("skewed")
+
+    pushed = push(model, blessing, tmp_path)
+
+    result = json.loads((Path(blessing.uri) / RESULT_FILE).read_text())
+    assert blessing.get_int_custom_property("blessed") == 0
+    assert result["agrees"] is False
+    assert result["max_difference"] > TOLERANCE
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert not (tmp_path / "serving").exists()
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("served", "judged", "expected"),
+    [
+        ([0.25, 0.75], [0.25, 0.75], Agreement(1, 0.0, 0.25, True)),
+        ([0.25, 0.75], [0.5, 0.5], Agreement(1, 0.25, 0.25, True)),
+        ([0.25, 0.75], [0.53125, 0.46875], Agreement(1, 0.28125, 0.25, False)),
+        ([NAN, NAN], [NAN, NAN], Agreement(1, 0.0, 0.25, True)),
+        ([NAN, 0.5], [NAN, 1.0], Agreement(1, 0.5, 0.25, False)),
+        ([NAN, NAN], [0.5, 0.5], Agreement(1, None, 0.25, False)),
+        ([0.5, 0.5], [NAN, 0.5], Agreement(1, None, 0.25, False)),
+    ],
+    ids=["same", "at the border", "beyond it", "no numbers", "half", "served", "judged"],
+)
+def test_comparison(served, judged, expected):
+    rows = (np.array([row], "float32") for row in (served, judged))
+
+    assert compare(*rows, tolerance=0.25) == expected
+
+
+@given(
+    arrays.arrays("float32", (3, 2), elements=st.floats(0, 1, width=32)),
+    arrays.arrays("float32", (3, 2), elements=st.floats(0, 1, width=32)),
+)
+def test_comparison_is_of_the_largest_difference_whichever_way_it_goes(one, other):
+    found, swapped = compare(one, other, 0.1), compare(other, one, 0.1)
+
+    assert found == swapped
+    assert found.max_difference == np.abs(one - other).max()
+    assert found.agrees == (found.max_difference <= 0.1)
