@@ -1,5 +1,7 @@
 """The boundary is a block, not a number: of every backbone, in the built network."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,16 @@ from trainer.backbone_models import (
     calibrate_batch_norm,
     layers_bypassing,
     load_backbone,
+    split_at,
 )
 from trainer.backbones import BACKBONES
 from trainer.model import thaw_above
+
+
+@functools.cache
+def built(name):
+    """A backbone for tests that leave it as it is."""
+    return load_backbone(name, max(75, BACKBONES[name].min_size_px), "random")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +31,7 @@ def inception():
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_block_of_every_backbone_cuts_it(name):
     spec = BACKBONES[name]
-    backbone = load_backbone(name, max(75, spec.min_size_px), "random")
+    backbone = built(name)
 
     bypassed = {
         block: layers_bypassing(backbone, layer)
@@ -36,6 +45,19 @@ def test_every_block_of_every_backbone_cuts_it(name):
     assert positions == sorted(positions)
     assert positions[-1] < len(order) - 1
     assert spec.default_boundary in spec.blocks
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_trunk_and_top_blocks_together_are_the_backbone(name):
+    backbone, spec = built(name), BACKBONES[name]
+    trunk, top = split_at(backbone, spec.blocks[spec.default_boundary])
+    images = np.random.default_rng(0).uniform(-1, 1, [2, *backbone.input_shape[1:]])
+
+    in_two_steps = top(trunk(images, training=False), training=False).numpy()
+
+    whole = backbone(images, training=False).numpy()
+    assert whole.std() > 0
+    np.testing.assert_allclose(in_two_steps, whole, atol=1e-5 * np.abs(whole).max())
 
 
 def test_names_do_not_depend_on_how_many_backbones_were_built_before():
