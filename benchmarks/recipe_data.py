@@ -48,7 +48,7 @@ class Recipe:
 
     @property
     def examples(self) -> Path:
-        """`Split-<split>/*.gz` and the data card, as Transform leaves them."""
+        """`Split-<split>/*` and the data card, as Transform leaves them."""
         return Path(self.folder) / "examples"
 
     @property
@@ -105,8 +105,8 @@ def write_examples(recipe: Recipe) -> float:
         folder = recipe.examples / f"Split-{split}"
         folder.mkdir(parents=True)
         images = tf.data.Dataset.from_tensor_slices(files).map(load, tf.data.AUTOTUNE)
-        target = str(folder / "transformed_examples-00000-of-00001.gz")
-        with tf.io.TFRecordWriter(target, "GZIP") as writer:
+        target = str(folder / "transformed_examples-00000-of-00001")
+        with tf.io.TFRecordWriter(target) as writer:
             for path, name, image in zip(files, names, images.as_numpy_iterator(), strict=True):
                 writer.write(_example(path, name, labels.index(name), image))
     seconds = time.monotonic() - started

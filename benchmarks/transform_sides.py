@@ -65,7 +65,7 @@ def run_node(folder: Path, size_px: int) -> dict[str, Any]:
 
 
 def run_loop(examples: str, size_px: int, target: str | None) -> dict[str, Any]:
-    """Decodes and resizes every image on all cores; writes gzipped TFRecords, or nothing."""
+    """Decodes and resizes every image on all cores; writes TFRecords, or nothing."""
     import tensorflow as tf
 
     from trainer import data
@@ -78,14 +78,15 @@ def run_loop(examples: str, size_px: int, target: str | None) -> dict[str, Any]:
         return serialize_image(image) if target else image
 
     started = time.monotonic()
-    count = 0
-    for split in features.SPLITS:
-        files = data.list_files([os.path.join(examples, f"Split-{split}", "*")])
-        images = data.read_records(files).map(load, tf.data.AUTOTUNE).prefetch(32)
-        if target is None:
-            count += sum(1 for _ in images)
-            continue
-        with tf.io.TFRecordWriter(os.path.join(target, f"{split}.gz"), "GZIP") as writer:
+    files = data.list_files(
+        [os.path.join(examples, f"Split-{split}", "*") for split in features.SPLITS]
+    )
+    images = data.read_records(files).map(load, tf.data.AUTOTUNE).prefetch(32)
+    if target is None:
+        count = sum(1 for _ in images)
+    else:
+        count = 0
+        with tf.io.TFRecordWriter(os.path.join(target, "written")) as writer:
             for image in images.as_numpy_iterator():
                 example = tf.train.Example()
                 example.features.feature[features.IMAGE].bytes_list.value.append(image)

@@ -3,8 +3,10 @@
 from typing import Any
 from unittest import mock
 
+import apache_beam as beam
 from tfx import types
 from tfx.components.transform import executor as tfx_transform
+from tfx.components.util import examples_utils
 from tfx.types import artifact_utils, standard_component_specs
 
 from trainer.data_card import read_card, write_card
@@ -15,10 +17,27 @@ BATCH_ROWS = 32
 
 
 class Processor(tfx_transform.TransformProcessor):
-    """TFX's processor with a fixed batch size."""
+    """TFX's processor with a fixed batch size, writing TFRecords that are not gzipped.
+
+    Gzip took 8 ms for an image of 299 px, more than three times as long as decoding and
+    resizing a photo of 100 px, to make 268 kB of pixels into 110 to 220.
+    """
 
     def _GetDesiredBatchSize(self, data_format: int, schema: Any) -> int:
         return BATCH_ROWS
+
+    @staticmethod
+    @beam.ptransform_fn
+    def _EncodeAndWrite(
+        batches: beam.PCollection, schema: Any, file_format: str, output_path: str
+    ) -> beam.PCollection:
+        encode = tfx_transform.TransformProcessor._RecordBatchToExamplesFn(schema)
+        return (
+            batches
+            | "EncodeAndSerialize" >> beam.ParDo(encode)
+            | "ExtractExamples" >> beam.Values()
+            | "WriteToTFRecord" >> beam.io.WriteToTFRecord(output_path)
+        )
 
 
 class Executor(tfx_transform.Executor):
@@ -35,7 +54,8 @@ class Executor(tfx_transform.Executor):
         with mock.patch.object(tfx_transform, "TransformProcessor", Processor):
             super().Do(input_dict, output_dict, exec_properties)
         source = artifact_utils.get_single_uri(input_dict[standard_component_specs.EXAMPLES_KEY])
-        target = artifact_utils.get_single_uri(
+        transformed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.TRANSFORMED_EXAMPLES_KEY]
         )
-        write_card(read_card(source), target)
+        examples_utils.set_file_format(transformed, "tfrecords")
+        write_card(read_card(source), transformed.uri)

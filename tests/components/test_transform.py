@@ -17,6 +17,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.image_example_gen.executor import Limits, write_examples
 from components.transform.executor import Executor
 from trainer import features
+from trainer.data import read_records
 from trainer.data_card import read_card
 from trainer.images import decode_and_resize, parse_image
 
@@ -83,12 +84,15 @@ def transform(root: Path, target: Path, preprocessing_fn: str) -> Path:
             "disable_statistics": 1,
         },
     )
+    # Readers inside TFX ask the artifact, those of the trainer the files' names.
+    assert examples_utils.get_file_format(outputs["transformed_examples"]) == "tfrecords"
+    assert not list((target / "transformed_examples").rglob("*.gz"))
     return target / "transformed_examples"
 
 
 def read(folder: Path, split: str) -> Iterator[dict[str, bytes | int]]:
     paths = [str(path) for path in sorted(folder.glob(f"Split-{split}/*"))]
-    for record in tf.data.TFRecordDataset(paths, "GZIP").as_numpy_iterator():
+    for record in read_records(paths).as_numpy_iterator():
         found = tf.train.Example.FromString(record).features.feature
         yield {
             name: getattr(feature, feature.WhichOneof("kind")).value[0]

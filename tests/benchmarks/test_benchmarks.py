@@ -1,0 +1,195 @@
+"""The benchmarks' arithmetic; and, slowly, that each script leaves the figures it promises."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tf_keras as keras
+from PIL import Image
+from rich.console import Console
+
+from benchmarks.common import make_table, median_of, run_child
+from benchmarks.flops import count_flops
+from benchmarks.pictures import with_comment, write_digits, write_photos
+from benchmarks.recipe_data import choose_images
+from benchmarks.scale import summarize as summarize_scale
+from benchmarks.shell import BETWEEN, break_down
+from benchmarks.transform import summarize as summarize_transform
+
+from ..conftest import ROOT
+
+
+def test_median_is_taken_of_one_figure_of_all_runs():
+    runs = [{"thaw": {"seconds": value}} for value in (5, 1, 3)]
+
+    assert median_of(runs, "thaw.seconds") == 3
+
+
+def printed(rows: list[dict[str, Any]]) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(make_table("title", rows))
+    return console.file.getvalue()
+
+
+def test_table_shows_three_significant_digits_and_a_dash_for_nothing():
+    text = printed([{"name": "a", "large": 1234.5, "small": 0.12345, "none": None}])
+
+    assert all(shown in text for shown in ("1,234", "0.123", "–"))
+
+
+def test_table_of_many_figures_has_a_line_for_each():
+    rows = [{"epochs": "5+5", **{f"figure {n}": float(n) for n in range(9)}}]
+
+    lines = [line for line in printed(rows).splitlines() if "figure" in line]
+
+    assert len(lines) == 9
+
+
+def test_child_tells_its_time_its_memory_and_its_last_line():
+    code = "import time; held = bytearray(10**8); time.sleep(1); print('x'); print('{\"a\": 1}')"
+
+    child = run_child(["-c", code])
+
+    assert child.seconds > 1
+    assert child.peak_bytes > 10**8
+    assert child.result() == {"a": 1}
+
+
+def test_failing_child_ends_the_benchmark_with_what_it_said():
+    with pytest.raises(SystemExit, match="no such thing"):
+        run_child(["-c", "raise ValueError('no such thing')"])
+
+
+def test_convolution_takes_two_operations_a_weight_and_position():
+    inputs = keras.Input([8, 8, 3])
+    outputs = keras.layers.Conv2D(5, 3, padding="same", strides=2)(inputs)
+    outputs = keras.layers.Dense(7)(keras.layers.GlobalAveragePooling2D()(outputs))
+    model = keras.Model(inputs, outputs)
+
+    flops = count_flops(model)
+
+    assert flops == 2 * (4 * 4) * (3 * 3 * 3 * 5) + 2 * (5 * 7)
+
+
+def test_separable_convolution_is_two_convolutions():
+    inputs = keras.Input([8, 8, 4])
+    whole = keras.Model(inputs, keras.layers.SeparableConv2D(6, 3, padding="same")(inputs))
+
+    assert count_flops(whole) == 2 * 64 * (3 * 3 * 4 + 4 * 6)
+
+
+def test_shell_is_what_is_not_work():
+    nodes = [{"name": "Transform", "seconds": 10.0}, {"name": "Pusher", "seconds": 1.0}]
+
+    rows = {row["node"]: row for row in break_down(nodes, 20.0, {"Transform": 4.0})}
+
+    assert rows["Transform"]["shell"] == 6
+    assert rows[BETWEEN]["seconds"] == 9
+    assert rows["all"] == {"node": "all", "seconds": 20, "work": 4, "shell": 16}
+
+
+def test_growth_is_a_line_in_time_and_a_share_in_memory():
+    rows = [
+        {"images": count, "seconds": 10 + count / 100, "peak GiB": memory}
+        for count, memory in ((250, 1.0), (500, 2.0), (2000, 2.2))
+    ]
+
+    summary = summarize_scale(rows)
+
+    assert summary["seconds an image"] == pytest.approx(0.01)
+    assert summary["fixed seconds"] == pytest.approx(10)
+    assert summary["r squared"] == pytest.approx(1)
+    assert summary["growth"] == pytest.approx(0.1)
+
+
+def test_ratio_of_transform_is_of_rates_and_without_what_is_paid_once():
+    def sides(images: int, fixed: float) -> dict[str, Any]:
+        node = {"images": images, "seconds": fixed + images * 0.02, "peak_bytes": 2**30}
+        loop = {"images": images, "seconds": images * 0.01}
+        return {"node": node, "loop": loop, "writing": loop}
+
+    row = summarize_transform("some", [{"whole": sides(400, 8.0), "quarter": sides(100, 8.0)}])
+
+    assert row["node / loop"] == pytest.approx(0.25)
+    assert row["per image"] == pytest.approx(0.5)
+
+
+def test_splits_share_no_image_and_hold_every_class(tmp_path):
+    write_digits(tmp_path / "digits", 100)
+
+    choose_images(tmp_path / "digits", tmp_path / "chosen", {"train": 60, "val": 20})
+
+    chosen = {
+        split: {p.relative_to(tmp_path / "chosen" / split) for p in files}
+        for split in ("train", "val")
+        if (files := list((tmp_path / "chosen" / split).glob("*/*.png")))
+    }
+    assert {split: len(files) for split, files in chosen.items()} == {"train": 60, "val": 20}
+    assert not chosen["train"] & chosen["val"]
+    assert {path.parent.name for path in chosen["val"]} == set("0123456789")
+
+
+def test_more_digits_than_there_are_are_all_different(tmp_path):
+    write_digits(tmp_path, 1900)
+
+    files = [path.read_bytes() for path in tmp_path.glob("*/*.png")]
+
+    assert len(files) == len(set(files)) == 1900
+
+
+def test_photos_are_all_different_and_decode_alike_with_another_comment(tmp_path):
+    write_photos(tmp_path, 20, 32, 24)
+
+    files = [path.read_bytes() for path in tmp_path.glob("*/*.jpg")]
+    other = with_comment(files[0], b"other")
+
+    assert len(set(files)) == 20
+    assert Image.open(io.BytesIO(other)).tobytes() == Image.open(io.BytesIO(files[0])).tobytes()
+
+
+def figures(name: str, path: Path, *options: object) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--json", path, *options]
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = json.loads(path.read_text())
+    assert written["benchmark"] == name
+    assert written["machine"]["cores"] >= 1
+    return written["figures"]
+
+
+@pytest.mark.slow
+def test_recipe_leaves_times_memory_and_accuracies_of_both_sides(tmp_path):
+    counts = ("--train-images", 20, "--val-images", 10, "--test-images", 10)
+
+    (row,) = figures("recipe", tmp_path / "r.json", "--epochs", 1, "--size", 75, *counts)
+
+    assert row["epochs"] == "1+1"
+    assert all(row[f"{side} s"] > 0 and row[f"{side} GiB"] > 0 for side in ("plain", "thaw"))
+    assert row["ratio"] == pytest.approx(row["plain s"] / row["thaw s"])
+    assert 0 < row["strict"] < row["ratio"]
+    assert all(0 <= row[f"{side} tuned"] <= 1 for side in ("plain", "thaw"))
+
+
+@pytest.mark.slow
+def test_transform_leaves_rates_of_the_node_and_the_loops(tmp_path):
+    options = ("--size", 32, "--small-images", 200, "--large-images", 0)
+
+    (row,) = figures("transform", tmp_path / "t.json", *options)
+
+    assert row["images"] == "200 of 100 px"
+    assert row["node / loop"] == pytest.approx(row["node"] / row["loop"])
+    assert row["node GiB"] > 0.1
+
+
+@pytest.mark.slow
+def test_roofline_leaves_the_share_of_the_cores_rate(tmp_path):
+    options = ("--size", 75, "--batch-sizes", 4, "--precisions", "float32", "--repeats", 2)
+
+    (row,) = figures("roofline", tmp_path / "r.json", *options, "--matrix-size", 512)
+
+    assert row["GFLOP/s"] == pytest.approx(row["images/s"] * row["GFLOP an image"])
+    assert row["ratio"] == pytest.approx(row["GFLOP/s"] / row["products GFLOP/s"])
