@@ -2,12 +2,16 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 _HEAD_COLOUR = "#d97706"
 _FINE_TUNE_COLOUR = "#2563eb"
+_MOST_LINEAR = 5.0  # highest over lowest objective that a linear axis still shows well
+_LEAST_OBJECTIVE = 1e-6  # a logarithmic axis has no zero
 _INK = "#7c8290"  # readable on light and on dark
+_CHOICE_COLOURS = ("#2563eb", "#d97706", "#0d9488", "#be185d", "#7c3aed", "#65a30d")
 _TITLE = {"color": _INK, "fontsize": 10, "loc": "left"}
 
 
@@ -25,7 +29,7 @@ def learning_curves(head: dict[str, Any], fine_tune: dict[str, Any]) -> list[str
 
 
 def _curve(head: dict[str, Any], fine_tune: dict[str, Any], name: str) -> str:
-    figure, axis = _figure()
+    figure, (axis,) = _figure(1)
     head_epochs = len(head["history"]["loss"])
     for record, offset, colour, label in (
         (head, 0, _HEAD_COLOUR, "fit 1, head"),
@@ -59,24 +63,86 @@ def _draw_fit(
         axis.plot([offset + best], [validation[best - 1]], "o", color=colour, markersize=7)
 
 
+@dataclass(frozen=True)
+class TrialPoint:
+    """One finished trial on the chart: where it stands and what its colour tells."""
+
+    learning_rate: float
+    objective: float
+    choice: str
+
+
+def tuning_chart(stages: Mapping[str, Sequence[TrialPoint]]) -> str:
+    """Draws the objective of every trial by its learning rate, stages side by side.
+
+    Args:
+      stages: title -> trials; colours tell their choices apart. The best is ringed.
+
+    Returns:
+      An `<svg>` element.
+    """
+    figure, axes = _figure(len(stages))
+    for axis, (title, points) in zip(axes, stages.items(), strict=True):
+        _draw_trials(axis, points)
+        axis.set_title(f"{title}: validation cross-entropy", **_TITLE)
+        axis.set_xlabel("learning rate", color=_INK, fontsize=9)
+    return _svg(figure, "Validation cross-entropy of each trial by its learning rate")
+
+
+def _draw_trials(axis: Any, points: Sequence[TrialPoint]) -> None:
+    from matplotlib.ticker import LogLocator
+
+    axis.set_xscale("log")
+    objectives = [point.objective for point in points if point.objective > 0] or [1.0]
+    if max(objectives) > _MOST_LINEAR * min(objectives):
+        # A trial that ran away would press all others into one line.
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.yaxis.set_minor_formatter("")
+        axis.yaxis.set_major_formatter("{x:g}")
+    choices = list(dict.fromkeys(point.choice for point in sorted(points, key=_by_choice)))
+    for number, choice in enumerate(choices):
+        these = [point for point in points if point.choice == choice]
+        axis.plot(
+            [point.learning_rate for point in these],
+            [max(point.objective, _LEAST_OBJECTIVE) for point in these],
+            "o",
+            color=_CHOICE_COLOURS[number % len(_CHOICE_COLOURS)],
+            markersize=5,
+            alpha=0.8,
+            label=choice,
+        )
+    if points:
+        best = min(points, key=lambda point: point.objective)
+        ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": _INK}
+        axis.plot([best.learning_rate], [max(best.objective, _LEAST_OBJECTIVE)], "o", **ring)
+        axis.legend(frameon=False, fontsize=8, labelcolor=_INK)
+
+
+def _by_choice(point: TrialPoint) -> tuple[int, str]:
+    """Numbers by size, names by the alphabet."""
+    return len(point.choice), point.choice
+
+
 def _gaps(values: Sequence[float | None]) -> list[float]:
     return [float("nan") if value is None else value for value in values]
 
 
-def _figure() -> tuple[Any, Any]:
+def _figure(columns: int) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    figure = Figure(figsize=(5 * columns, 3.2), layout="constrained")
     figure.patch.set_alpha(0)
-    axis = figure.subplots()
-    axis.patch.set_alpha(0)
-    axis.tick_params(colors=_INK, labelsize=8)
-    axis.grid(alpha=0.25, linewidth=0.6)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axis.spines[side].set_color(_INK)
-    return figure, axis
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for axis in axes:
+        axis.patch.set_alpha(0)
+        axis.tick_params(colors=_INK, labelsize=8)
+        axis.grid(alpha=0.25, linewidth=0.6)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+        for side in ("left", "bottom"):
+            axis.spines[side].set_color(_INK)
+    return figure, axes
 
 
 def _svg(figure: Any, alternative: str) -> str:

@@ -3,7 +3,7 @@
 Light to import: the command line checks a config before anything heavy is loaded.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -28,6 +28,8 @@ BackboneName = Literal[
 
 
 Precision = Literal["float32", "bfloat16", "float16"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+RateRange = tuple[PositiveFloat, PositiveFloat]
 
 
 class Section(BaseModel):
@@ -40,7 +42,8 @@ class Section(BaseModel):
     def _no_truth_values(cls, value: object, info: ValidationInfo) -> object:
         """A number is no truth value; pydantic would take `true` for 1."""
         field = cls.model_fields[str(info.field_name)]
-        if isinstance(value, bool) and field.annotation is not bool:
+        values = value if isinstance(value, list) else [value]
+        if field.annotation is not bool and any(isinstance(one, bool) for one in values):
             raise PydanticCustomError("truth_value", "It should not be true or false.")
         return value
 
@@ -176,6 +179,61 @@ class Fits(Section):
     fine_tune: FineTune = Field(default_factory=FineTune, description="Fit 2.")
 
 
+class Tuner(Section):
+    """A search for better values before the fits, judged on the validation split.
+
+    What head, fits and train say is tried first; the best values found go over it.
+    """
+
+    enabled: bool = Field(False, strict=True, description="Whether there is a search.")
+    algorithm: Literal["hyperband", "bayesian"] = Field(
+        "hyperband",
+        description=(
+            "How values of the head are chosen. hyperband stops poor trials after few epochs; "
+            "bayesian runs each to its end and learns from all, at about a second more a trial."
+        ),
+    )
+    head_trials: PositiveInt = Field(
+        30, le=10_000, description="Of the head, each on a fixed backbone: a second or less."
+    )
+    max_epochs: PositiveInt = Field(
+        12, description="Of a trial of the head. With hyperband only the best get as many."
+    )
+    head_learning_rates: RateRange = Field(
+        (1e-4, 1e-2), description="Lowest and highest learning rate of fit 1."
+    )
+    units: list[PositiveInt] = Field(
+        [256, 512, 1024], description="Widths of the hidden layer, besides head.units."
+    )
+    dropouts: list[Share] = Field(
+        [0.0, 0.25, 0.5], description="Shares of hidden units dropped, besides head.dropout."
+    )
+    label_smoothings: list[Share] = Field(
+        [0.0, 0.05, 0.1], description="Besides train.label_smoothing."
+    )
+    fine_tune_trials: NonNegativeInt = Field(
+        4, le=1000, description="Of fit 2, from the best head on. 0: its values are not tuned."
+    )
+    fine_tune_max_epochs: PositiveInt = Field(5, description="Of a trial of fit 2.")
+    fine_tune_learning_rates: RateRange = Field(
+        (1e-5, 1e-2), description="Lowest and highest learning rate of fit 2."
+    )
+    boundaries: list[str] = Field(
+        [],
+        description=(
+            "Boundaries to try, besides fits.fine_tune.boundary. The features are then kept at "
+            "the lowest of them."
+        ),
+    )
+
+    @field_validator("head_learning_rates", "fine_tune_learning_rates")
+    @classmethod
+    def _lowest_first(cls, rates: RateRange) -> RateRange:
+        if rates[0] >= rates[1]:
+            raise PydanticCustomError("rate_range", "It should be [lowest, highest].")
+        return rates
+
+
 class Train(Section):
     """What both fits share."""
 
@@ -270,6 +328,7 @@ class Config(Section):
     )
     head: Head = Field(default_factory=Head, description="New layers.")
     fits: Fits = Field(default_factory=Fits, description="The two fits.")
+    tuner: Tuner = Field(default_factory=Tuner, description="The search for better values.")
     train: Train = Field(default_factory=Train, description="Shared by both fits.")
     gate: Gate = Field(default_factory=Gate, description="The promotion rule.")
     beam: Beam = Field(default_factory=Beam, description="Data steps.")
@@ -289,11 +348,21 @@ class Config(Section):
                 f"backbone.image_size_px: {size_px} is too small for {backbone.name}: "
                 f"at least {backbone.min_size_px}."
             )
-        if boundary not in backbone.boundaries:
+        for key, name in [
+            ("fits.fine_tune.boundary", boundary),
+            *(("tuner.boundaries", name) for name in self.tuner.boundaries),
+        ]:
+            if name not in backbone.boundaries:
+                problems.append(
+                    f"{key}: {name!r} is not a block of {backbone.name}.\n"
+                    f"  Blocks: {', '.join(backbone.boundaries)}. The recipe's choice is "
+                    f"{backbone.default_boundary} (the top two blocks train)."
+                )
+        if self.tuner.enabled and not self.features.cache:
             problems.append(
-                f"fits.fine_tune.boundary: {boundary!r} is not a block of {backbone.name}.\n"
-                f"  Blocks: {', '.join(backbone.boundaries)}. The recipe's choice is "
-                f"{backbone.default_boundary} (the top two blocks train)."
+                "tuner.enabled: needs features.cache: trials are made of the trunk's output, "
+                "or each would run the whole backbone.\n"
+                "  Set features.cache to true, or tuner.enabled to false."
             )
         if problems:
             raise PydanticCustomError("impossible", "{problems}", {"problems": "\n".join(problems)})

@@ -16,6 +16,7 @@ from components.schema_gen.component import ImageSchemaGen
 from components.serving_check.component import ServingCheck
 from components.transform.component import ImageTransform
 from components.trunk_features.component import TrunkFeatures
+from components.tuner.component import TwoStageTuner
 from pipeline import node_args
 from pipeline.config import Config
 from trainer import features
@@ -67,10 +68,24 @@ def make_nodes(config: Config, images_dir: str, serving_dir: str) -> list[BaseNo
         ).with_id("TrunkFeatures")
         nodes.append(trunk_features)
         fitted, start = trunk_features.outputs["features"], trunk_features.outputs["trunk"]
+    hyperparameters = None
+    if config.tuner.enabled:
+        tuner = TwoStageTuner(
+            examples=fitted,
+            transform_graph=transform.outputs["transform_graph"],
+            base_model=start,
+            tuner_fn="trainer.tfx_run.tuner_fn",
+            train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
+            eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
+            custom_config=node_args.tuner(config),
+        ).with_id("Tuner")
+        nodes.append(tuner)
+        hyperparameters = tuner.outputs["best_hyperparameters"]
     head_trainer = Trainer(
         examples=fitted,
         transform_graph=transform.outputs["transform_graph"],
         base_model=start,
+        hyperparameters=hyperparameters,
         run_fn="trainer.tfx_run.head_run_fn",
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
@@ -80,6 +95,7 @@ def make_nodes(config: Config, images_dir: str, serving_dir: str) -> list[BaseNo
         examples=fitted,
         transform_graph=transform.outputs["transform_graph"],
         base_model=head_trainer.outputs["model"],
+        hyperparameters=hyperparameters,
         run_fn="trainer.tfx_run.fine_tune_run_fn",
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),

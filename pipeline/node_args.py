@@ -10,6 +10,8 @@ from components.evaluator.gate import GateRule
 from pipeline import __version__
 from pipeline.config import Config
 from pipeline.weights import weights_fingerprint
+from trainer import hyperparameters as keys
+from trainer.backbones import BACKBONES
 
 _TOLERANCES = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 5e-2}
 
@@ -35,6 +37,78 @@ def trunk_features(config: Config) -> dict[str, Any]:
     }
 
 
+def tuner(config: Config) -> dict[str, Any]:
+    """For `trainer.tfx_run.tuner_fn`."""
+    told = _training(config)
+    # The search decides on these.
+    told["model"] = {**told["model"], "head_units": 1, "head_dropout": 0.0}
+    return {
+        **told,
+        # Trials of an earlier execution are taken up again if all this is the same.
+        **_weights(config),
+        "thaw_version": __version__,
+        "head": _head_stage(config),
+        "head_patience": config.fits.head.patience,
+        "fine_tune": _fine_tune_stage(config) if config.tuner.fine_tune_trials else None,
+        "fine_tune_fit": _undecided(config) if config.tuner.fine_tune_trials else {},
+    }
+
+
+def _head_stage(config: Config) -> dict[str, Any]:
+    search = config.tuner
+    start = {
+        keys.HEAD_RATE: config.fits.head.learning_rate,
+        keys.HEAD_UNITS: config.head.units,
+        keys.HEAD_DROPOUT: config.head.dropout,
+        keys.LABEL_SMOOTHING: config.train.label_smoothing,
+    }
+    return {
+        "name": "head",
+        "algorithm": search.algorithm,
+        "trials": search.head_trials,
+        "max_epochs": search.max_epochs,
+        "start": start,
+        "space": {
+            keys.HEAD_RATE: _between(search.head_learning_rates),
+            keys.HEAD_UNITS: _one_of(search.units, config.head.units),
+            keys.HEAD_DROPOUT: _one_of(search.dropouts, config.head.dropout),
+            keys.LABEL_SMOOTHING: _one_of(search.label_smoothings, config.train.label_smoothing),
+        },
+    }
+
+
+def _fine_tune_stage(config: Config) -> dict[str, Any]:
+    search, fit = config.tuner, config.fits.fine_tune
+    return {
+        "name": "fine_tune",
+        # Hyperband needs many trials to have some to stop.
+        "algorithm": "bayesian",
+        "trials": search.fine_tune_trials,
+        "max_epochs": search.fine_tune_max_epochs,
+        "start": {keys.FINE_TUNE_RATE: fit.learning_rate, keys.BOUNDARY: fit.boundary},
+        "space": {
+            keys.FINE_TUNE_RATE: _between(search.fine_tune_learning_rates),
+            keys.BOUNDARY: {"of": _boundaries(config)},
+        },
+    }
+
+
+def _between(limits: tuple[float, float]) -> dict[str, Any]:
+    return {"between": list(limits)}
+
+
+def _one_of(choices: list[Any], configured: Any) -> dict[str, Any]:
+    return {"of": sorted({*choices, configured})}
+
+
+def _boundaries(config: Config) -> list[str]:
+    """Boundaries that fit 2 may get, lowest first."""
+    possible = {config.fits.fine_tune.boundary}
+    if config.tuner.enabled and config.tuner.fine_tune_trials:
+        possible |= set(config.tuner.boundaries)
+    return [name for name in BACKBONES[config.backbone.name].boundaries if name in possible]
+
+
 def head_trainer(config: Config) -> dict[str, Any]:
     """For `trainer.tfx_run.head_run_fn`."""
     return {
@@ -50,10 +124,32 @@ def head_trainer(config: Config) -> dict[str, Any]:
 
 def fine_tuner(config: Config) -> dict[str, Any]:
     """For `trainer.tfx_run.fine_tune_run_fn`."""
-    fit = config.fits.fine_tune.model_dump()
-    fit["train_batch_norm"] = fit.pop("batch_norm") == "train"
-    fit["label_smoothing"] = config.train.label_smoothing
-    return {**_training(config), "fit": fit, "config": _described(config, {"head", "fine_tune"})}
+    return {
+        **_training(config),
+        "fit": _fine_tune_fit(config),
+        "config": _described(config, {"head", "fine_tune"}),
+    }
+
+
+def _fine_tune_fit(config: Config) -> dict[str, Any]:
+    fit = config.fits.fine_tune
+    return {
+        **_undecided(config),
+        "boundary": fit.boundary,
+        "learning_rate": fit.learning_rate,
+        "max_epochs": fit.max_epochs,
+        "label_smoothing": config.train.label_smoothing,
+    }
+
+
+def _undecided(config: Config) -> dict[str, Any]:
+    """What no trial of fit 2 decides on."""
+    fit = config.fits.fine_tune
+    return {
+        "momentum": fit.momentum,
+        "patience": fit.patience,
+        "train_batch_norm": fit.batch_norm == "train",
+    }
 
 
 def serving_tolerance(config: Config) -> float:
@@ -93,7 +189,7 @@ def _trunk(config: Config) -> dict[str, Any]:
     return {
         "backbone": config.backbone.name,
         "image_size_px": config.backbone.image_size_px,
-        "boundary": config.fits.fine_tune.boundary,
+        "boundary": _boundaries(config)[0],
         "dtype": config.features.dtype,
         "precision": config.precision,
     }

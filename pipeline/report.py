@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from pipeline.charts import learning_curves
+from pipeline.tuning_report import describe_tuning
 
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
@@ -94,12 +95,18 @@ def _render(run: dict[str, Any], output_dir: Path) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=_percent, points=_points, number=_number, duration=_duration, day=_day
+        percent=_percent,
+        points=_points,
+        number=_number,
+        short=_short,
+        duration=_duration,
+        day=_day,
     )
     return environment.get_template("report.html.j2").render(
         run=run,
         output=str(output_dir),
         curves=learning_curves(run["fits"]["head"], run["fits"]["fine_tune"]),
+        tuning=describe_tuning(run.get("tuner")),
         matrix=_matrix(run),
         confusions=top_confusions(run),
         samples=[_with_image(sample, output_dir) for sample in run["samples"]],
@@ -151,6 +158,11 @@ def _points(value: float) -> str:
 
 def _number(value: float | None) -> str:
     return "—" if value is None else f"{value:.3f}"
+
+
+def _short(value: Any) -> str:
+    """A tuned value: three digits of a number."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _duration(seconds: float) -> str:

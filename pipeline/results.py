@@ -14,6 +14,7 @@ import tensorflow as tf
 from components.evaluator.gate import ACCURACY, BASELINE, CANDIDATE
 from components.image_example_gen.executor import SET_ASIDE_FOLDER
 from components.serving_check.executor import RESULT_FILE
+from components.tuner.executor import TRIALS_FILE
 from pipeline import __version__, node_args, paired
 from pipeline.config import Config
 from pipeline.evaluation import MODELS, confusion, failed_thresholds, read_metrics, read_rows
@@ -64,6 +65,7 @@ def write_results(config: Config, output_dir: Path, run_dir: Path) -> None:
         "config": config.model_dump(),
         "data": _data(nodes["ImageExampleGen"], config, labels),
         "fits": {"head": _history(nodes["HeadTrainer"]), "fine_tune": _history(nodes["FineTuner"])},
+        "tuner": _trials(nodes["Tuner"]) if "Tuner" in nodes else None,
         "metrics": metrics,
         "verdict": _verdict(nodes, metrics, rows, labels, config),
         "model": _pushed_model(nodes["Pusher"], config),
@@ -94,6 +96,11 @@ def _labels(fine_tuner: NodeRun) -> list[str]:
 
 def _history(node: NodeRun) -> dict[str, Any]:
     with tf.io.gfile.GFile(os.path.join(node.uri("model"), HISTORY_FILE)) as file:
+        return json.load(file)
+
+
+def _trials(node: NodeRun) -> dict[str, Any]:
+    with tf.io.gfile.GFile(os.path.join(node.uri("tuner_results"), TRIALS_FILE)) as file:
         return json.load(file)
 
 

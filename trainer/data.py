@@ -174,12 +174,29 @@ def write_vectors(
     with open(path, "wb") as file:
         for inputs, ids in batches:
             vectors = run(inputs).numpy()
-            records = np.empty(
-                len(vectors), [("label_id", "<i8"), ("vector", "<f4", vectors.shape[1])]
-            )
+            records = np.empty(len(vectors), _vector_record(vectors.shape[1]))
             records["label_id"], records["vector"] = ids, vectors
             file.write(records.tobytes())
             counter.add(len(vectors))
+
+
+def _vector_record(width: int) -> np.dtype:
+    return np.dtype([("label_id", "<i8"), ("vector", "<f4", width)])
+
+
+def load_vectors(path: str, width: int, every: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a file of `write_vectors` into memory.
+
+    Args:
+      path: the file.
+      width: of a vector.
+      every: takes only the first of so many records.
+
+    Returns:
+      float32 [n, width] vectors and int64 [n] label ids.
+    """
+    records = np.memmap(path, _vector_record(width), mode="r")[::every]
+    return np.array(records["vector"]), np.array(records["label_id"])
 
 
 def read_vectors(path: str, width: int) -> tf.data.Dataset:

@@ -15,6 +15,8 @@ from trainer.backbone_models import batch_norm_layers
 from trainer.data import FitData
 from trainer.model import freeze, thaw_above
 
+CROSS_ENTROPY = "cross_entropy"
+
 
 @dataclass(frozen=True)
 class HeadFit:
@@ -77,14 +79,14 @@ class FitRecord:
         return asdict(self)
 
 
-def fit_head(network: Network, data: FitData, fit: HeadFit, log_dir: str) -> FitRecord:
+def fit_head(network: Network, data: FitData, fit: HeadFit, log_dir: str | None) -> FitRecord:
     """Fit 1: trains the head on the frozen backbone and keeps the best epoch's weights.
 
     Args:
       network: changed in place.
       data: batches to train on and to watch, of what `network.entered` takes.
       fit: rates and patience.
-      log_dir: TensorBoard logs go here.
+      log_dir: TensorBoard logs go here; None: neither logs nor reports of progress.
 
     Raises:
       UnexpectedWeights: if a backbone weight moved or a head weight did not.
@@ -94,7 +96,7 @@ def fit_head(network: Network, data: FitData, fit: HeadFit, log_dir: str) -> Fit
     return _fit(network, data, optimizer, fit, log_dir, len(network.backbone.layers))
 
 
-def fine_tune(network: Network, data: FitData, fit: FineTune, log_dir: str) -> FitRecord:
+def fine_tune(network: Network, data: FitData, fit: FineTune, log_dir: str | None) -> FitRecord:
     """Fit 2: thaws the layers above the boundary and goes on slowly from fit 1's weights.
 
     Args and errors as for `fit_head`. Statistics of BatchNorm layers stay as they are
@@ -118,7 +120,7 @@ def _fit(
     data: FitData,
     optimizer: keras.optimizers.Optimizer,
     fit: HeadFit | FineTune,
-    log_dir: str,
+    log_dir: str | None,
     frozen_layers: int,
     may_move: Iterable[str] = (),
 ) -> FitRecord:
@@ -129,21 +131,25 @@ def _fit(
             loss=keras.losses.CategoricalCrossentropy(
                 from_logits=True, label_smoothing=fit.label_smoothing
             ),
-            metrics=["accuracy"],
+            # The loss holds label smoothing: of fits that differ in it, this tells the better.
+            metrics=[
+                "accuracy",
+                keras.metrics.CategoricalCrossentropy(from_logits=True, name=CROSS_ENTROPY),
+            ],
         )
     before = weight_checks.snapshot(classifier)
     stopper = keras.callbacks.EarlyStopping(patience=fit.patience, restore_best_weights=True)
+    watchers = [
+        keras.callbacks.TensorBoard(log_dir, write_graph=False),
+        _Progress(fit.max_epochs, data.train_steps),
+    ]
     started = time.monotonic()
     history = entered.fit(
         data.train,
         steps_per_epoch=data.train_steps,
         validation_data=data.val,
         epochs=fit.max_epochs,
-        callbacks=[
-            stopper,
-            keras.callbacks.TensorBoard(log_dir, write_graph=False),
-            _Progress(fit.max_epochs, data.train_steps),
-        ],
+        callbacks=[stopper, *(watchers if log_dir else [])],
         verbose=0,
     ).history
     # Keras puts the best weights back only if it stopped early, not after the last epoch.

@@ -42,7 +42,8 @@ class Job:
       augmentation: of training images, on the fly; only if the files hold images.
       max_pixels: the exported model refuses larger files.
       config: goes into the exported model as it is.
-      model_dir: folder of the model artifact. Holds the warm start and the history.
+      model_dir: folder of the model artifact. Holds the warm start and the history. It and
+        the other two are empty for a job that exports nothing.
       saved_model_dir: where the SavedModel goes.
       log_dir: TensorBoard logs and a copy of the history.
     """
@@ -82,7 +83,7 @@ def run_head_fit(job: Job, fit: fits.HeadFit, weights: str) -> fits.FitRecord:
     make_deterministic(job.seed)
     start = Parts(start_backbone, build_classifier(spec, start_backbone))
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = _build(spec)
+        parts = build(spec)
         parts.classifier.set_weights(start.classifier.get_weights())
         entered = on_pooled(parts.classifier) if job.cache else parts.classifier
     with tempfile.TemporaryDirectory(prefix="thaw-vectors-") as folder:
@@ -90,7 +91,7 @@ def run_head_fit(job: Job, fit: fits.HeadFit, weights: str) -> fits.FitRecord:
             pool = pooling(parts.classifier, parts.backbone, job.cache.layer)
             fit_data = _pooled_data(job, pool, folder)
         else:
-            fit_data = _fit_data(job, entered)
+            fit_data = unpooled_data(job, entered)
         network = fits.Network(parts.classifier, parts.backbone, entered)
         record = fits.fit_head(network, fit_data, fit, job.log_dir)
     _export(job, start, parts, record)
@@ -101,11 +102,11 @@ def run_fine_tune(job: Job, fit: fits.FineTune, base_model_dir: str) -> fits.Fit
     """Fit 2 from the weights that fit 1 left in `base_model_dir`, and its export."""
     strategy = make_strategy()
     make_deterministic(job.seed)
-    start = _build(job.spec)
+    start = build(job.spec)
     boundary_layer(start.backbone, BACKBONES[job.spec.backbone], fit.boundary)
     load_weights(start.classifier, os.path.join(base_model_dir, WEIGHTS_FILE))
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = _build(job.spec, fit.train_batch_norm)
+        parts = build(job.spec, fit.train_batch_norm)
         entered = parts.classifier
         if job.cache:
             entered = on_trunk_features(
@@ -113,7 +114,7 @@ def run_fine_tune(job: Job, fit: fits.FineTune, base_model_dir: str) -> fits.Fit
             )
     parts.classifier.set_weights(start.classifier.get_weights())
     network = fits.Network(parts.classifier, parts.backbone, entered)
-    record = fits.fine_tune(network, _fit_data(job, entered), fit, job.log_dir)
+    record = fits.fine_tune(network, unpooled_data(job, entered), fit, job.log_dir)
     _export(job, start, parts, record)
     return record
 
@@ -126,7 +127,8 @@ class Parts:
     classifier: keras.Model
 
 
-def _build(spec: ModelSpec, train_batch_norm: bool = False) -> Parts:
+def build(spec: ModelSpec, train_batch_norm: bool = False) -> Parts:
+    """A classifier with random weights, under the caller's strategy and precision."""
     backbone = load_backbone(spec.backbone, spec.image_size_px, RANDOM)
     return Parts(backbone, build_classifier(spec, backbone, train_batch_norm))
 
@@ -143,32 +145,45 @@ def _train_views(job: Job) -> list[list[str]]:
     return trunk.files_by_view(data.list_files(job.train_files))
 
 
-def _fit_data(job: Job, entered: keras.Model) -> data.FitData:
+def unpooled_data(job: Job, entered: keras.Model) -> data.FitData:
     """Images, or what the trunk made of them, for a fit that runs the rest of the backbone."""
     return _make_fit_data(
         job,
         [data.read_records(files) for files in _train_views(job)],
         data.read_records(data.list_files(job.val_files)),
         _parser(job, entered),
-        job.augmentation,
+        # What the trunk made of images is kept in augmented views already.
+        NO_CHANGE if job.cache else job.augmentation,
     )
 
 
 def _pooled_data(job: Job, pool: keras.Model, folder: str) -> data.FitData:
     """Runs the blocks above the trunk once, down to a vector an image, for the head's fit."""
     width = pool.output_shape[-1]
+    vectors = [data.read_vectors(path, width) for path in pool_vectors(job, pool, folder)]
+    return _make_fit_data(job, vectors[:-1], vectors[-1], data.vector_parser(width))
+
+
+def pool_vectors(job: Job, pool: keras.Model, folder: str) -> list[str]:
+    """Writes a file of pooled vectors for each view of the training split, then validation's.
+
+    Args:
+      job: its cache must be set.
+      pool: from `pooling`.
+      folder: a local one.
+    """
     views, val = _train_views(job), data.list_files(job.val_files)
     num_train, num_val = (job.data_card.num_examples(s) for s in (features.TRAIN, features.VAL))
     counter = progress.Counter("images pooled", num_train * len(views) + num_val)
-    vectors = []
+    paths = []
     for number, files in enumerate([*views, val]):
         path = os.path.join(folder, f"vectors-{number}")
         batches = data.in_batches(
             data.read_records(files), _parser(job, pool), job.global_batch_size
         )
         data.write_vectors(batches, pool, path, counter)
-        vectors.append(data.read_vectors(path, width))
-    return _make_fit_data(job, vectors[:-1], vectors[-1], data.vector_parser(width))
+        paths.append(path)
+    return paths
 
 
 def _make_fit_data(

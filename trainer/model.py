@@ -47,13 +47,20 @@ def build_classifier(
     images = keras.Input([spec.image_size_px, spec.image_size_px, 3], dtype="uint8", name="image")
     scaled = preprocess_input(BACKBONES[spec.backbone])(tf.cast(images, tf.float32))
     feature_map = backbone(scaled, training=None if train_batch_norm else False)
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(feature_map)
-    hidden = keras.layers.Dense(spec.head_units, activation="relu", name="hidden")(pooled)
-    if spec.head_dropout:
-        hidden = keras.layers.Dropout(spec.head_dropout, name="dropout")(hidden)
-    # In float32 whatever the other layers compute in: the loss is taken of these.
-    logits = keras.layers.Dense(spec.num_classes, name="logits", dtype="float32")(hidden)
+    logits = keras.layers.GlobalAveragePooling2D(name="pool")(feature_map)
+    for layer in head_layers(spec.head_units, spec.head_dropout, spec.num_classes):
+        logits = layer(logits)
     return keras.Model(images, logits, name="classifier")
+
+
+def head_layers(units: int, dropout: float, num_classes: int) -> list[keras.layers.Layer]:
+    """The new layers, from the pooled vector to the logits, not built yet."""
+    layers = [keras.layers.Dense(units, activation="relu", name="hidden")]
+    if dropout:
+        layers.append(keras.layers.Dropout(dropout, name="dropout"))
+    # In float32 whatever the other layers compute in: the loss is taken of these.
+    layers.append(keras.layers.Dense(num_classes, name="logits", dtype="float32"))
+    return layers
 
 
 def pooling(

@@ -1,44 +1,88 @@
-"""What TFX's Trainer nodes call: unpacks TFX's arguments, runs one fit."""
+"""What TFX's Tuner and Trainer nodes call: unpacks TFX's arguments, does one job."""
 
+import hashlib
+import json
 import os
 from typing import Any
 
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.components.tuner.component import TunerFnResult
 
-from trainer import features, fits
+from trainer import features, fits, hyperparameters
 from trainer.augment import Augmentation
 from trainer.backbones import BACKBONES
 from trainer.data_card import read_card
 from trainer.job import Job, run_fine_tune, run_head_fit
 from trainer.model import ModelSpec
 from trainer.trunk import BACKBONE_FILE, TrunkSpec
+from trainer.tuning import Stage
+from trainer.tuning_job import Plan, make_search
+
+
+def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
+    """The search. `custom_config["head"]` and `["fine_tune"]` hold the fields of `Stage`.
+
+    `base_model` is TrunkFeatures' trunk.
+    """
+    custom = fn_args.custom_config
+    job = _job(fn_args, custom)
+    plan = Plan(
+        head=Stage(**custom["head"]),
+        head_patience=custom["head_patience"],
+        fine_tune=Stage(**custom["fine_tune"]) if custom["fine_tune"] else None,
+        fine_tune_fit=custom["fine_tune_fit"],
+    )
+    weights = os.path.join(_artifact_dir(fn_args.base_model), BACKBONE_FILE)
+    search = make_search(job, plan, weights, _trials_dir(fn_args, job))
+    return TunerFnResult(tuner=search, fit_kwargs={})
+
+
+def _trials_dir(fn_args: FnArgs, job: Job) -> str:
+    """A folder that the next execution finds again, if it is told the same.
+
+    TFX's `working_dir` is below `<node>/.system` and of one execution alone.
+    """
+    told = {
+        "custom_config": fn_args.custom_config,
+        "data": job.data_card.fingerprint,
+        "inputs": [fn_args.train_files, fn_args.eval_files, fn_args.base_model],
+    }
+    name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    node_dir = fn_args.working_dir.split("/.system/")[0]
+    return os.path.join(node_dir, ".system", "trials", name)
 
 
 def head_run_fn(fn_args: FnArgs) -> None:
-    """Fit 1. `custom_config["fit"]` holds the fields of `HeadFit`.
+    """Fit 1. `custom_config["fit"]` holds the fields of `HeadFit`; the Tuner's go over them.
 
     The backbone's weights are those of TrunkFeatures, if there is one (`base_model`).
     """
-    weights = fn_args.custom_config["weights"]
+    custom = hyperparameters.with_tuned(
+        fn_args.custom_config, fn_args.hyperparameters, hyperparameters.HEAD_FIT
+    )
+    weights = custom["weights"]
     if fn_args.base_model:
         weights = os.path.join(_artifact_dir(fn_args.base_model), BACKBONE_FILE)
-    run_head_fit(_job(fn_args), fits.HeadFit(**fn_args.custom_config["fit"]), weights)
+    run_head_fit(_job(fn_args, custom), fits.HeadFit(**custom["fit"]), weights)
 
 
 def fine_tune_run_fn(fn_args: FnArgs) -> None:
-    """Fit 2, from `base_model`. `custom_config["fit"]` holds the fields of `FineTune`."""
-    job = _job(fn_args)
-    fit = dict(fn_args.custom_config["fit"])
+    """Fit 2, from `base_model`. `custom_config["fit"]` holds the fields of `FineTune`; the
+    Tuner's go over them.
+    """
+    custom = hyperparameters.with_tuned(
+        fn_args.custom_config, fn_args.hyperparameters, hyperparameters.FINE_TUNE
+    )
+    job, fit = _job(fn_args, custom), custom["fit"]
     fit["boundary_layer"] = BACKBONES[job.spec.backbone].blocks[fit["boundary"]]
     if not fn_args.base_model:
         raise ValueError("FineTuner needs HeadTrainer's model as base_model.")
     run_fine_tune(job, fits.FineTune(**fit), _artifact_dir(fn_args.base_model))
 
 
-def _job(fn_args: FnArgs) -> Job:
-    custom: dict[str, Any] = fn_args.custom_config
-    transform = tft.TFTransformOutput(fn_args.transform_output)
+def _job(fn_args: FnArgs, custom: dict[str, Any]) -> Job:
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     labels = [
         name.decode("utf-8") for name in transform.vocabulary_by_name(features.LABEL_VOCABULARY)
     ]
@@ -54,10 +98,11 @@ def _job(fn_args: FnArgs) -> Job:
         cache=TrunkSpec(**custom["cache"]) if custom["cache"] else None,
         augmentation=Augmentation(**custom["augmentation"]),
         max_pixels=custom["max_pixels"],
-        config=custom["config"],
-        model_dir=_artifact_dir(fn_args.serving_model_dir),
-        saved_model_dir=fn_args.serving_model_dir,
-        log_dir=fn_args.model_run_dir,
+        config=custom.get("config", {}),
+        # A Tuner exports nothing.
+        model_dir=_artifact_dir(fn_args.serving_model_dir or ""),
+        saved_model_dir=fn_args.serving_model_dir or "",
+        log_dir=fn_args.model_run_dir or "",
     )
 
 

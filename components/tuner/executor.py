@@ -1,0 +1,32 @@
+"""Runs the search and writes what it found."""
+
+import json
+import os
+from typing import Any
+
+from tfx import types
+from tfx.components.tuner import executor as tfx_tuner
+from tfx.types import artifact_utils
+from tfx.types import standard_component_specs as specs
+from tfx.utils import io_utils
+
+# Beside TFX's own file, which leaves out stages, epochs, seconds and trials that failed.
+TRIALS_FILE = "trials.json"
+
+
+class Executor(tfx_tuner.Executor):
+    """TFX's Tuner, which calls `trainer.tfx_run.tuner_fn`, and a file of all trials."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Searches; writes the best hyper-parameters and both files of results."""
+        search = tfx_tuner.search(input_dict, exec_properties, self._get_tmp_dir())
+        tfx_tuner.write_best_hyperparameters(search, output_dict)
+        uri = artifact_utils.get_single_uri(output_dict[specs.TUNER_RESULTS_KEY])
+        io_utils.write_string_file(
+            os.path.join(uri, TRIALS_FILE), json.dumps(search.to_json(), indent=2)
+        )

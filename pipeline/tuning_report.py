@@ -1,0 +1,71 @@
+"""What the report says of a search: its stages, their trials in order of merit, a chart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.charts import TrialPoint, tuning_chart
+from trainer.hyperparameters import BOUNDARY, FINE_TUNE_RATE, HEAD_RATE, HEAD_UNITS
+
+_MOST_TRIALS = 20
+
+# Stage -> its title, what goes to the right, what is coloured, and how that is called.
+_STAGES = {
+    "head": ("Head", HEAD_RATE, HEAD_UNITS, "units"),
+    "fine_tune": ("Fine-tuning", FINE_TUNE_RATE, BOUNDARY, "boundary"),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A table: `top` trials, best first, and the `rest`; failed ones come last."""
+
+    title: str
+    keys: list[str]
+    top: list[dict[str, Any]]
+    rest: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the template shows of `tuner` in `run.json`."""
+
+    best: dict[str, Any]
+    chart: str
+    stages: list[Stage]
+
+
+def describe_tuning(tuner: dict[str, Any] | None) -> Tuning | None:
+    """Reads `tuner` of `run.json`; None where nothing was tuned."""
+    if not tuner:
+        return None
+    by_stage = {
+        name: [trial for trial in tuner["trials"] if trial["stage"] == name] for name in _STAGES
+    }
+    present = {name: trials for name, trials in by_stage.items() if trials}
+    return Tuning(
+        best=tuner["best"],
+        chart=tuning_chart({_STAGES[name][0]: _points(name, t) for name, t in present.items()}),
+        stages=[_stage(name, trials) for name, trials in present.items()],
+    )
+
+
+def _stage(name: str, trials: Sequence[dict[str, Any]]) -> Stage:
+    ranked = sorted(
+        trials, key=lambda t: (t["objective"] is None, t["objective"] or 0.0, t["trial"])
+    )
+    return Stage(
+        title=_STAGES[name][0],
+        keys=list(trials[0]["values"]),
+        top=ranked[:_MOST_TRIALS],
+        rest=ranked[_MOST_TRIALS:],
+    )
+
+
+def _points(name: str, trials: Sequence[dict[str, Any]]) -> list[TrialPoint]:
+    _, rate, choice, word = _STAGES[name]
+    return [
+        TrialPoint(trial["values"][rate], trial["objective"], f"{word} {trial['values'][choice]}")
+        for trial in trials
+        if trial["objective"] is not None
+    ]

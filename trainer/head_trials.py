@@ -1,0 +1,239 @@
+"""Trials of the head on vectors in memory: many fits, compiled once for each width.
+
+`trainer.fits` spends more on a fit's surroundings than on a head's arithmetic. Here a whole
+epoch, validation included, is one call of a compiled function that all trials of one width
+share; what differs between trials are arguments.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from trainer.distribution import make_deterministic
+from trainer.model import head_layers
+
+# Of `keras.optimizers.RMSprop`, which fit 1 uses.
+_RHO = 0.9
+_EPSILON = 1e-7
+
+_VAL_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Pooled feature maps float32 [n, width] and their label ids int64 [n]."""
+
+    inputs: np.ndarray
+    label_ids: np.ndarray
+
+
+@dataclass(frozen=True)
+class HeadValues:
+    """What a trial of the head tries."""
+
+    learning_rate: float
+    units: int
+    dropout: float
+    label_smoothing: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to.
+
+    Attributes:
+      objective: cross-entropy on the validation split, without label smoothing, at the
+        best epoch; lower is better.
+      epochs: how many were run.
+      best_epoch: counts from 1: that of the lowest validation loss, as in the fits.
+      seconds: how long it took.
+    """
+
+    objective: float
+    epochs: int
+    best_epoch: int
+    seconds: float
+
+
+def capped(cross_entropy: float | None, num_classes: int) -> float:
+    """A number that a search can digest, also of a fit that ran away.
+
+    Ten times what guessing would get stands for everything worse and for what is no number:
+    one huge value would drown all differences that matter in a Gaussian process.
+    """
+    most = 10 * math.log(max(num_classes, 2))
+    if cross_entropy is None or not math.isfinite(cross_entropy):
+        return most
+    return min(cross_entropy, most)
+
+
+class HeadTrials:
+    """Runs trials of the head: RMSprop, early stopping, batches and first weights of fit 1."""
+
+    def __init__(
+        self,
+        train: Sequence[Vectors],
+        val: Vectors,
+        num_classes: int,
+        batch_size: int,
+        patience: int,
+        seed: int,
+    ) -> None:
+        """Args:
+        train: training images, one entry for each view; epochs take turns over them.
+        val: early stopping and the objective look at these.
+        num_classes: width of the logits.
+        batch_size: the last batch of an epoch may be smaller.
+        patience: epochs without a better validation loss before a trial stops.
+        seed: of first weights, order and dropout. A trial's outcome depends on its values
+            and the seed alone, not on the trials before it.
+        """
+        self._train = [_tensors(view) for view in train]
+        self._val = _tensors(val)
+        self._num_classes = num_classes
+        self._batch_size = batch_size
+        self._patience = patience
+        self._seed = seed
+        self._heads: dict[int, _Head] = {}
+
+    def run(self, values: HeadValues, max_epochs: int) -> Outcome:
+        """Trains one head from its first weights."""
+        started = time.monotonic()
+        losses: list[float] = []
+        entropies: list[float] = []
+        best = 0
+        for loss, entropy in self._epochs(values, max_epochs):
+            losses.append(loss)
+            entropies.append(entropy)
+            if loss < losses[best]:
+                best = len(losses) - 1
+            # Nothing comes back from infinity.
+            if not math.isfinite(loss) or len(losses) - 1 - best >= self._patience:
+                break
+        return Outcome(
+            objective=capped(entropies[best], self._num_classes),
+            epochs=len(losses),
+            best_epoch=best + 1,
+            seconds=time.monotonic() - started,
+        )
+
+    def weights(self, values: HeadValues, epochs: int) -> list[np.ndarray]:
+        """Weights of a head after some epochs: kernel and bias of `hidden`, of `logits`."""
+        for _ in self._epochs(values, epochs):
+            pass
+        return [variable.numpy() for variable in self._head(values.units).variables]
+
+    def _epochs(self, values: HeadValues, epochs: int) -> Iterator[tuple[float, float]]:
+        """Yields validation loss and cross-entropy after each epoch."""
+        head = self._head(values.units)
+        head.reset()
+        rates = [
+            tf.constant(rate, tf.float32)
+            for rate in (values.learning_rate, values.dropout, values.label_smoothing)
+        ]
+        for epoch in range(epochs):
+            view = self._train[epoch % len(self._train)]
+            seed = tf.constant([self._seed & 0x7FFFFFFF, epoch], tf.int32)
+            loss, entropy = head.epoch(*view, *self._val, *rates, seed)
+            yield float(loss), float(entropy)
+
+    def _head(self, units: int) -> "_Head":
+        if units not in self._heads:
+            width = self._val[0].shape[1]
+            self._heads[units] = _Head(
+                width, units, self._num_classes, self._batch_size, self._seed
+            )
+        return self._heads[units]
+
+
+def _tensors(vectors: Vectors) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.constant(vectors.inputs), tf.constant(vectors.label_ids)
+
+
+class _Head:
+    """Variables of a head of one width, its optimizer's, and an epoch compiled for them."""
+
+    def __init__(self, width: int, units: int, num_classes: int, batch: int, seed: int) -> None:
+        # As the classifier's head is built in fit 1: the same seed gives the same weights.
+        make_deterministic(seed)
+        self._hidden, self._logits = head_layers(units, 0.0, num_classes)
+        keras.Sequential([keras.Input([width]), self._hidden, self._logits])
+        self.variables = [*self._hidden.variables, *self._logits.variables]
+        self._first = [variable.numpy() for variable in self.variables]
+        self._slots = [[tf.Variable(tf.zeros_like(v)) for v in self.variables] for _ in range(2)]
+        self._num_classes = num_classes
+        self._batch = batch
+
+    def reset(self) -> None:
+        """Back to the first weights and a fresh optimizer."""
+        for variable, first in zip(self.variables, self._first, strict=True):
+            variable.assign(first)
+        for slot in (slot for slots in self._slots for slot in slots):
+            slot.assign(tf.zeros_like(slot))
+
+    @tf.function(reduce_retracing=True)
+    def epoch(
+        self,
+        inputs: tf.Tensor,
+        ids: tf.Tensor,
+        val_inputs: tf.Tensor,
+        val_ids: tf.Tensor,
+        learning_rate: tf.Tensor,
+        dropout: tf.Tensor,
+        smoothing: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Trains on each vector once, in random order, then looks at the validation split.
+
+        Returns:
+          The mean loss and the mean cross-entropy without smoothing, on validation.
+        """
+        order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(inputs)[0]), seed)
+        for begin in tf.range(0, tf.shape(inputs)[0], self._batch):
+            batch = order[begin : begin + self._batch]
+            noise = tf.stack([seed[0] + seed[1], begin])
+            with tf.GradientTape() as tape:
+                hidden = tf.nn.experimental.stateless_dropout(
+                    self._hidden(tf.gather(inputs, batch)), dropout, noise
+                )
+                losses, _ = self._losses(self._logits(hidden), tf.gather(ids, batch), smoothing)
+                loss = tf.reduce_mean(losses)
+            self._step(tape.gradient(loss, self.variables), learning_rate)
+        loss_sum, entropy_sum = 0.0, 0.0
+        for begin in tf.range(0, tf.shape(val_inputs)[0], _VAL_BATCH):
+            logits = self._logits(self._hidden(val_inputs[begin : begin + _VAL_BATCH]))
+            some = val_ids[begin : begin + _VAL_BATCH]
+            losses, entropies = self._losses(logits, some, smoothing)
+            loss_sum += tf.reduce_sum(losses)
+            entropy_sum += tf.reduce_sum(entropies)
+        count = tf.cast(tf.shape(val_inputs)[0], tf.float32)
+        return loss_sum / count, entropy_sum / count
+
+    def _losses(
+        self, logits: tf.Tensor, ids: tf.Tensor, smoothing: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Loss and cross-entropy of each image; the loss is Keras's with label smoothing."""
+        entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
+        uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+        return (1.0 - smoothing) * entropies + smoothing * uniform, entropies
+
+    def _step(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """RMSprop as Keras computes it, in one pass over the weights instead of seven."""
+        for variable, gradient, square, momentum in zip(
+            self.variables, gradients, *self._slots, strict=True
+        ):
+            tf.raw_ops.ResourceApplyRMSProp(
+                var=variable.handle,
+                ms=square.handle,
+                mom=momentum.handle,
+                lr=learning_rate,
+                rho=_RHO,
+                momentum=0.0,
+                epsilon=_EPSILON,
+                grad=gradient,
+            )

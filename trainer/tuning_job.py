@@ -1,0 +1,172 @@
+"""One tuning job: both stages of the search on what TrunkFeatures made of the images."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import tensorflow as tf
+
+from trainer import data, features, fits
+from trainer.backbone_models import boundary_layer
+from trainer.backbones import BACKBONES
+from trainer.distribution import make_deterministic, make_strategy
+from trainer.head_trials import HeadTrials, HeadValues, Outcome, Vectors, capped
+from trainer.hyperparameters import (
+    BOUNDARY,
+    FINE_TUNE_RATE,
+    HEAD_DROPOUT,
+    HEAD_RATE,
+    HEAD_UNITS,
+    LABEL_SMOOTHING,
+)
+from trainer.job import Job, Parts, build, pool_vectors, unpooled_data
+from trainer.model import on_trunk_features, pooling
+from trainer.precision import layers_compute_in
+from trainer.tuning import RunTrial, Search, Stage, StageTuner, Values
+from trainer.weight_files import load_weights
+
+# A trial need not see more to tell good values from bad ones: 0.8 GB of InceptionV3's vectors.
+MOST_VECTORS = 100_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is searched.
+
+    Attributes:
+      head: the first stage.
+      head_patience: early stopping of its trials.
+      fine_tune: the second stage, if there is one.
+      fine_tune_fit: the fields of `fits.FineTune` that no trial decides on.
+    """
+
+    head: Stage
+    head_patience: int
+    fine_tune: Stage | None
+    fine_tune_fit: Mapping[str, Any]
+
+
+def make_search(job: Job, plan: Plan, weights_path: str, trials_dir: str) -> Search:
+    """Prepares a search. The first TensorFlow work of the process.
+
+    Args:
+      job: its cache must be set; its spec's head does not matter.
+      plan: what to search.
+      weights_path: of the backbone, from TrunkFeatures.
+      trials_dir: holds the trials; what is finished there is not run again.
+    """
+    strategy = make_strategy()
+    make_deterministic(job.seed)
+    trials = _head_trials(job, plan.head_patience, strategy, weights_path)
+
+    def run_head(values: Values, max_epochs: int) -> Outcome:
+        return trials.run(head_values(values), max_epochs)
+
+    head_tuner = StageTuner(plan.head, job.seed, run_head, trials_dir)
+    second = plan.fine_tune
+    if second is None:
+        return Search(head_tuner, None, plan.head.trials)
+
+    def make_fine_tune(head: StageTuner) -> StageTuner:
+        best = head_values(head.best_values())
+        weights = trials.weights(best, head.best_epoch())
+        fit = {**plan.fine_tune_fit, "label_smoothing": best.label_smoothing}
+        run = _fine_tune_trials(
+            job, fit, second.space[BOUNDARY]["of"], strategy, weights_path, best, weights
+        )
+        return StageTuner(second, job.seed, run, trials_dir)
+
+    return Search(head_tuner, make_fine_tune, plan.head.trials + second.trials)
+
+
+def head_values(values: Values) -> HeadValues:
+    """Reads a trial of the head by the config's keys."""
+    return HeadValues(
+        learning_rate=values[HEAD_RATE],
+        units=values[HEAD_UNITS],
+        dropout=values[HEAD_DROPOUT],
+        label_smoothing=values[LABEL_SMOOTHING],
+    )
+
+
+def _head_trials(
+    job: Job, patience: int, strategy: tf.distribute.Strategy, weights_path: str
+) -> HeadTrials:
+    """Pools all images once and keeps the vectors in memory."""
+    with strategy.scope(), layers_compute_in(job.precision):
+        parts = build(job.spec)
+    load_weights(parts.backbone, weights_path)
+    pool = pooling(parts.classifier, parts.backbone, _cut(job))
+    width = pool.output_shape[-1]
+    with tempfile.TemporaryDirectory(prefix="thaw-vectors-") as folder:
+        paths = pool_vectors(job, pool, folder)
+        num_train = job.data_card.num_examples(features.TRAIN) * (len(paths) - 1)
+        every = 1 + num_train // MOST_VECTORS
+        *train, val = (Vectors(*data.load_vectors(path, width, every)) for path in paths)
+    return HeadTrials(train, val, job.spec.num_classes, job.global_batch_size, patience, job.seed)
+
+
+def _fine_tune_trials(
+    job: Job,
+    fit: Mapping[str, Any],
+    boundaries: Sequence[str],
+    strategy: tf.distribute.Strategy,
+    weights_path: str,
+    best: HeadValues,
+    head_weights: list,
+) -> RunTrial:
+    """Fit 2 from the best head, again and again."""
+    spec = replace(job.spec, head_units=best.units, head_dropout=best.dropout)
+    with strategy.scope(), layers_compute_in(job.precision):
+        parts = build(spec, fit["train_batch_norm"])
+        # Before the backbone is cut: the halves use its layers once more.
+        layers = {
+            name: boundary_layer(parts.backbone, BACKBONES[spec.backbone], name)
+            for name in boundaries
+        }
+        entered = on_trunk_features(
+            parts.classifier, parts.backbone, _cut(job), fit["train_batch_norm"]
+        )
+    load_weights(parts.backbone, weights_path)
+    _set_head(parts, head_weights)
+    start = parts.classifier.get_weights()
+    network = fits.Network(parts.classifier, parts.backbone, entered)
+
+    def run(values: Values, max_epochs: int) -> Outcome:
+        make_deterministic(job.seed)
+        parts.classifier.set_weights(start)
+        tried = fits.FineTune(
+            boundary=values[BOUNDARY],
+            boundary_layer=layers[values[BOUNDARY]],
+            learning_rate=values[FINE_TUNE_RATE],
+            max_epochs=max_epochs,
+            **fit,
+        )
+        record = fits.fine_tune(network, unpooled_data(job, entered), tried, log_dir=None)
+        entropies = record.history[f"val_{fits.CROSS_ENTROPY}"]
+        return Outcome(
+            objective=capped(entropies[record.best_epoch - 1], spec.num_classes),
+            epochs=len(entropies),
+            best_epoch=record.best_epoch,
+            seconds=record.seconds,
+        )
+
+    return run
+
+
+def _set_head(parts: Parts, weights: list) -> None:
+    """Puts in what `HeadTrials.weights` gave."""
+    parts.classifier.get_layer("hidden").set_weights(weights[:2])
+    parts.classifier.get_layer("logits").set_weights(weights[2:])
+
+
+def _cut(job: Job) -> str:
+    """The layer that the cached features come from.
+
+    Raises:
+      ValueError: if there are none.
+    """
+    if not job.cache:
+        raise ValueError("tuning needs the trunk's output: set features.cache.")
+    return job.cache.layer
