@@ -31,6 +31,9 @@ JsonOption = Annotated[
     typer.Option("--json", help="File for all figures; by default benchmarks/results/NAME.json."),
 ]
 
+# Also for scripts that use TensorFlow themselves; before they import it.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 console = Console(highlight=False)
 
 
@@ -61,7 +64,7 @@ def run_child(arguments: Sequence[object]) -> Child:
       SystemExit: if it fails, with the end of what it said.
     """
     command = [sys.executable, *map(str, arguments)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as errors:
         started = time.monotonic()
         child = psutil.Popen(command, stdout=printed, stderr=errors, cwd=ROOT, env=environment)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+import trainer  # noqa: F401 - chooses the Keras before TensorFlow is imported
 from benchmarks.common import JsonOption, console, machine, report
 
 BACKBONE = "inception_v3"

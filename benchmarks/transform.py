@@ -25,6 +25,7 @@ from benchmarks.transform_sides import IMAGES
 
 SMALL_PX = (100, 100)
 LARGE_PX = (4000, 3000)
+_PARTS = ("whole", "quarter")
 
 
 def main(
@@ -39,6 +40,9 @@ def main(
         Path | None, typer.Option(help="Folder of class folders, instead of made ones.")
     ] = None,
     pairs: Annotated[int, typer.Option(help="Runs of the node and the loops, in turn.")] = 1,
+    quarter: Annotated[
+        bool, typer.Option(help="Also run on a quarter of the images, for `per image`.")
+    ] = True,
     json: JsonOption = None,
 ) -> None:
     """Times Transform and a bare decoding loop on small and on large photographs."""
@@ -46,13 +50,13 @@ def main(
     runs: list[dict[str, Any]] = []
     kinds = {"100 px": (small_images, SMALL_PX), "12 megapixels": (large_images, LARGE_PX)}
     if images is not None:
-        runs += _measure(images.name, images, size, pairs)
+        runs += _measure(images.name, images, size, pairs, quarter)
     else:
         for kind, (count, (width, height)) in kinds.items():
             if count:
                 with tempfile.TemporaryDirectory(prefix="thaw-benchmark-") as folder:
                     write_photos(Path(folder), count, width, height)
-                    runs += _measure(kind, Path(folder), size, pairs)
+                    runs += _measure(kind, Path(folder), size, pairs, quarter)
     rows = [
         summarize(kind, [run for run in runs if run["kind"] == kind])
         for kind in dict.fromkeys(run["kind"] for run in runs)
@@ -60,13 +64,15 @@ def main(
     report("transform", f"Images a second, to {size} px", rows, {"runs": runs}, host, json)
 
 
-def _measure(kind: str, source: Path, size: int, pairs: int) -> list[dict[str, Any]]:
+def _measure(kind: str, source: Path, size: int, pairs: int, quarter: bool) -> list[dict[str, Any]]:
     files = sorted(path for path in source.glob("*/*") if not path.name.startswith("."))
+    parts = dict(zip(_PARTS, (files, files[::4]), strict=True))
+    if not quarter:
+        del parts["quarter"]
     return [
         {
             "kind": kind,
-            "whole": _run(source, files, size, f"{kind}, all"),
-            "quarter": _run(source, files[::4], size, f"{kind}, a quarter"),
+            **{part: _run(source, some, size, f"{kind}, {part}") for part, some in parts.items()},
         }
         for _ in range(pairs)
     ]
@@ -112,18 +118,19 @@ def summarize(kind: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
         "writing": rate("writing"),
         "node / loop": rate("node") / rate("loop"),
         "node / writing": rate("node") / rate("writing"),
-        "per image": marginal_seconds(runs, "loop") / marginal_seconds(runs, "node"),
+        "per image": marginal_ratio(runs) if "quarter" in runs[0] else None,
         "node GiB": median_of(runs, "whole.node.peak_bytes") / 2**30,
     }
 
 
-def marginal_seconds(runs: list[dict[str, Any]], side: str) -> float:
-    """Seconds an image, of those that the whole has and the quarter has not."""
-    figures = {
-        key: median_of(runs, f"whole.{side}.{key}") - median_of(runs, f"quarter.{side}.{key}")
-        for key in ("seconds", "images")
-    }
-    return figures["seconds"] / figures["images"]
+def marginal_ratio(runs: list[dict[str, Any]]) -> float:
+    """Loop's over node's seconds, for the images that the whole has and the quarter has not."""
+
+    def seconds(side: str) -> float:
+        whole, quarter = (median_of(runs, f"{part}.{side}.seconds") for part in _PARTS)
+        return whole - quarter
+
+    return seconds("loop") / seconds("node")
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ def test_recipe_leaves_times_memory_and_accuracies_of_both_sides(tmp_path):
 
 @pytest.mark.slow
 def test_transform_leaves_rates_of_the_node_and_the_loops(tmp_path):
-    options = ("--size", 32, "--small-images", 200, "--large-images", 0)
+    options = ("--size", 75, "--small-images", 200, "--large-images", 0, "--no-quarter")
 
     (row,) = figures("transform", tmp_path / "t.json", *options)
 
