@@ -190,7 +190,7 @@ class Tuner(Section):
         "hyperband",
         description=(
             "How values of the head are chosen. hyperband stops poor trials after few epochs; "
-            "bayesian runs each to its end and learns from all, at about a second more a trial."
+            "bayesian runs each to its end and learns from all, at one to two seconds more a trial."
         ),
     )
     head_trials: PositiveInt = Field(
