@@ -41,7 +41,7 @@ def preprocessing_fn(
 def _decoder(size_px: int, max_pixels: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """Files to serialized images, string [batch] both.
 
-    A function that is kept, because Transform traces `preprocessing_fn` five times.
+    A function that is kept, because Transform traces `preprocessing_fn` several times.
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
