@@ -20,6 +20,7 @@ SIZE_PX = 75
 JOB = """
 import json, sys
 import trainer
+from trainer.augment import NO_CHANGE
 from trainer.data_card import DataCard
 from trainer.fits import FineTune, HeadFit
 from trainer.job import Job, run_fine_tune, run_head_fit
@@ -28,12 +29,13 @@ data, folder, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
 def job(name):
     model_dir = f"{folder}/{name}"
     return Job(
-        spec=ModelSpec("inception_v3", 75, 2, 8, 0.0), weights="random", labels=["a", "b"],
+        spec=ModelSpec("inception_v3", 75, 2, 8, 0.0), labels=["a", "b"],
         data_card=DataCard("", "", {"train": {"a": 8, "b": 8}}),
         train_files=[f"{data}/train*"], val_files=[f"{data}/val*"],
-        global_batch_size=8, seed=seed, max_pixels=10**6, config={}, model_dir=model_dir,
+        global_batch_size=8, seed=seed, precision="float32", cache=None,
+        augmentation=NO_CHANGE, max_pixels=10**6, config={}, model_dir=model_dir,
         saved_model_dir=f"{model_dir}/Format-Serving", log_dir=f"{model_dir}/log")
-run_head_fit(job("head"), HeadFit(1e-3, 2, 2))
+run_head_fit(job("head"), HeadFit(1e-3, 2, 2), "random")
 if len(sys.argv) > 4:
     run_fine_tune(job("top"), FineTune("mixed9", "mixed9", 1e-3, 0.9, 2, 2), f"{folder}/head")
 """

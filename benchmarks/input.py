@@ -1,0 +1,114 @@
+"""Does a fit wait for data? Time of the input pipeline alone against time of a step.
+
+    python -m benchmarks.input
+
+Both fits on the cached features of random images. "Input alone" is one pass over what the
+fit reads with nothing else to do; a step runs while the next batch is being made. The
+share says how much of an epoch the input would take if nothing overlapped.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tensorflow as tf
+import typer
+
+from benchmarks import common
+from trainer import data, features, fits, progress
+from trainer.backbone_models import load_backbone
+from trainer.backbones import BACKBONES
+from trainer.distribution import make_strategy
+from trainer.model import ModelSpec, build_classifier, on_pooled, on_trunk_features, pooling
+
+_BACKBONE = "inception_v3"
+_CLASSES = 10
+_EPOCHS = 2
+_FIT_1_PASSES = 20
+
+
+def main(
+    images: Annotated[int, typer.Option(help="Training images.")] = 256,
+    size: Annotated[int, typer.Option(help="Image side in pixels.")] = 299,
+    batch: Annotated[int, typer.Option(help="Images in a step.")] = 32,
+    json: common.JsonOption = None,
+) -> None:
+    """Time of the input pipeline alone against time of an epoch, for both fits."""
+    host = common.machine()
+    spec = ModelSpec(_BACKBONE, size, _CLASSES, 1024, 0.0)
+    known = BACKBONES[_BACKBONE]
+    layer = known.blocks[known.default_boundary]
+    with make_strategy().scope():
+        backbone = load_backbone(_BACKBONE, size, "random")
+        classifier = build_classifier(spec, backbone)
+        above, head = on_trunk_features(classifier, backbone, layer), on_pooled(classifier)
+    pool = pooling(classifier, backbone, layer)
+    with tempfile.TemporaryDirectory() as folder:
+        records = data.read_records([_write(Path(folder), images, above.input_shape[1:])])
+        parse = data.trunk_parser(above.input_shape[1:], "float16")
+        path = f"{folder}/vectors"
+        data.write_vectors(
+            data.in_batches(records, parse, batch), pool, path, progress.Counter("images", images)
+        )
+        width = head.input_shape[-1]
+        vectors = data.read_vectors(path, width)
+        head_data = data.make_fit_data(
+            [vectors], vectors, data.vector_parser(width), images, batch, _CLASSES, seed=0
+        )
+        top_data = data.make_fit_data([records], records, parse, images, batch, _CLASSES, seed=0)
+        started = time.monotonic()
+        head_record = fits.fit_head(
+            fits.Network(classifier, backbone, head),
+            head_data,
+            fits.HeadFit(1e-4, _FIT_1_PASSES, _FIT_1_PASSES + 1),
+            folder,
+        )
+        top_fit = fits.FineTune(known.default_boundary, layer, 1e-5, 0.9, _EPOCHS, _EPOCHS + 1)
+        top_record = fits.fine_tune(
+            fits.Network(classifier, backbone, above), top_data, top_fit, folder
+        )
+        rows = [
+            _row("fit 1, vectors", head_data, head_record, _FIT_1_PASSES, images),
+            _row("fit 2, trunk's output", top_data, top_record, _EPOCHS, images),
+        ]
+        seconds = time.monotonic() - started
+    common.report("input", "Input pipeline against epochs", rows, {"seconds": seconds}, host, json)
+
+
+def _write(folder: Path, images: int, shape: tuple[int, ...]) -> str:
+    path = str(folder / "features")
+    random = np.random.default_rng(0)
+    with tf.io.TFRecordWriter(path) as writer:
+        for number in range(images):
+            values = np.maximum(random.normal(size=shape), 0).astype("float16")
+            example = tf.train.Example()
+            found = tf.io.serialize_tensor(values).numpy()
+            example.features.feature[features.TRUNK].bytes_list.value.append(found)
+            example.features.feature[features.LABEL_ID].int64_list.value.append(number % _CLASSES)
+            writer.write(example.SerializeToString())
+    return path
+
+
+def _row(
+    name: str, fit_data: data.FitData, record: fits.FitRecord, epochs: int, images: int
+) -> dict[str, object]:
+    passes = []
+    for _ in range(3):
+        started = time.monotonic()
+        for _batch in fit_data.train.take(fit_data.train_steps):
+            pass
+        passes.append(time.monotonic() - started)
+    alone = min(passes)
+    epoch = record.seconds / epochs
+    return {
+        "fit": name,
+        "input alone, images/s": images / alone,
+        "fit, images/s": images / epoch,
+        "input's share of an epoch": alone / epoch,
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)
