@@ -25,8 +25,6 @@ from benchmarks.pictures import write_digits
 from benchmarks.recipe_data import Recipe, choose_images
 from trainer import features
 
-SIDES = ("plain", "thaw")
-
 
 def main(
     epochs: Annotated[
@@ -40,7 +38,10 @@ def main(
     test_images: int = 50,
     batch_size: int = 32,
     precision: Annotated[
-        str, typer.Option(help="What layers compute in, on both sides: float32 or bfloat16.")
+        str, typer.Option(help="What Thaw's layers compute in: float32 or bfloat16.")
+    ] = "float32",
+    plain_precision: Annotated[
+        str, typer.Option(help="What the plain recipe's layers compute in.")
     ] = "float32",
     dtype: Annotated[str, typer.Option(help="What Thaw keeps the trunk's output in.")] = "float16",
     images: Annotated[
@@ -66,11 +67,19 @@ def main(
         runs = [
             run
             for number in epochs or (5, 10, 30)
-            for run in _run_pairs(dataclasses.replace(recipe, epochs=number), pairs, decode)
+            for run in _run_pairs(
+                {
+                    "plain": dataclasses.replace(recipe, epochs=number, precision=plain_precision),
+                    "thaw": dataclasses.replace(recipe, epochs=number),
+                },
+                pairs,
+                decode,
+            )
         ]
     report(
         "recipe",
-        f"{train_images} training images of {size} px, {precision}, cold start included",
+        f"{train_images} training images of {size} px, plain in {plain_precision}, "
+        f"Thaw in {precision}, cold start included",
         [
             summarize(number, [run for run in runs if run["epochs"] == number])
             for number in dict.fromkeys(run["epochs"] for run in runs)
@@ -94,11 +103,11 @@ def _prepare(
     return float(found["decode_seconds"])
 
 
-def _run_pairs(recipe: Recipe, pairs: int, decode: float) -> list[dict[str, Any]]:
+def _run_pairs(sides: dict[str, Recipe], pairs: int, decode: float) -> list[dict[str, Any]]:
     runs = []
     for pair in range(pairs):
-        run: dict[str, Any] = {"epochs": recipe.epochs, "pair": pair}
-        for side in SIDES:
+        run: dict[str, Any] = {"epochs": sides["plain"].epochs, "pair": pair}
+        for side, recipe in sides.items():
             child = run_child(["-m", f"benchmarks.recipe_{side}", recipe.to_json()])
             run[side] = {**child.result(), "peak_bytes": child.peak_bytes}
             console.print(f"{recipe.epochs} epochs, {side}: {run[side]['seconds']:.1f} s")

@@ -179,7 +179,7 @@ class _Progress(keras.callbacks.Callback):
 
     def __init__(self, max_epochs: int, steps: int) -> None:
         super().__init__()
-        self._max_epochs = max_epochs
+        self._counter = progress.Counter("epochs", max_epochs)
         self._steps = steps
         self._epoch = 0
         self._detail = ""
@@ -189,7 +189,7 @@ class _Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         done = self._epoch + min((batch + 1) / max(self._steps, 1), 1.0)
-        progress.report(round(done, 3), self._max_epochs, "epochs", self._detail)
+        self._counter.reach(round(done, 3), self._detail)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
@@ -197,4 +197,4 @@ class _Progress(keras.callbacks.Callback):
             f"val loss {logs.get('val_loss', math.nan):.3f}, "
             f"val accuracy {logs.get('val_accuracy', math.nan):.3f}"
         )
-        progress.report(epoch + 1, self._max_epochs, "epochs", self._detail)
+        self._counter.reach(epoch + 1, self._detail)

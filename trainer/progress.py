@@ -44,13 +44,17 @@ class Counter:
     def __init__(self, unit: str, total: int) -> None:
         self._unit = unit
         self._total = total
-        self._done = 0
+        self._done = 0.0
         self._reported = 0.0
 
     def add(self, items: int = 1) -> None:
-        """Counts `items` more; writes at most a few reports a second."""
-        self._done += items
+        """Counts `items` more."""
+        self.reach(self._done + items)
+
+    def reach(self, done: float, detail: str = "") -> None:
+        """Says how many are done by now; writes at most a few reports a second."""
+        self._done = done
         now = time.monotonic()
-        if self._done >= self._total or now - self._reported > _MIN_INTERVAL_SECS:
+        if done >= self._total or now - self._reported > _MIN_INTERVAL_SECS:
             self._reported = now
-            report(min(self._done, self._total), self._total, self._unit)
+            report(min(done, self._total), self._total, self._unit, detail)
