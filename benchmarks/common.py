@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -43,12 +44,15 @@ class Child:
 
     Attributes:
       seconds: from its start to its end.
+      cpu_seconds: processor time of it and its descendants. Where a host lends cores by
+        the moment, two runs compare better by this than by the clock.
       peak_bytes: most memory that it and its descendants held at once, looked at five
         times a second; pages that several of them share count once.
       printed: its standard output.
     """
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     printed: str
 
@@ -66,7 +70,7 @@ def run_child(arguments: Sequence[object]) -> Child:
     command = [sys.executable, *map(str, arguments)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as errors:
-        started = time.monotonic()
+        started, cpu_before = time.monotonic(), _cpu_of_ended_children()
         child = psutil.Popen(command, stdout=printed, stderr=errors, cwd=ROOT, env=environment)
         try:
             peak = 0
@@ -83,7 +87,12 @@ def run_child(arguments: Sequence[object]) -> Child:
         if child.returncode:
             tail = (printed.read() + errors.read())[-3000:]
             raise SystemExit(f"{' '.join(command)} failed with {child.returncode}:\n{tail}")
-        return Child(seconds, peak, printed.read())
+        return Child(seconds, _cpu_of_ended_children() - cpu_before, peak, printed.read())
+
+
+def _cpu_of_ended_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _tree_bytes(child: psutil.Process) -> int:
