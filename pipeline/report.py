@@ -16,7 +16,8 @@ from pipeline.tuning_report import describe_tuning
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
 
-_SCHEMA = 2
+# Of `run.json`; counts up when a reader of the older one would be misled.
+SCHEMA = 2
 _MOST_MATRIX_CLASSES = 40
 _MOST_CONFUSIONS = 15
 _MOST_FILES = 50
@@ -75,7 +76,7 @@ def read_run(output_dir: Path) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise _damaged(path, error) from error
-    if not isinstance(run, dict) or run.get("schema") != _SCHEMA:
+    if not isinstance(run, dict) or run.get("schema") != SCHEMA:
         raise ReportError(f"{path}: was not written by this version of thaw. Run again.")
     return run
 

@@ -18,15 +18,13 @@ from components.tuner.executor import TRIALS_FILE
 from pipeline import __version__, node_args, paired
 from pipeline.config import Config
 from pipeline.evaluation import MODELS, confusion, failed_thresholds, read_metrics, read_rows
+from pipeline.report import RUN_FILE, SCHEMA
 from pipeline.run_metadata import NodeRun, read_nodes
 from pipeline.sample_images import write_samples
 from trainer.data_card import read_card
 from trainer.export import LABELS_FILE
 from trainer.job import HISTORY_FILE
 
-RUN_FILE = "run.json"
-
-_SCHEMA = 2
 _MOST_FILES = 1000
 _PACKAGES = (
     "tfx",
@@ -55,7 +53,7 @@ def write_results(config: Config, output_dir: Path, run_dir: Path) -> None:
     rows = list(read_rows(nodes["Evaluator"].uri("evaluation")))
     metrics = _metrics(nodes["Evaluator"], rows, labels, config)
     results = {
-        "schema": _SCHEMA,
+        "schema": SCHEMA,
         "name": config.name,
         "thaw_version": __version__,
         "run_id": run_dir.name,

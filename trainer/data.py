@@ -201,7 +201,7 @@ def load_vectors(path: str, width: int, every: int = 1) -> tuple[np.ndarray, np.
 
 def read_vectors(path: str, width: int) -> tf.data.Dataset:
     """Records of `write_vectors`: from memory where they fit, from the file where not."""
-    records = tf.data.FixedLengthRecordDataset(path, 8 + 4 * width)
+    records = tf.data.FixedLengthRecordDataset(path, _vector_record(width).itemsize)
     return records.cache() if fits_in_memory(os.path.getsize(path)) else records
 
 

@@ -139,17 +139,17 @@ def _fit(
         )
     before = weight_checks.snapshot(classifier)
     stopper = keras.callbacks.EarlyStopping(patience=fit.patience, restore_best_weights=True)
-    watchers = [
-        keras.callbacks.TensorBoard(log_dir, write_graph=False),
-        _Progress(fit.max_epochs, data.train_steps),
-    ]
+    callbacks = [stopper]
+    if log_dir:
+        callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
+        callbacks.append(_Progress(fit.max_epochs, data.train_steps))
     started = time.monotonic()
     history = entered.fit(
         data.train,
         steps_per_epoch=data.train_steps,
         validation_data=data.val,
         epochs=fit.max_epochs,
-        callbacks=[stopper, *(watchers if log_dir else [])],
+        callbacks=callbacks,
         verbose=0,
     ).history
     # Keras puts the best weights back only if it stopped early, not after the last epoch.

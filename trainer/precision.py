@@ -5,8 +5,7 @@ from contextlib import contextmanager
 
 import tf_keras as keras
 
-FLOAT32 = "float32"
-_POLICIES = {FLOAT32: FLOAT32, "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 @contextmanager

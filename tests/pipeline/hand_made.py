@@ -39,7 +39,7 @@ def _fit(losses: list[float | None], boundary: str | None) -> dict[str, Any]:
 
 
 RUN: dict[str, Any] = {
-    "schema": report._SCHEMA,
+    "schema": report.SCHEMA,
     "name": "birds",
     "thaw_version": "0.0.0",
     "run_id": "run 1",

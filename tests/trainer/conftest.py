@@ -1,7 +1,9 @@
 """A backbone of three blocks and images of two kinds: everything a fit needs, in seconds."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -63,3 +65,14 @@ def data() -> FitData:
         return examples.map(lambda pixels, ids: (pixels, tf.one_hot(ids, CLASSES)))
 
     return FitData(train=dataset(24, 0).repeat(), val=dataset(16, 1), train_steps=3)
+
+
+def weights_in(path: Path) -> dict[str, np.ndarray]:
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: (
+                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+        )
+    return found

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
-import h5py
 import numpy as np
 import pytest
 
@@ -22,6 +21,7 @@ from trainer.job import HISTORY_FILE, WEIGHTS_FILE
 from trainer.trunk import BACKBONE_FILE, TrunkSpec
 
 from ..image_examples import image_example, noise, write_shard
+from .conftest import weights_in
 
 pytestmark = pytest.mark.slow
 
@@ -130,17 +130,6 @@ def curves(models: Path) -> dict[str, list[float]]:
         for fit in ("head", "top")
         for name, values in json.loads((models / fit / HISTORY_FILE).read_text())["history"].items()
     }
-
-
-def weights_in(path: Path) -> dict[str, np.ndarray]:
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-            )
-        )
-    return found
 
 
 def furthest(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import textwrap
 
-import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,6 +12,8 @@ import tensorflow as tf
 from trainer import features
 from trainer.images import serialize_image
 from trainer.job import WEIGHTS_FILE
+
+from .conftest import weights_in
 
 pytestmark = pytest.mark.slow
 
@@ -72,27 +73,16 @@ def train(data, tmp_path_factory):
     return run
 
 
-def weights(path) -> dict[str, np.ndarray]:
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-            )
-        )
-    return found
-
-
 def test_one_seed_gives_identical_weights_after_both_fits_and_another_seed_does_not(train):
     first, second, other = train(7, "both"), train(7, "both"), train(8)
 
     for fit in ("head", "top"):
         one, two = (
-            weights(run / fit / "warm_start/classifier.weights.h5") for run in (first, second)
+            weights_in(run / fit / "warm_start/classifier.weights.h5") for run in (first, second)
         )
         assert one.keys() == two.keys()
         assert all(np.array_equal(one[name], two[name]) for name in one)
-    one, three = (weights(run / "head" / WEIGHTS_FILE) for run in (first, other))
+    one, three = (weights_in(run / "head" / WEIGHTS_FILE) for run in (first, other))
     assert any(not np.array_equal(one[name], three[name]) for name in one)
     history = json.loads((first / "top" / "history.json").read_text())
     assert history["frozen_layers"] == 280
