@@ -1,0 +1,1 @@
+"""Several processes, here or on a cluster, that run one node together."""
