@@ -6,20 +6,20 @@ Light to import: the command line checks a config before anything heavy is loade
 from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
+from pipeline.config_beam import Beam
+from pipeline.config_cluster import Cluster
+from pipeline.config_section import Section
 from trainer.backbones import BACKBONES
 
 BackboneName = Literal[
@@ -30,22 +30,6 @@ BackboneName = Literal[
 Precision = Literal["float32", "bfloat16", "float16"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 RateRange = tuple[PositiveFloat, PositiveFloat]
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_values(cls, value: object, info: ValidationInfo) -> object:
-        """A number is no truth value; pydantic would take `true` for 1."""
-        field = cls.model_fields[str(info.field_name)]
-        values = value if isinstance(value, list) else [value]
-        if field.annotation is not bool and any(isinstance(one, bool) for one in values):
-            raise PydanticCustomError("truth_value", "It should not be true or false.")
-        return value
 
 
 class Splits(Section):
@@ -238,6 +222,25 @@ class Train(Section):
     """What both fits share."""
 
     global_batch_size: PositiveInt = Field(32, description="Images in a step, over all replicas.")
+    workers: PositiveInt = Field(
+        1,
+        le=1000,
+        description=(
+            "Processes that share each fit: here, in a job of Kubernetes, or on Vertex AI. The "
+            "weights do not depend on it but for rounding; docs/workers.md says when they do."
+        ),
+    )
+    start_secs: PositiveFloat = Field(
+        600, description="With several workers: how long they may take to meet before it fails."
+    )
+    stall_secs: PositiveFloat = Field(
+        600, description="With several workers: how long they may stand still before it fails."
+    )
+    max_restarts: NonNegativeInt = Field(
+        3,
+        le=100,
+        description="How often a fit that lost a worker goes on from its last completed epoch.",
+    )
     label_smoothing: NonNegativeFloat = Field(
         0.0, lt=1, description="Share of the label that is spread over all classes, in the loss."
     )
@@ -259,49 +262,6 @@ class Gate(Section):
     )
     top_k: PositiveInt = Field(
         5, description="Top-k accuracy is reported for this k; at most the number of classes."
-    )
-
-
-class Beam(Section):
-    """How data steps run."""
-
-    options: list[str] = Field(
-        default_factory=list,
-        description="Pipeline options handed to Apache Beam, such as --direct_num_workers=2.",
-    )
-
-    @field_validator("options")
-    @classmethod
-    def _are_options(cls, options: list[str]) -> list[str]:
-        for option in options:
-            if not option.startswith("--"):
-                raise PydanticCustomError(
-                    "beam_option", "an option starts with --, as in --direct_num_workers=2."
-                )
-        return options
-
-
-class Cluster(Section):
-    """Where `thaw compile` and `thaw submit` aim. `thaw run` needs none of it."""
-
-    image: str | None = Field(
-        None, min_length=1, description="Container image that holds this project."
-    )
-    pipeline_root: str | None = Field(
-        None, min_length=1, description="Folder for all artifacts that every node can reach."
-    )
-    serving_dir: str | None = Field(
-        None,
-        min_length=1,
-        description="Models are pushed here. Unset: serving/NAME below the pipeline root.",
-    )
-    host: str | None = Field(
-        None, min_length=1, description="Address of the Kubeflow Pipelines API."
-    )
-    project: str | None = Field(None, min_length=1, description="Google Cloud project (Vertex AI).")
-    location: str | None = Field(None, min_length=1, description="Its region, e.g. europe-west4.")
-    service_account: str | None = Field(
-        None, min_length=1, description="Account that the nodes run as (Vertex AI)."
     )
 
 

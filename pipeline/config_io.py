@@ -4,7 +4,8 @@ import difflib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from types import UnionType
+from typing import Any, Union, cast, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -163,10 +164,22 @@ def _allowed(details: ErrorDetails) -> str:
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> str:
-    model: type[BaseModel] = Config
-    for part in loc[:-1]:
-        model = cast(type[BaseModel], model.model_fields[str(part)].annotation)
-    known = list(model.model_fields)
+    known = list(_section_at(loc[:-1]).model_fields)
     close = difflib.get_close_matches(str(loc[-1]), known, n=1)
     hint = f"Did you mean {close[0]}? " if close else ""
     return f"{hint}Keys here: {', '.join(known)}."
+
+
+def _section_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
+    found: Any = Config
+    for part in loc:
+        found = _inside(found, part)
+    return cast(type[BaseModel], found)
+
+
+def _inside(kind: Any, part: int | str) -> Any:
+    """What stands at `part` of a section, or of a list or table of sections."""
+    if get_origin(kind) is None:
+        return kind.model_fields[str(part)].annotation
+    inner = [one for one in get_args(kind) if one is not type(None)]
+    return _inside(inner[0], part) if get_origin(kind) in (Union, UnionType) else inner[-1]

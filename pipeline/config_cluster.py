@@ -1,0 +1,172 @@
+"""The config's section for clusters: where nodes run and what each of them gets."""
+
+import difflib
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic_core import PydanticCustomError
+
+from pipeline.config_section import Section
+
+NODES = (
+    "ImageExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "TrunkFeatures",
+    "Tuner",
+    "HeadTrainer",
+    "FineTuner",
+    "Evaluator",
+    "ServingCheck",
+    "Pusher",
+)
+# What these do can be spread over machines of their own.
+TRAINING_NODES = ("Tuner", "HeadTrainer", "FineTuner")
+
+DEFAULT = "default"
+
+Text = Annotated[str, Field(min_length=1)]
+# Kubernetes' notation, as kfp takes it: whole numbers, 8Gi or 8G.
+Amount = Annotated[str, Field(pattern=r"^[0-9]+(E|Ei|P|Pi|T|Ti|G|Gi|M|Mi|K|Ki)?$")]
+
+_CRON_FIELD = re.compile(r"^[\d*/,\-?A-Za-z]+$")
+
+
+class Toleration(Section):
+    """A taint of nodes that pods put up with (Kubernetes)."""
+
+    key: Text | None = Field(None, description="Of the taint. Unset, with Exists: any.")
+    operator: Literal["Equal", "Exists"] = Field("Equal", description="Whether the value counts.")
+    value: Text | None = Field(None, description="Of the taint.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="Of the taint. Unset: any."
+    )
+
+
+class Resources(Section):
+    """What the container of a node gets. What is unset comes from `default`."""
+
+    image: Text | None = Field(None, description="Image of its own, such as one for GPUs.")
+    cpu: PositiveFloat | None = Field(None, description="Cores, at most.")
+    memory: Amount | None = Field(None, description="At most, such as 8Gi.")
+    accelerator: Text | None = Field(
+        None, description="nvidia.com/gpu on Kubernetes, NVIDIA_TESLA_T4 or the like on Vertex AI."
+    )
+    accelerator_count: PositiveInt | None = Field(
+        None, description="Of them in one container. Unset: 1, if there is an accelerator."
+    )
+    machine_type: Text | None = Field(
+        None,
+        description=(
+            "Vertex AI, Tuner and both fits: machine of their own, such as n1-standard-8. "
+            "Needed where train.workers is above 1."
+        ),
+    )
+    spot: bool | None = Field(
+        None,
+        strict=True,
+        description="Vertex AI, with machine_type: cheaper machines that may be taken away.",
+    )
+    env: dict[str, str] | None = Field(None, description="Environment variables.")
+    node_selector: dict[str, str] | None = Field(
+        None, description="Kubernetes: labels that the machine must have."
+    )
+    tolerations: list[Toleration] | None = Field(
+        None, description="Kubernetes: taints of machines that are put up with."
+    )
+    shared_memory: Amount | None = Field(
+        None, description="Kubernetes: size of /dev/shm, which NCCL needs between GPUs."
+    )
+    secrets: dict[str, str] | None = Field(
+        None, description="Kubernetes: secrets mounted as files, name to folder."
+    )
+    claims: dict[str, str] | None = Field(
+        None, description="Kubernetes: persistent volume claims, name to folder."
+    )
+
+    def over(self, default: "Resources") -> "Resources":
+        """These values; where there is none, those of `default`."""
+        own = {name: value for name, value in self if value is not None}
+        return default.model_copy(update=own)
+
+
+class Cluster(Section):
+    """Where `thaw compile` and `thaw submit` aim. `thaw run` needs none of it."""
+
+    image: Text | None = Field(None, description="Container image that holds this project.")
+    pipeline_root: Text | None = Field(
+        None, description="Folder for all artifacts that every node can reach."
+    )
+    serving_dir: Text | None = Field(
+        None, description="Models are pushed here. Unset: serving/NAME below the pipeline root."
+    )
+    service_account: Text | None = Field(None, description="Account that the nodes run as.")
+    resources: dict[str, Resources] = Field(
+        {}, description="What a node gets, by its name; `default` is for all of them."
+    )
+    retries: NonNegativeInt = Field(
+        0, le=10, description="How often a node that failed is run again."
+    )
+    retry_wait_secs: NonNegativeInt = Field(
+        60, le=3600, description="Before the first retry; twice as long before each further one."
+    )
+    caching: bool = Field(
+        True, strict=True, description="Whether a node is spared whose inputs have not changed."
+    )
+    schedule: Text | None = Field(
+        None,
+        description="Recurring runs: a cron line of five fields. `thaw submit --schedule` sets it.",
+    )
+    host: Text | None = Field(None, description="Kubeflow: address of the Pipelines API.")
+    namespace: Text | None = Field(
+        None, description="Kubeflow with several users: the namespace of the run."
+    )
+    experiment: Text | None = Field(
+        None, description="Kubeflow: experiment that runs belong to. Unset: the pipeline's name."
+    )
+    launcher: dict[str, Any] = Field(
+        {},
+        description=(
+            "Kubeflow: how the jobs of several workers are launched; docs/kubeflow.md lists the "
+            "keys. Any of them puts the fits into a job of their own, even with one worker."
+        ),
+    )
+    project: Text | None = Field(None, description="Vertex AI: Google Cloud project.")
+    location: Text | None = Field(None, description="Vertex AI: its region, e.g. europe-west4.")
+    network: Text | None = Field(
+        None, description="Vertex AI: peered network, projects/NUMBER/global/networks/NAME."
+    )
+
+    @field_validator("resources")
+    @classmethod
+    def _are_nodes(cls, resources: dict[str, Resources]) -> dict[str, Resources]:
+        for name in resources:
+            if name not in (DEFAULT, *NODES):
+                close = difflib.get_close_matches(name, NODES, n=1)
+                hint = f"Did you mean {close[0]}? " if close else ""
+                raise PydanticCustomError(
+                    "no_node",
+                    "{name} is no node. {hint}Nodes: {nodes}, and {default}.",
+                    {"name": name, "hint": hint, "nodes": ", ".join(NODES), "default": DEFAULT},
+                )
+        return resources
+
+    @field_validator("schedule")
+    @classmethod
+    def _is_cron(cls, schedule: str | None) -> str | None:
+        fields = (schedule or "* * * * *").split()
+        if len(fields) != 5 or not all(_CRON_FIELD.match(field) for field in fields):
+            raise PydanticCustomError(
+                "cron",
+                "A schedule has five fields, minute hour day month weekday: "
+                "'0 3 * * 1' is 3 o'clock on Mondays.",
+            )
+        return schedule
+
+    def resources_of(self, node: str) -> Resources:
+        """What a node gets: its own values over the default ones."""
+        default = self.resources.get(DEFAULT, Resources())
+        return self.resources.get(node, Resources()).over(default)
