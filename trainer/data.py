@@ -1,5 +1,6 @@
 """Reads what the fits learn from, in an order that depends on the seed alone."""
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,14 +26,21 @@ class FitData:
     """What a fit reads: batches of (inputs, one-hot float32 [batch, classes] labels).
 
     Attributes:
-      train: without end, shuffled anew on every pass.
+      train_from: passes without end, from the n-th on, counted from 0. Each is shuffled
+        anew, and the n-th is always alike: a fit that goes on after an interruption reads
+        what it would have read.
       val: one pass, in the order of the files; early stopping watches it.
-      train_steps: batches in one pass over `train`; the last may be smaller.
+      train_steps: batches in one pass over the training split; the last may be smaller.
     """
 
-    train: tf.data.Dataset
+    train_from: Callable[[int], tf.data.Dataset]
     val: tf.data.Dataset
     train_steps: int
+
+    @property
+    def train(self) -> tf.data.Dataset:
+        """All passes, from the first on."""
+        return self.train_from(0)
 
 
 Parse = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -95,14 +103,18 @@ def in_batches(
 
     Sharding is left to the caller.
     """
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return (
         records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size)
         .prefetch(2)
-        .with_options(options)
+        .with_options(_unsharded())
     )
+
+
+def _unsharded() -> tf.data.Options:
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return options
 
 
 def make_fit_data(
@@ -136,19 +148,29 @@ def make_fit_data(
         image, label_id = parse(record)
         return augment(image, chance, augmentation), label_id
 
-    def one_pass(view: tf.data.Dataset) -> tf.data.Dataset:
-        shuffled = view.shuffle(SHUFFLE_BUFFER, seed=seed)
+    def one_pass(view: tf.data.Dataset, number: tf.Tensor) -> tf.data.Dataset:
+        # A seed for each pass: TensorFlow's own reshuffling begins with the first again
+        # whenever a process does. The factor keeps passes of neighbouring seeds apart.
+        own_seed = seed * 100_003 + number
+        shuffled = view.shuffle(SHUFFLE_BUFFER, own_seed, reshuffle_each_iteration=False)
         if not augmentation:
             return in_batches(shuffled, parse, batch_size)
-        chance = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
+        chance = tf.data.Dataset.random(own_seed).batch(2)
         return in_batches(tf.data.Dataset.zip((shuffled, chance)), changed, batch_size)
 
-    passes = [one_pass(view) for view in train]
-    turns = passes[0]
-    for one in passes[1:]:
-        turns = turns.concatenate(one)
+    def train_from(first: int) -> tf.data.Dataset:
+        turn = first % len(train)
+        views = [*train[turn:], *train[:turn]]
+
+        def one_round(number: tf.Tensor) -> tf.data.Dataset:
+            passes = [one_pass(view, number + place) for place, view in enumerate(views)]
+            return functools.reduce(tf.data.Dataset.concatenate, passes)
+
+        rounds = tf.data.Dataset.range(first, tf.int64.max, len(views))
+        return rounds.flat_map(one_round).map(one_hot).with_options(_unsharded())
+
     return FitData(
-        train=turns.repeat().map(one_hot),
+        train_from=train_from,
         val=in_batches(val, parse, batch_size).map(one_hot),
         train_steps=-(-num_train // batch_size),
     )

@@ -64,7 +64,7 @@ def data() -> FitData:
         examples = tf.data.Dataset.from_tensor_slices(images(count, seed)).batch(8)
         return examples.map(lambda pixels, ids: (pixels, tf.one_hot(ids, CLASSES)))
 
-    return FitData(train=dataset(24, 0).repeat(), val=dataset(16, 1), train_steps=3)
+    return FitData(lambda first: dataset(24, 0).repeat(), val=dataset(16, 1), train_steps=3)
 
 
 def weights_in(path: Path) -> dict[str, np.ndarray]:

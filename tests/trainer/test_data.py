@@ -37,10 +37,10 @@ def number_data(*views: range, batch_size: int = 4, seed: int = 3) -> data.FitDa
     )
 
 
-def passes(fit_data: data.FitData, count: int) -> list[list[np.ndarray]]:
-    """The batches of inputs of the first passes over the training split."""
+def passes(fit_data: data.FitData, count: int, first: int = 0) -> list[list[np.ndarray]]:
+    """The batches of inputs of some passes over the training split."""
     steps = fit_data.train_steps
-    batches = iter(fit_data.train)
+    batches = iter(fit_data.train_from(first))
     return [[next(batches)[0].numpy() for _ in range(steps)] for _ in range(count)]
 
 
@@ -72,6 +72,17 @@ def test_passes_take_turns_over_the_views():
 
     assert [sorted(one) for one in orders] == [list(view) for view in views] * 2
     assert orders[0] != orders[3]
+
+
+@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize("first", [1, 2, 3, 5])
+def test_passes_from_the_nth_on_are_those_that_all_passes_have_there(views, first):
+    fit_data = number_data(*[range(10 * view, 10 * view + 10) for view in range(views)])
+    undisturbed = [order(one) for one in passes(fit_data, first + 3)]
+
+    taken_up = [order(one) for one in passes(fit_data, 3, first)]
+
+    assert taken_up == undisturbed[first:]
 
 
 @pytest.mark.parametrize(
@@ -222,6 +233,19 @@ def test_vectors_are_read_once_where_they_fit_in_memory_and_streamed_where_not(p
         file.write(b"\x07")  # another label for the first image
     assert parsed(kept)[1][0] == 5
     assert parsed(streamed)[1][0] == 7
+
+
+def test_all_passes_of_a_fit_share_what_is_kept_in_memory(pooled):
+    path, vectors, _ = pooled
+    records = data.read_vectors(path, 3)
+    fit_data = data.make_fit_data([records], records, data.vector_parser(3), 7, 7, 9, seed=3)
+    batches = iter(fit_data.train)
+    next(batches)
+
+    with open(path, "wb"):
+        pass
+
+    assert next(batches)[0].shape == vectors.shape
 
 
 def test_what_may_be_kept_in_memory_is_a_share_of_what_is_free(monkeypatch):
