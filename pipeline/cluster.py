@@ -57,7 +57,6 @@ def compile_pipeline(config: Config, target: Target, output: Path) -> None:
             pipeline_root=root,
             components=make_nodes(config, str(config.data.images), serving_dir),
             enable_cache=True,
-            beam_pipeline_args=list(config.beam.options),
         ),
         write_out=False,
     )

@@ -12,13 +12,16 @@ import multiprocessing
 import os
 import re
 import sys
+import tempfile
 import time
 import traceback
+from contextlib import suppress
 from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
@@ -28,13 +31,14 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
-from pipeline import events
+from pipeline import beam_options, events
 from pipeline.config import Config
 from pipeline.dag import local_pipeline
 
 REPORT_NODE = "Report"
 
 _State = metadata_store_pb2.Execution.State
+_GRACE_SECS = 5.0
 
 
 def main(arguments: list[str]) -> int:
@@ -81,14 +85,17 @@ def run_forked(node: str, run_dir: Path, work: Any, *arguments: Any) -> dict[str
     events.node(node, events.RUNNING, log)
     receiver, sender = multiprocessing.Pipe(duplex=False)
     context = multiprocessing.get_context("fork")
-    process = context.Process(target=_in_fork, args=(node, log, sender, work, arguments))
-    process.start()
-    sender.close()
-    try:
-        outcome = receiver.recv()
-    except EOFError:
-        outcome = None
-    process.join()
+    with tempfile.TemporaryDirectory(prefix="thaw-", ignore_cleanup_errors=True) as scratch:
+        process = context.Process(
+            target=_in_fork, args=(node, log, scratch, sender, work, arguments)
+        )
+        process.start()
+        sender.close()
+        try:
+            outcome = receiver.recv()
+        except EOFError:
+            outcome = None
+        process.join()
     if outcome is None:
         outcome = {"ok": False, "error": _death(process.exitcode)}
     if outcome["ok"]:
@@ -99,9 +106,11 @@ def run_forked(node: str, run_dir: Path, work: Any, *arguments: Any) -> dict[str
 
 
 def _in_fork(
-    node: str, log: Path, sender: Connection, work: Any, arguments: tuple[Any, ...]
+    node: str, log: Path, scratch: str, sender: Connection, work: Any, arguments: tuple[Any, ...]
 ) -> None:
     os.environ[events.NODE] = node
+    # TFX and Beam leave packages and staged files there for the interpreter's shutdown.
+    os.environ["TMPDIR"] = tempfile.tempdir = scratch
     with open(log, "ab", buffering=0) as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
@@ -113,8 +122,21 @@ def _in_fork(
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        _end_children()
         # Without the interpreter's shutdown: libraries' threads have hung there.
         os._exit(0)
+
+
+def _end_children() -> None:
+    """Ends what a node has started and left: Beam stops Flink's job server at shutdown only."""
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
+    _, alive = psutil.wait_procs(children, timeout=_GRACE_SECS)
+    for child in alive:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def _death(exitcode: int | None) -> str:
@@ -138,13 +160,17 @@ def _launch(ir: pipeline_pb2.Pipeline, node_id: str) -> str:
     connection = deployment.metadata_connection_config
     store = getattr(connection, connection.WhichOneof("connection_config"))
     node = next(n.pipeline_node for n in ir.nodes if n.pipeline_node.node_info.id == node_id)
+    executor_spec, operators = beam_options.set_apart(
+        runner_utils.extract_executor_spec(deployment, node_id)
+    )
     started = time.time()
     info = launcher.Launcher(
         pipeline_node=node,
         mlmd_connection=metadata.Metadata(store),
         pipeline_info=ir.pipeline_info,
         pipeline_runtime_spec=ir.runtime_spec,
-        executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
+        executor_spec=executor_spec,
+        custom_executor_operators=operators,
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
     ).launch()
     print(f"{datetime.now().isoformat()} {node_id}: {time.time() - started:.1f} s", flush=True)
