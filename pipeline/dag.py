@@ -1,7 +1,10 @@
 """The pipeline on one screen: each node one call, each arrow one argument."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import tensorflow_data_validation as tfdv
-from tfx.components import StatisticsGen, Trainer
+from tfx.components import StatisticsGen
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
@@ -10,25 +13,32 @@ from tfx.proto import pusher_pb2, trainer_pb2
 from components.evaluator.component import GatedEvaluator
 from components.evaluator.gate import make_eval_config
 from components.example_validator.component import StrictExampleValidator
+from components.gang.component import GangTrainer, GangTuner
 from components.image_example_gen.component import ImageExampleGen
 from components.pusher.component import AtomicPusher
 from components.schema_gen.component import ImageSchemaGen
 from components.serving_check.component import ServingCheck
 from components.transform.component import ImageTransform
 from components.trunk_features.component import TrunkFeatures
-from components.tuner.component import TwoStageTuner
-from pipeline import beam_options, node_args
+from pipeline import node_args
 from pipeline.config import Config
 from trainer import features
 
 
-def make_nodes(config: Config, images_dir: str, serving_dir: str) -> list[BaseNode]:
+def make_nodes(
+    config: Config,
+    images_dir: str,
+    serving_dir: str,
+    launcher: Mapping[str, Any] = node_args.LOCAL_LAUNCHER,
+) -> list[BaseNode]:
     """Builds the nodes, first to last.
 
     Args:
       config: effective values.
       images_dir: folder of class folders.
       serving_dir: blessed models are pushed into numbered folders below it.
+      launcher: settings for `components.gang.launcher.make_launcher`: who starts the
+        workers of the fits.
     """
     example_gen = ImageExampleGen(
         images_dir=images_dir,
@@ -70,18 +80,18 @@ def make_nodes(config: Config, images_dir: str, serving_dir: str) -> list[BaseNo
         fitted, start = trunk_features.outputs["features"], trunk_features.outputs["trunk"]
     hyperparameters = None
     if config.tuner.enabled:
-        tuner = TwoStageTuner(
+        tuner = GangTuner(
             examples=fitted,
             transform_graph=transform.outputs["transform_graph"],
             base_model=start,
             tuner_fn="trainer.tfx_run.tuner_fn",
             train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
             eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
-            custom_config=node_args.tuner(config),
+            custom_config=node_args.tuner(config, launcher),
         ).with_id("Tuner")
         nodes.append(tuner)
         hyperparameters = tuner.outputs["best_hyperparameters"]
-    head_trainer = Trainer(
+    head_trainer = GangTrainer(
         examples=fitted,
         transform_graph=transform.outputs["transform_graph"],
         base_model=start,
@@ -89,9 +99,9 @@ def make_nodes(config: Config, images_dir: str, serving_dir: str) -> list[BaseNo
         run_fn="trainer.tfx_run.head_run_fn",
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
-        custom_config=node_args.head_trainer(config),
+        custom_config=node_args.head_trainer(config, launcher),
     ).with_id("HeadTrainer")
-    fine_tuner = Trainer(
+    fine_tuner = GangTrainer(
         examples=fitted,
         transform_graph=transform.outputs["transform_graph"],
         base_model=head_trainer.outputs["model"],
@@ -99,7 +109,7 @@ def make_nodes(config: Config, images_dir: str, serving_dir: str) -> list[BaseNo
         run_fn="trainer.tfx_run.fine_tune_run_fn",
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
-        custom_config=node_args.fine_tuner(config),
+        custom_config=node_args.fine_tuner(config, launcher),
     ).with_id("FineTuner")
     evaluator = GatedEvaluator(
         examples=fitted,
@@ -121,9 +131,7 @@ def make_nodes(config: Config, images_dir: str, serving_dir: str) -> list[BaseNo
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
         ),
     ).with_id("Pusher")
-    nodes += [head_trainer, fine_tuner, evaluator, serving_check, pusher]
-    beam_options.give_options(nodes, config.beam)
-    return nodes
+    return [*nodes, head_trainer, fine_tuner, evaluator, serving_check, pusher]
 
 
 def local_pipeline(config: Config, images_dir: str, output_dir: str) -> Pipeline:
@@ -136,4 +144,5 @@ def local_pipeline(config: Config, images_dir: str, output_dir: str) -> Pipeline
         metadata_connection_config=sqlite_metadata_connection_config(
             f"{output_dir}/metadata.sqlite"
         ),
+        beam_pipeline_args=list(config.beam.options),
     )

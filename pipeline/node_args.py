@@ -4,6 +4,7 @@ TFX re-runs a node when its arguments change, so a node that is told the learnin
 of fit 2 runs again for it. Everything here is plain values: they travel as JSON.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from components.evaluator.gate import GateRule
@@ -13,7 +14,12 @@ from pipeline.weights import weights_fingerprint
 from trainer import hyperparameters as keys
 from trainer.backbones import BACKBONES
 
+LOCAL_LAUNCHER = {"kind": "local"}
+
 _TOLERANCES = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 5e-2}
+
+# How long to wait, and how often to begin again: no weight depends on it.
+_LIMITS = {"start_secs", "stall_secs", "max_restarts"}
 
 
 def transform(config: Config) -> dict[str, Any]:
@@ -37,9 +43,9 @@ def trunk_features(config: Config) -> dict[str, Any]:
     }
 
 
-def tuner(config: Config) -> dict[str, Any]:
+def tuner(config: Config, launcher: Mapping[str, Any] = LOCAL_LAUNCHER) -> dict[str, Any]:
     """For `trainer.tfx_run.tuner_fn`."""
-    told = _training(config)
+    told = {**_training(config), **gang(config, "Tuner", launcher, workers=1)}
     # The search decides on these.
     told["model"] = {**told["model"], "head_units": 1, "head_dropout": 0.0}
     return {
@@ -109,10 +115,26 @@ def _boundaries(config: Config) -> list[str]:
     return [name for name in BACKBONES[config.backbone.name].boundaries if name in possible]
 
 
-def head_trainer(config: Config) -> dict[str, Any]:
+def gang(
+    config: Config, node: str, launcher: Mapping[str, Any], workers: int
+) -> dict[str, dict[str, Any]]:
+    """For `components.gang.executors`. Nothing where the node's own process does the work."""
+    if workers == 1 and launcher == LOCAL_LAUNCHER:
+        return {}
+    told = {
+        "name": f"{config.name}-{node}".lower(),
+        "workers": workers,
+        "launcher": dict(launcher),
+        "limits": config.train.model_dump(include=_LIMITS),
+    }
+    return {"gang": told}
+
+
+def head_trainer(config: Config, launcher: Mapping[str, Any] = LOCAL_LAUNCHER) -> dict[str, Any]:
     """For `trainer.tfx_run.head_run_fn`."""
     return {
         **_training(config),
+        **gang(config, "HeadTrainer", launcher, config.train.workers),
         **_weights(config),
         "fit": {
             **config.fits.head.model_dump(),
@@ -122,10 +144,11 @@ def head_trainer(config: Config) -> dict[str, Any]:
     }
 
 
-def fine_tuner(config: Config) -> dict[str, Any]:
+def fine_tuner(config: Config, launcher: Mapping[str, Any] = LOCAL_LAUNCHER) -> dict[str, Any]:
     """For `trainer.tfx_run.fine_tune_run_fn`."""
     return {
         **_training(config),
+        **gang(config, "FineTuner", launcher, config.train.workers),
         "fit": _fine_tune_fit(config),
         "config": _described(config, {"head", "fine_tune"}),
     }
@@ -225,6 +248,7 @@ def _described(config: Config, fits: set[str]) -> dict[str, Any]:
                     "train",
                 ),
                 True,
-            )
+            ),
+            exclude={"train": _LIMITS},
         ),
     }

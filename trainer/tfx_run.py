@@ -44,7 +44,8 @@ def _trials_dir(fn_args: FnArgs, job: Job) -> str:
     TFX's `working_dir` is below `<node>/.system` and of one execution alone.
     """
     told = {
-        "custom_config": fn_args.custom_config,
+        # Who starts the search, and where, says nothing of its trials.
+        "custom_config": {k: v for k, v in fn_args.custom_config.items() if k != "gang"},
         "data": job.data_card.fingerprint,
         "inputs": [fn_args.train_files, fn_args.eval_files, fn_args.base_model],
     }
