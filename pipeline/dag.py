@@ -20,7 +20,7 @@ from components.schema_gen.component import ImageSchemaGen
 from components.serving_check.component import ServingCheck
 from components.transform.component import ImageTransform
 from components.trunk_features.component import TrunkFeatures
-from pipeline import node_args
+from pipeline import beam_options, node_args
 from pipeline.config import Config
 from trainer import features
 
@@ -131,7 +131,9 @@ def make_nodes(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
         ),
     ).with_id("Pusher")
-    return [*nodes, head_trainer, fine_tuner, evaluator, serving_check, pusher]
+    nodes += [head_trainer, fine_tuner, evaluator, serving_check, pusher]
+    beam_options.give_options(nodes, config.beam)
+    return nodes
 
 
 def local_pipeline(config: Config, images_dir: str, output_dir: str) -> Pipeline:
@@ -144,5 +146,4 @@ def local_pipeline(config: Config, images_dir: str, output_dir: str) -> Pipeline
         metadata_connection_config=sqlite_metadata_connection_config(
             f"{output_dir}/metadata.sqlite"
         ),
-        beam_pipeline_args=list(config.beam.options),
     )
