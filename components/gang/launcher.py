@@ -9,8 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-CHIEF = "chief"
-WORKER = "worker"
+from trainer.tasks import CHIEF, WORKER, worker_name
+
+__all__ = [
+    "KUBERNETES",
+    "LOCAL",
+    "Gang",
+    "GangFailed",
+    "Launcher",
+    "Limits",
+    "make_launcher",
+    "tf_config",
+    "worker_name",
+]
+
 LOCAL = "local"
 KUBERNETES = "kubernetes"
 
@@ -119,13 +131,6 @@ def make_launcher(settings: dict[str, Any]) -> Launcher:
 
         return kubernetes.make_launcher(own)
     raise ValueError(f"launcher {settings.get('kind')!r} is not known: {LOCAL} or {KUBERNETES}.")
-
-
-def worker_name(index: int) -> str:
-    """What messages and logs call a task. Its number is that in the gang, and of its pod;
-    TensorFlow counts the workers without the chief, so one less.
-    """
-    return CHIEF if index == 0 else f"{WORKER} {index}"
 
 
 def tf_config(addresses: Sequence[str], index: int) -> str:

@@ -1,0 +1,30 @@
+"""Who is who among the workers of one job, as `TF_CONFIG` says it."""
+
+import json
+from collections.abc import Mapping
+
+TF_CONFIG = "TF_CONFIG"
+CHIEF = "chief"
+WORKER = "worker"
+
+
+def worker_name(index: int) -> str:
+    """What messages and logs call a task. Its number is that in the job, and of its pod;
+    TensorFlow counts the workers without the chief, so one less.
+    """
+    return CHIEF if index == 0 else f"{WORKER} {index}"
+
+
+def addresses(environ: Mapping[str, str]) -> list[str]:
+    """`host:port` of every task, the chief's first; empty without `TF_CONFIG`."""
+    cluster = json.loads(environ.get(TF_CONFIG) or "{}").get("cluster", {})
+    return [*cluster.get(CHIEF, []), *cluster.get(WORKER, [])]
+
+
+def own_index(environ: Mapping[str, str]) -> int:
+    """Number of this process in the job; 0 without `TF_CONFIG`."""
+    told = json.loads(environ.get(TF_CONFIG) or "{}")
+    task = told.get("task", {})
+    if task.get("type", CHIEF) == CHIEF:
+        return 0
+    return len(told["cluster"].get(CHIEF, [])) + int(task["index"])
