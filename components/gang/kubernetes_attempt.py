@@ -1,0 +1,174 @@
+"""Follows one attempt of a gang on Kubernetes to its end, and says why it failed."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.gang import kubernetes_objects as objects
+from components.gang import kubernetes_status as status
+from components.gang.kubernetes_api import Cluster, Kind
+from components.gang.kubernetes_settings import KubernetesSettings
+from components.gang.kubernetes_status import Worker
+from components.gang.launcher import LAST_LINES, Gang, GangFailed
+from components.gang.pod_log import PodLog
+
+_LOOK_EVERY_SECS = 10
+_LOG_WAIT_SECS = 5.0
+_KEPT_LINES = 10_000
+_DEADLINE = "DeadlineExceeded"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How an attempt failed, and whether another one makes sense."""
+
+    error: GangFailed
+    worth_another_start: bool
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One Job or JobSet of a gang.
+
+    Attributes:
+      number: 0 for the first.
+      first_start: of the gang, in seconds since 1970.
+    """
+
+    gang: Gang
+    settings: KubernetesSettings
+    cluster: Cluster
+    kind: Kind
+    number: int
+    first_start: float
+
+    @property
+    def name(self) -> str:
+        """Of the Job or JobSet."""
+        return objects.attempt_name(self.gang, self.number)
+
+    def follow(self) -> Failure | None:
+        """Waits for the end, telling how it goes. None: all workers ended well.
+
+        Raises:
+          ApiRefused: if the API server refuses to tell.
+        """
+        log: PodLog | None = None
+        said = ""
+        try:
+            for now in self.cluster.changes(self.kind, self.name, _LOOK_EVERY_SECS):
+                if now is None or now["metadata"].get("deletionTimestamp"):
+                    return self._failure(f"{self.name} was deleted", "If in error, run it again.")
+                workers = self._workers()
+                log = log or self._follow_chief(workers)
+                said = self._say_once(status.summary(workers, self.gang.num_workers), said)
+                end = status.ended(now)
+                if end and end[0]:
+                    return None
+                failure = self._why_failed(workers, end[1]) if end else self._waits_in_vain(workers)
+                if failure:
+                    return failure
+        finally:
+            if log:
+                log.stop(_LOG_WAIT_SECS)
+        raise AssertionError("a watch ends with its object")
+
+    def say(self, text: str) -> None:
+        """One line about this gang, to whoever reads the launcher's log."""
+        tell(f"{self.gang.name}: {text}")
+
+    def _say_once(self, text: str, before: str) -> str:
+        if text != before:
+            self.say(text)
+        return text
+
+    def _workers(self) -> list[Worker]:
+        pods = self.cluster.pods(objects.selector(self.gang, self.number))
+        return sorted(map(status.read_worker, pods), key=lambda worker: worker.index)
+
+    def _follow_chief(self, workers: list[Worker]) -> PodLog | None:
+        chief = next((one for one in workers if one.index == 0 and one.state != "waiting"), None)
+        if chief is None:
+            return None
+        return PodLog(
+            self.cluster,
+            chief.pod,
+            objects.CONTAINER,
+            self._log_file("chief"),
+            tell,
+        )
+
+    def _log_file(self, worker: str) -> Path:
+        folder = Path(self.gang.log_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{worker.replace(' ', '-')}.log"
+
+    def _why_failed(self, workers: list[Worker], said: str) -> Failure:
+        self._keep_logs(workers)
+        first = status.first_failed(workers)
+        lines = self._last_lines(first) if first else []
+        if _DEADLINE in said:
+            return self._too_late(lines)
+        if first is None:
+            return self._failure(
+                f"failed without a pod that did: {said}", "Did a node go away?", again=True
+            )
+        what = f"(pod {first.pod}) {first.what}"
+        idle = next((one for one in workers if one.state == "waiting"), None)
+        if idle:
+            what += f"; {idle.name} never ran: {idle.reason or 'Kubernetes gives no reason'}"
+        return self._failure(what, first.to_do, first.name, lines, first.worth_another_start)
+
+    def _last_lines(self, worker: Worker) -> list[str]:
+        return self.cluster.log(worker.pod, objects.CONTAINER, LAST_LINES)
+
+    def _keep_logs(self, workers: list[Worker]) -> None:
+        """Of workers that failed, for a log goes with its pod. The chief's is here already."""
+        for worker in workers:
+            if worker.state == "failed" and worker.index > 0:
+                lines = self.cluster.log(worker.pod, objects.CONTAINER, _KEPT_LINES)
+                with self._log_file(worker.name).open("a", encoding="utf-8") as file:
+                    file.writelines(f"{line}\n" for line in lines)
+
+    def _waits_in_vain(self, workers: list[Worker]) -> Failure | None:
+        limit = self.gang.limits.deadline_secs
+        if limit and time.time() > self.first_start + limit:
+            return self._too_late([])
+        for worker in workers:
+            if worker.state == "waiting" and worker.hopeless:
+                return self._failure(
+                    f"cannot start: {worker.reason}",
+                    "Look at cluster.image, and at the secrets and claims it is given.",
+                    worker.name,
+                )
+            if worker.state == "waiting" and worker.age_secs() > self.settings.pending_secs:
+                return self._failure(
+                    f"has not started within {self.settings.pending_secs:g} s: "
+                    f"{worker.reason or 'Kubernetes gives no reason'}",
+                    "Has a node what it asks for? If one is still to come, raise pending_secs.",
+                    worker.name,
+                )
+        return None
+
+    def _too_late(self, lines: list[str]) -> Failure:
+        return self._failure(
+            f"has not ended within {self.gang.limits.deadline_secs:g} s, its deadline",
+            "What was finished is kept: run it again, with a later deadline if need be.",
+            lines=lines,
+        )
+
+    def _failure(
+        self,
+        what: str,
+        to_do: str,
+        who: str = "the job",
+        lines: list[str] | None = None,
+        again: bool = False,
+    ) -> Failure:
+        return Failure(GangFailed(self.gang.name, who, what, to_do, lines or []), again)
+
+
+def tell(line: str) -> None:
+    """To standard error: what a pod's log shows, at once."""
+    print(line, file=sys.stderr, flush=True)

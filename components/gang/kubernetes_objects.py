@@ -1,0 +1,301 @@
+"""What the launcher asks Kubernetes for: a Job with its Service, or a JobSet.
+
+Pure functions from a gang and settings to the objects, as plain dicts.
+
+A gang lives and dies as a whole: a TensorFlow worker that lost a peer cannot go on, nor can
+a new peer join. So nothing here starts a single pod again: `backoffLimit: 0` ends the
+job with the first pod that fails, whatever the cause, and a lost node counts as a failure.
+The launcher then decides, knowing exit code and log, whether another attempt makes sense.
+A podFailurePolicy or a JobSet's own restarts could not tell a lost peer from a wrong label.
+Each attempt has a name of its own, so that no worker meets a pod of the attempt before.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from components.gang import indexed_job
+from components.gang.kubernetes_settings import KubernetesSettings, Toleration
+from components.gang.launcher import Gang
+
+GANG_LABEL = "thaw-gang"
+ATTEMPT_LABEL = "thaw-attempt"
+REQUEST_ANNOTATION = "thaw-request"
+FIRST_START_ANNOTATION = "thaw-first-start"
+"""When the gang's first attempt began, in seconds since 1970: its deadline counts from there."""
+COMPONENT_LABELS = {
+    "app.kubernetes.io/name": "thaw",
+    # The NetworkPolicy of kubeflow/manifests chooses by this one.
+    "app.kubernetes.io/component": "gang-worker",
+}
+CONTAINER = "worker"
+JOBSET_API = "jobset.x-k8s.io/v1alpha2"
+
+_REPLICATED_JOB = "workers"
+_MAX_LABEL = 63
+# Appended to a job's name in a host name: the longest is a JobSet's with 4 digits of index.
+_MAX_JOB_NAME = _MAX_LABEL - len(f"-{_REPLICATED_JOB}-0-9999")
+
+# Says nothing of what the pods do.
+_HOW_IT_IS_WATCHED = {"api_retry_secs", "pending_secs", "keep_secs", "kubeconfig", "context"}
+
+_SPOT: dict[str, tuple[dict[str, str], list[Toleration]]] = {
+    "gke": (
+        {"cloud.google.com/gke-spot": "true"},
+        [Toleration(key="cloud.google.com/gke-spot", value="true", effect="NoSchedule")],
+    ),
+    "eks": ({"eks.amazonaws.com/capacityType": "SPOT"}, []),
+    "karpenter": ({"karpenter.sh/capacity-type": "spot"}, []),
+    "aks": (
+        {"kubernetes.azure.com/scalesetpriority": "spot"},
+        [Toleration(key="kubernetes.azure.com/scalesetpriority", value="spot")],
+    ),
+}
+
+
+def workload(
+    gang: Gang, settings: KubernetesSettings, attempt: int, first_start: float, now: float
+) -> dict[str, Any]:
+    """The Job or JobSet of one attempt.
+
+    Args:
+      gang: what runs.
+      settings: where, and with what.
+      attempt: 0 for the first.
+      first_start: of attempt 0, in seconds since 1970.
+      now: likewise. What is left of the gang's deadline is the job's: Kubernetes ends it
+        even if the launcher is gone.
+    """
+    name = attempt_name(gang, attempt)
+    jobset = settings.workload == "jobset"
+    metadata = {
+        "name": name,
+        "labels": _labels(gang, settings, attempt),
+        "annotations": {
+            REQUEST_ANNOTATION: fingerprint(gang, settings),
+            FIRST_START_ANNOTATION: str(int(first_start)),
+        },
+    }
+    spec = _job_spec(gang, settings, attempt, f"{name}-{_REPLICATED_JOB}-0" if jobset else name)
+    if gang.limits.deadline_secs:
+        left = first_start + gang.limits.deadline_secs - now
+        spec["activeDeadlineSeconds"] = max(1, int(left))
+    if jobset:
+        return _jobset(metadata, spec, settings.keep_secs)
+    spec["ttlSecondsAfterFinished"] = settings.keep_secs
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def _jobset(metadata: dict[str, Any], spec: dict[str, Any], keep_secs: int) -> dict[str, Any]:
+    return {
+        "apiVersion": JOBSET_API,
+        "kind": "JobSet",
+        "metadata": metadata,
+        "spec": {
+            "replicatedJobs": [
+                {"name": _REPLICATED_JOB, "replicas": 1, "template": {"spec": spec}}
+            ],
+            # Its controller makes the headless Service.
+            "network": {
+                "enableDNSHostnames": True,
+                "subdomain": metadata["name"],
+                "publishNotReadyAddresses": True,
+            },
+            "failurePolicy": {"maxRestarts": 0},
+            "ttlSecondsAfterFinished": keep_secs,
+        },
+    }
+
+
+def service(job: dict[str, Any], port: int) -> dict[str, Any]:
+    """The headless Service that gives the pods of a created Job their host names.
+
+    It belongs to the Job and goes with it.
+    """
+    metadata = job["metadata"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": metadata["name"],
+            "labels": metadata["labels"],
+            "ownerReferences": [
+                {
+                    "apiVersion": job["apiVersion"],
+                    "kind": job["kind"],
+                    "name": metadata["name"],
+                    "uid": metadata["uid"],
+                }
+            ],
+        },
+        "spec": {
+            "clusterIP": "None",
+            # Workers look for each other long before they are ready.
+            "publishNotReadyAddresses": True,
+            "selector": {label: metadata["labels"][label] for label in (GANG_LABEL, ATTEMPT_LABEL)},
+            "ports": [{"name": "tensorflow", "port": port, "targetPort": port}],
+        },
+    }
+
+
+def attempt_name(gang: Gang, attempt: int) -> str:
+    """Of the Job or JobSet. Long names are cut and made unique again by a hash."""
+    suffix = f"-{attempt}"
+    room = _MAX_JOB_NAME - len(suffix)
+    name = gang.name
+    if len(name) > room:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = f"{name[: room - 9].rstrip('-')}-{digest}"
+    return name + suffix
+
+
+def selector(gang: Gang, attempt: int | None = None) -> str:
+    """Label selector of a gang's objects, or of one attempt's."""
+    of_gang = f"{GANG_LABEL}={_gang_label(gang)}"
+    return of_gang if attempt is None else f"{of_gang},{ATTEMPT_LABEL}={attempt}"
+
+
+def fingerprint(gang: Gang, settings: KubernetesSettings) -> str:
+    """Says whether two jobs of one name do the same: same request, same workers, same pods."""
+    told = {
+        "request": gang.request_uri,
+        "workers": gang.num_workers,
+        "settings": settings.model_dump(exclude=_HOW_IT_IS_WATCHED),
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint_of(job: dict[str, Any]) -> str | None:
+    """The fingerprint that a Job or JobSet was started with."""
+    value = job["metadata"].get("annotations", {}).get(REQUEST_ANNOTATION)
+    return str(value) if value else None
+
+
+def attempt_of(job: dict[str, Any]) -> int:
+    """Which attempt a Job or JobSet is."""
+    return int(job["metadata"]["labels"][ATTEMPT_LABEL])
+
+
+def first_start_of(job: dict[str, Any]) -> float:
+    """When its gang began, in seconds since 1970."""
+    return float(job["metadata"]["annotations"][FIRST_START_ANNOTATION])
+
+
+def _labels(gang: Gang, settings: KubernetesSettings, attempt: int) -> dict[str, str]:
+    return {
+        **settings.labels,
+        **COMPONENT_LABELS,
+        GANG_LABEL: _gang_label(gang),
+        ATTEMPT_LABEL: str(attempt),
+    }
+
+
+def _gang_label(gang: Gang) -> str:
+    return attempt_name(gang, 0).removesuffix("-0")
+
+
+def _job_spec(gang: Gang, settings: KubernetesSettings, attempt: int, hosts: str) -> dict[str, Any]:
+    return {
+        "completionMode": "Indexed",
+        "completions": gang.num_workers,
+        "parallelism": gang.num_workers,
+        "backoffLimit": 0,
+        "template": {
+            "metadata": {"labels": _labels(gang, settings, attempt)},
+            "spec": _pod_spec(gang, settings, attempt_name(gang, attempt), hosts),
+        },
+    }
+
+
+def _pod_spec(
+    gang: Gang, settings: KubernetesSettings, subdomain: str, hosts: str
+) -> dict[str, Any]:
+    volumes, mounts = _volumes(settings)
+    spot_selector, _ = _SPOT.get(settings.spot or "", ({}, []))
+    spec = {
+        "restartPolicy": "Never",
+        "subdomain": subdomain,
+        "serviceAccountName": settings.service_account,
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": settings.grace_secs,
+        "priorityClassName": settings.priority_class,
+        "nodeSelector": {**spot_selector, **settings.node_selector},
+        "tolerations": _tolerations(settings),
+        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumes": volumes,
+        "containers": [_container(gang, settings, subdomain, hosts, mounts)],
+    }
+    return _without_empty(spec)
+
+
+def _container(
+    gang: Gang,
+    settings: KubernetesSettings,
+    subdomain: str,
+    hosts: str,
+    mounts: list[dict[str, Any]],
+) -> dict[str, Any]:
+    environment = {
+        **settings.env,
+        **indexed_job.variables(gang.num_workers, hosts, subdomain, settings.port),
+    }
+    container = {
+        "name": CONTAINER,
+        "image": settings.image,
+        "command": ["python", "-m", "components.gang.worker", gang.request_uri],
+        "env": [{"name": name, "value": value} for name, value in sorted(environment.items())],
+        "ports": [{"name": "tensorflow", "containerPort": settings.port}],
+        "resources": _resources(settings),
+        # Where a pod leaves no message, its last lines serve.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts,
+    }
+    return _without_empty(container)
+
+
+def _resources(settings: KubernetesSettings) -> dict[str, Any]:
+    requests = {"cpu": settings.cpu, "memory": settings.memory}
+    # Memory is no more than asked for: a pod that takes more is ended, not its neighbours.
+    # CPU is left to burst. GPUs must be asked for as a limit.
+    limits: dict[str, str | None] = {"memory": settings.memory}
+    if settings.gpus:
+        limits[settings.gpu_resource] = str(settings.gpus)
+    return _without_empty({"requests": _without_empty(requests), "limits": _without_empty(limits)})
+
+
+def _tolerations(settings: KubernetesSettings) -> list[dict[str, Any]]:
+    _, tolerations = _SPOT.get(settings.spot or "", ({}, []))
+    if settings.gpus:
+        gpu = Toleration(key=settings.gpu_resource, operator="Exists", effect="NoSchedule")
+        tolerations = [*tolerations, gpu]
+    return [one.model_dump(exclude_none=True) for one in [*tolerations, *settings.tolerations]]
+
+
+def _volumes(settings: KubernetesSettings) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    volumes: list[dict[str, Any]] = []
+    mounts: list[dict[str, Any]] = []
+    for number, (path, claim) in enumerate(sorted(settings.claims.items())):
+        name = f"claim-{number}"
+        volumes.append({"name": name, "persistentVolumeClaim": {"claimName": claim}})
+        mounts.append({"name": name, "mountPath": path})
+    for number, (path, secret) in enumerate(sorted(settings.secrets.items())):
+        name = f"secret-{number}"
+        volumes.append({"name": name, "secret": {"secretName": secret}})
+        mounts.append({"name": name, "mountPath": path, "readOnly": True})
+    if settings.gpus > 1:
+        # NCCL talks through it between the GPUs of a pod; the default is 64 MB.
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
+        mounts.append({"name": "shm", "mountPath": "/dev/shm"})
+    return volumes, mounts
+
+
+def _without_empty(spec: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if value not in (None, {}, [])}

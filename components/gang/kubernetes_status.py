@@ -1,0 +1,171 @@
+"""Reads what Kubernetes says of a gang's workload and pods."""
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+from components.gang.launcher import worker_name
+from trainer import exit_codes
+
+INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
+
+# A container that waits for one of these waits in vain: somebody must change something.
+_HOPELESS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"}
+_OUT_OF_MEMORY = "OOMKilled"
+_FIRST_SIGNAL = 128  # a container's exit code for the end by signal N is 128 + N
+
+_TO_DO = {
+    exit_codes.NOT_STARTED: (
+        "See why not all workers ran; where nodes take long to come, raise train.start_secs."
+    ),
+    exit_codes.STALLED: "If a step may take that long, raise train.stall_secs.",
+}
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One pod of a gang.
+
+    Attributes:
+      index: its number in the gang.
+      pod: its name.
+      state: what it does.
+      reason: why it waits or failed, in Kubernetes' words; empty if it says nothing.
+      exit_code: of its container, if that has ended.
+      ended_at: when that was, as RFC 3339; empty if unknown.
+      made_at: when Kubernetes made the pod, as RFC 3339.
+      hopeless: whether it waits for what will not come.
+    """
+
+    index: int
+    pod: str
+    state: Literal["waiting", "running", "succeeded", "failed"]
+    reason: str = ""
+    exit_code: int | None = None
+    ended_at: str = ""
+    made_at: str = ""
+    hopeless: bool = False
+
+    @property
+    def name(self) -> str:
+        """As messages call it."""
+        return worker_name(self.index)
+
+    def age_secs(self) -> float:
+        """Since the pod was made."""
+        made = datetime.fromisoformat(self.made_at.replace("Z", "+00:00"))
+        return (datetime.now(timezone.utc) - made).total_seconds()
+
+    @property
+    def worth_another_start(self) -> bool:
+        """Whether what ended this worker may not happen again."""
+        if _OUT_OF_MEMORY in self.reason:
+            return False
+        if self.exit_code is None:
+            return True  # the pod ended without its container: evicted, or its node was lost
+        return self.exit_code in exit_codes.TRANSIENT or self.exit_code > _FIRST_SIGNAL
+
+    @property
+    def what(self) -> str:
+        """What happened to a worker that failed, in a phrase."""
+        code = f"ended with exit code {self.exit_code}"
+        if self.exit_code is None:
+            code = "was ended from outside"
+        elif self.exit_code > _FIRST_SIGNAL:
+            code += f" (signal {self.exit_code - _FIRST_SIGNAL})"
+        return f"{code}: {self.reason}" if self.reason else code
+
+    @property
+    def to_do(self) -> str:
+        """About a worker that failed."""
+        if _OUT_OF_MEMORY in self.reason:
+            return "It took more memory than it asked for: give the node more in the config."
+        return _TO_DO.get(self.exit_code or 0, "Look at its log.")
+
+
+def ended(workload: dict[str, Any]) -> tuple[bool, str] | None:
+    """Whether a Job or JobSet ended well, and what it says of it; None while it goes on."""
+    for condition in workload.get("status", {}).get("conditions", []):
+        if condition["status"] != "True":
+            continue
+        said = ": ".join(filter(None, (condition.get("reason"), condition.get("message"))))
+        if condition["type"] in ("Complete", "Completed"):
+            return True, said
+        if condition["type"] == "Failed":
+            return False, said
+    return None
+
+
+def read_worker(pod: dict[str, Any]) -> Worker:
+    """What a pod says of itself."""
+    metadata, status = pod["metadata"], pod.get("status", {})
+    index = int(metadata.get("annotations", {}).get(INDEX_ANNOTATION, 0))
+    phase = status.get("phase", "Pending")
+    containers = status.get("containerStatuses") or [{}]
+    container = containers[0].get("state", {})
+    if phase in ("Succeeded", "Failed"):
+        terminated = container.get("terminated", {})
+        return Worker(
+            index,
+            metadata["name"],
+            "failed" if phase == "Failed" else "succeeded",
+            reason=_why_ended(status, terminated),
+            exit_code=terminated.get("exitCode"),
+            ended_at=terminated.get("finishedAt") or "",
+        )
+    if "running" in container:
+        return Worker(index, metadata["name"], "running")
+    waiting = container.get("waiting", {})
+    return Worker(
+        index,
+        metadata["name"],
+        "waiting",
+        reason=_why_waiting(status, waiting),
+        made_at=metadata["creationTimestamp"],
+        hopeless=waiting.get("reason") in _HOPELESS,
+    )
+
+
+def first_failed(workers: list[Worker]) -> Worker | None:
+    """The worker that failed of its own, as far as can be told; the others lost a peer."""
+    failed = [worker for worker in workers if worker.state == "failed"]
+    return min(
+        failed,
+        key=lambda one: (one.exit_code == exit_codes.LOST_PEER, one.ended_at, one.index),
+        default=None,
+    )
+
+
+def summary(workers: list[Worker], num_workers: int) -> str:
+    """One line: how many run, and what the first that waits is waiting for."""
+    counts = [
+        f"{sum(worker.state == state for worker in workers)} {state}"
+        for state in ("running", "succeeded", "failed")
+        if any(worker.state == state for worker in workers)
+    ]
+    text = f"{', '.join(counts) or 'none running'} of {num_workers} workers"
+    waiting = next((worker for worker in workers if worker.state == "waiting"), None)
+    if waiting:
+        text += f"; {waiting.name} waits"
+        text += f": {waiting.reason}" if waiting.reason else ""
+    return text
+
+
+def _why_ended(status: dict[str, Any], terminated: dict[str, Any]) -> str:
+    said = [status.get("reason"), status.get("message")]
+    for condition in status.get("conditions", []):
+        if condition["type"] == "DisruptionTarget":
+            said.append(condition.get("message"))
+    # "Error" and "Completed" say no more than the exit code does.
+    if terminated.get("reason") not in ("Error", "Completed"):
+        said.insert(0, terminated.get("reason"))
+    return ": ".join(dict.fromkeys(filter(None, said)))
+
+
+def _why_waiting(status: dict[str, Any], waiting: dict[str, Any]) -> str:
+    said = [waiting.get("reason"), waiting.get("message")]
+    if not any(said):
+        for condition in status.get("conditions", []):
+            if condition["type"] == "PodScheduled" and condition["status"] != "True":
+                said = [condition.get("reason"), condition.get("message")]
+    return ": ".join(filter(None, said))
