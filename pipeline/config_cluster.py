@@ -81,10 +81,10 @@ class Resources(Section):
         None, description="Kubernetes: size of /dev/shm, which NCCL needs between GPUs."
     )
     secrets: dict[str, str] | None = Field(
-        None, description="Kubernetes: secrets mounted as files, name to folder."
+        None, description="Kubernetes: secrets by the folder where their files are mounted."
     )
     claims: dict[str, str] | None = Field(
-        None, description="Kubernetes: persistent volume claims, name to folder."
+        None, description="Kubernetes: persistent volume claims by the folder of each."
     )
 
     def over(self, default: "Resources") -> "Resources":

@@ -1,7 +1,6 @@
 """The pipeline on one screen: each node one call, each arrow one argument."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import tensorflow_data_validation as tfdv
 from tfx.components import StatisticsGen
@@ -13,7 +12,6 @@ from tfx.proto import pusher_pb2, trainer_pb2
 from components.evaluator.component import GatedEvaluator
 from components.evaluator.gate import make_eval_config
 from components.example_validator.component import StrictExampleValidator
-from components.gang.component import GangTrainer, GangTuner
 from components.image_example_gen.component import ImageExampleGen
 from components.pusher.component import AtomicPusher
 from components.schema_gen.component import ImageSchemaGen
@@ -22,6 +20,7 @@ from components.transform.component import ImageTransform
 from components.trunk_features.component import TrunkFeatures
 from pipeline import beam_options, node_args
 from pipeline.config import Config
+from pipeline.training import Place, on_this_machine
 from trainer import features
 
 
@@ -29,7 +28,7 @@ def make_nodes(
     config: Config,
     images_dir: str,
     serving_dir: str,
-    launcher: Mapping[str, Any] = node_args.LOCAL_LAUNCHER,
+    places: Mapping[str, Place] | None = None,
 ) -> list[BaseNode]:
     """Builds the nodes, first to last.
 
@@ -37,9 +36,9 @@ def make_nodes(
       config: effective values.
       images_dir: folder of class folders.
       serving_dir: blessed models are pushed into numbered folders below it.
-      launcher: settings for `components.gang.launcher.make_launcher`: who starts the
-        workers of the fits.
+      places: where Tuner, HeadTrainer and FineTuner run; None: on this machine.
     """
+    places = places or on_this_machine(config)
     example_gen = ImageExampleGen(
         images_dir=images_dir,
         splits=config.data.splits.model_dump(),
@@ -80,18 +79,18 @@ def make_nodes(
         fitted, start = trunk_features.outputs["features"], trunk_features.outputs["trunk"]
     hyperparameters = None
     if config.tuner.enabled:
-        tuner = GangTuner(
+        tuner = places["Tuner"].make(
             examples=fitted,
             transform_graph=transform.outputs["transform_graph"],
             base_model=start,
             tuner_fn="trainer.tfx_run.tuner_fn",
             train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
             eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
-            custom_config=node_args.tuner(config, launcher),
-        ).with_id("Tuner")
+            custom_config=node_args.tuner(config),
+        )
         nodes.append(tuner)
         hyperparameters = tuner.outputs["best_hyperparameters"]
-    head_trainer = GangTrainer(
+    head_trainer = places["HeadTrainer"].make(
         examples=fitted,
         transform_graph=transform.outputs["transform_graph"],
         base_model=start,
@@ -99,9 +98,9 @@ def make_nodes(
         run_fn="trainer.tfx_run.head_run_fn",
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
-        custom_config=node_args.head_trainer(config, launcher),
-    ).with_id("HeadTrainer")
-    fine_tuner = GangTrainer(
+        custom_config=node_args.head_trainer(config),
+    )
+    fine_tuner = places["FineTuner"].make(
         examples=fitted,
         transform_graph=transform.outputs["transform_graph"],
         base_model=head_trainer.outputs["model"],
@@ -109,8 +108,8 @@ def make_nodes(
         run_fn="trainer.tfx_run.fine_tune_run_fn",
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
-        custom_config=node_args.fine_tuner(config, launcher),
-    ).with_id("FineTuner")
+        custom_config=node_args.fine_tuner(config),
+    )
     evaluator = GatedEvaluator(
         examples=fitted,
         model=fine_tuner.outputs["model"],

@@ -43,9 +43,9 @@ def trunk_features(config: Config) -> dict[str, Any]:
     }
 
 
-def tuner(config: Config, launcher: Mapping[str, Any] = LOCAL_LAUNCHER) -> dict[str, Any]:
+def tuner(config: Config) -> dict[str, Any]:
     """For `trainer.tfx_run.tuner_fn`."""
-    told = {**_training(config), **gang(config, "Tuner", launcher, workers=1)}
+    told = _training(config)
     # The search decides on these.
     told["model"] = {**told["model"], "head_units": 1, "head_dropout": 0.0}
     return {
@@ -130,11 +130,10 @@ def gang(
     return {"gang": told}
 
 
-def head_trainer(config: Config, launcher: Mapping[str, Any] = LOCAL_LAUNCHER) -> dict[str, Any]:
+def head_trainer(config: Config) -> dict[str, Any]:
     """For `trainer.tfx_run.head_run_fn`."""
     return {
         **_training(config),
-        **gang(config, "HeadTrainer", launcher, config.train.workers),
         **_weights(config),
         "fit": {
             **config.fits.head.model_dump(),
@@ -144,11 +143,10 @@ def head_trainer(config: Config, launcher: Mapping[str, Any] = LOCAL_LAUNCHER) -
     }
 
 
-def fine_tuner(config: Config, launcher: Mapping[str, Any] = LOCAL_LAUNCHER) -> dict[str, Any]:
+def fine_tuner(config: Config) -> dict[str, Any]:
     """For `trainer.tfx_run.fine_tune_run_fn`."""
     return {
         **_training(config),
-        **gang(config, "FineTuner", launcher, config.train.workers),
         "fit": _fine_tune_fit(config),
         "config": _described(config, {"head", "fine_tune"}),
     }

@@ -7,4 +7,6 @@ TFMA all follow `TF_USE_LEGACY_KERAS`, and `MultiWorkerMirroredStrategy` trains 
 
 import os
 
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
+LEGACY_KERAS = {"TF_USE_LEGACY_KERAS": "1"}
+
+os.environ.update(LEGACY_KERAS)
