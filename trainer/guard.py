@@ -1,0 +1,147 @@
+"""What surrounds the work of a process that can lose its peers, or be told to leave.
+
+Nothing is caught to go on: with several workers every failure ends the process, with a
+code that says whether another start is worth it (`trainer.exit_codes`).
+"""
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import tensorflow as tf
+
+from trainer import exit_codes, tasks
+from trainer.watchdog import Watchdog, leave
+
+# What TensorFlow raises when a peer, or what stands between, is gone.
+_PEER_ERRORS = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+)
+
+
+class Preempted(SystemExit):
+    """This process was told to leave, and does. Its code says that it may start again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(exit_codes.PREEMPTED)
+        self._message = message
+
+    def __str__(self) -> str:
+        return self._message
+
+
+class _Guard:
+    """What is known in this process of a guarded piece of work."""
+
+    def __init__(self, watchdog: Watchdog | None) -> None:
+        self.watchdog = watchdog
+        self.told_to_leave = False
+        self.can_save = False
+        self.before: Any = signal.SIG_DFL
+        self.handles = False
+
+
+_guard: _Guard | None = None
+
+
+@contextmanager
+def guarded(limits: Mapping[str, float]) -> Iterator[None]:
+    """Guards the work inside: as worker of a job of several, it ends with the process.
+
+    Args:
+      limits: `start_secs` and `stall_secs` for the watchdog, which is there only if there
+        are several workers.
+    """
+    global _guard
+    addresses, own = tasks.addresses(os.environ), tasks.own_index(os.environ)
+    watchdog = None
+    if len(addresses) > 1:
+        peers = {tasks.worker_name(i): at for i, at in enumerate(addresses) if i != own}
+        watchdog = Watchdog(limits["start_secs"], limits["stall_secs"], peers)
+        watchdog.start()
+    _guard = _Guard(watchdog)
+    try:
+        with _as_worker() if watchdog else _alone():
+            yield
+    finally:
+        if watchdog:
+            watchdog.stop()
+        if _guard.handles:
+            signal.signal(signal.SIGTERM, _guard.before)
+        _guard = None
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _as_worker() -> Iterator[None]:
+    """Ends the process where it fails: its interpreter might wait for peers for ever."""
+    try:
+        yield
+    except Preempted as error:
+        leave(exit_codes.PREEMPTED, str(error))
+    except _PEER_ERRORS as error:
+        traceback.print_exc()
+        leave(exit_codes.LOST_PEER, f"another worker is lost: {error.message.splitlines()[0]}")
+    except BaseException as error:
+        traceback.print_exc()
+        leave(1, f"{type(error).__name__}: {error}")
+
+
+def all_met() -> None:
+    """Call it once the strategy is made: all workers have come up.
+
+    From now on SIGTERM is handled here; TensorFlow swallows it from the same moment on.
+    """
+    if _guard is None:
+        return
+    if _guard.watchdog:
+        _guard.watchdog.met()
+    if threading.current_thread() is threading.main_thread():
+        _guard.before = signal.signal(signal.SIGTERM, _on_sigterm)
+        _guard.handles = True
+
+
+def _on_sigterm(number: int, frame: Any) -> None:
+    if _guard is None:
+        return
+    _guard.told_to_leave = True
+    if not _guard.can_save:
+        raise Preempted("told to leave (SIGTERM).")
+
+
+def beat() -> None:
+    """Says that something was finished; the watchdog waits for it."""
+    if _guard and _guard.watchdog:
+        _guard.watchdog.beat()
+
+
+def told_to_leave() -> bool:
+    """Whether SIGTERM has come during `saves_itself`."""
+    return _guard is not None and _guard.told_to_leave
+
+
+@contextmanager
+def saves_itself() -> Iterator[None]:
+    """Leaves it to the work inside to ask `told_to_leave`, save and raise `Preempted`."""
+    if _guard is None:
+        yield
+        return
+    _guard.can_save = True
+    try:
+        yield
+    finally:
+        _guard.can_save = False
+    if _guard.told_to_leave:
+        raise Preempted("told to leave (SIGTERM).")
