@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ import tf_keras as keras
 
 from trainer import features, images, progress, trunk
 from trainer.augment import NO_CHANGE, Augmentation, augment
+from trainer.distribution import spread, whole_batches
+from trainer.shares import ALL, Share
 
 # At 299 px a stored image takes 268 kB: this many in the shuffle buffer take 275 MB.
 SHUFFLE_BUFFER = 1024
@@ -25,20 +27,26 @@ _VECTOR_MEMORY_SHARE = 0.25
 class FitData:
     """What a fit reads: batches of (inputs, one-hot float32 [batch, classes] labels).
 
+    Of several replicas the slices of one process, with the weights of their rows; see
+    `shares.Share`.
+
     Attributes:
       train_from: passes without end, from the n-th on, counted from 0. Each is shuffled
         anew, and the n-th is always alike: a fit that goes on after an interruption reads
         what it would have read.
-      val: one pass, in the order of the files; early stopping watches it.
+      val: one pass, in the order of the files; early stopping watches it. Of several
+        replicas, passes without end.
       train_steps: batches in one pass over the training split; the last may be smaller.
+      val_steps: of several replicas, batches in one pass over `val`.
     """
 
-    train_from: Callable[[int], tf.data.Dataset]
-    val: tf.data.Dataset
+    train_from: Callable[[int], Any]
+    val: Any
     train_steps: int
+    val_steps: int | None = None
 
     @property
-    def train(self) -> tf.data.Dataset:
+    def train(self) -> Any:
         """All passes, from the first on."""
         return self.train_from(0)
 
@@ -97,15 +105,32 @@ def vector_parser(width: int) -> Parse:
 
 
 def in_batches(
-    records: tf.data.Dataset, parse: Callable[..., Any], batch_size: int
+    records: tf.data.Dataset, parse: Callable[..., Any], batch_size: int, share: Share = ALL
 ) -> tf.data.Dataset:
     """One pass of (inputs, int64 [batch] label ids), in order; the last batch may be smaller.
 
-    Sharding is left to the caller.
+    Args:
+      records: all of them, whatever the share: a record's place among them decides which
+        batch it is in, and only what is taken of a batch is parsed.
+      parse: of one record.
+      batch_size: global.
+      share: of several replicas: then of each batch the slices of this process, one after
+        the other and all of the same size, with float32 weights behind the label ids.
     """
+
+    def weighted(weight: tf.Tensor, *record: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return *parse(*record), weight
+
+    if not share.is_all:
+        batches = records.batch(batch_size)
+        records = batches.map(functools.partial(share.take, batch_size)).unbatch()
     return (
-        records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size)
+        records.map(
+            parse if share.is_all else weighted,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        .batch(share.slice_size(batch_size), drop_remainder=not share.is_all)
         .prefetch(2)
         .with_options(_unsharded())
     )
@@ -126,6 +151,8 @@ def make_fit_data(
     num_classes: int,
     seed: int,
     augmentation: Augmentation = NO_CHANGE,
+    share: Share = ALL,
+    num_val: int | None = None,
 ) -> FitData:
     """Puts together what a fit reads.
 
@@ -139,10 +166,12 @@ def make_fit_data(
       num_classes: width of the one-hot labels.
       seed: decides the order of each pass; the n-th is always alike.
       augmentation: changes training images anew in every pass; for uint8 images only.
+      share: what this process gets of every batch.
+      num_val: records of the validation split; only asked for if there are several shares.
     """
 
-    def one_hot(inputs: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return inputs, tf.one_hot(ids, num_classes)
+    def one_hot(inputs: tf.Tensor, ids: tf.Tensor, *weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return inputs, tf.one_hot(ids, num_classes), *weights
 
     def changed(record: tf.Tensor, chance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, label_id = parse(record)
@@ -154,9 +183,10 @@ def make_fit_data(
         own_seed = seed * 100_003 + number
         shuffled = view.shuffle(SHUFFLE_BUFFER, own_seed, reshuffle_each_iteration=False)
         if not augmentation:
-            return in_batches(shuffled, parse, batch_size)
+            return in_batches(shuffled, parse, batch_size, share)
         chance = tf.data.Dataset.random(own_seed).batch(2)
-        return in_batches(tf.data.Dataset.zip((shuffled, chance)), changed, batch_size)
+        both = tf.data.Dataset.zip((shuffled, chance))
+        return in_batches(both, changed, batch_size, share)
 
     def train_from(first: int) -> tf.data.Dataset:
         turn = first % len(train)
@@ -167,35 +197,67 @@ def make_fit_data(
             return functools.reduce(tf.data.Dataset.concatenate, passes)
 
         rounds = tf.data.Dataset.range(first, tf.int64.max, len(views))
-        return rounds.flat_map(one_round).map(one_hot).with_options(_unsharded())
+        return (
+            rounds.flat_map(one_round)
+            .map(one_hot)
+            # Told that it never ends, workers need not ask each other at every step.
+            .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+            .with_options(_unsharded())
+        )
 
+    one_val = in_batches(val, parse, batch_size, share).map(one_hot)
     return FitData(
         train_from=train_from,
-        val=in_batches(val, parse, batch_size).map(one_hot),
+        val=one_val if share.is_all else one_val.repeat(),
         train_steps=-(-num_train // batch_size),
+        val_steps=None if share.is_all else -(-_known(num_val) // batch_size),
+    )
+
+
+def _known(num_val: int | None) -> int:
+    if not num_val:
+        raise ValueError(
+            "of several replicas, each must know how many validation images there are."
+        )
+    return num_val
+
+
+def spread_over(strategy: tf.distribute.Strategy, made: FitData) -> FitData:
+    """The same data as Keras takes it under a strategy of several replicas."""
+    if strategy.num_replicas_in_sync == 1:
+        return made
+    return replace(
+        made,
+        train_from=lambda first: spread(strategy, made.train_from(first)),
+        val=spread(strategy, made.val),
     )
 
 
 def write_vectors(
-    batches: tf.data.Dataset, pool: keras.Model, path: str, counter: progress.Counter
+    batches: tf.data.Dataset,
+    pool: keras.Model,
+    path: str,
+    counter: progress.Counter,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> None:
     """Pools the feature map of every image once: int64 label id, float32 vector a record.
 
     Args:
       batches: from `in_batches`.
-      pool: its inputs to float32 [batch, width].
+      pool: its inputs to [batch, width].
       path: a local file.
       counter: counts the images.
+      strategy: its replicas pool a slice each; the file holds the vectors of all of them.
     """
 
-    @tf.function(reduce_retracing=True)
-    def run(inputs: tf.Tensor) -> tf.Tensor:
+    def compute(inputs: tf.Tensor) -> tf.Tensor:
         return tf.cast(pool(inputs, training=False), tf.float32)
 
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
-        for inputs, ids in batches:
-            vectors = run(inputs).numpy()
+        for vectors, ids in whole_batches(
+            strategy or tf.distribute.get_strategy(), batches, compute
+        ):
             records = np.empty(len(vectors), _vector_record(vectors.shape[1]))
             records["label_id"], records["vector"] = ids, vectors
             file.write(records.tobytes())

@@ -13,6 +13,7 @@ import tf_keras as keras
 from trainer import progress, weight_checks
 from trainer.backbone_models import batch_norm_layers
 from trainer.data import FitData
+from trainer.global_mean import GlobalMean
 from trainer.model import freeze, thaw_above
 
 CROSS_ENTROPY = "cross_entropy"
@@ -126,14 +127,15 @@ def _fit(
 ) -> FitRecord:
     classifier, entered = network.classifier, network.entered
     with entered.distribute_strategy.scope():
-        entered.compile(
+        fitted = GlobalMean(entered.inputs, entered.outputs, fit.label_smoothing)
+        fitted.compile(
             optimizer=optimizer,
-            loss=keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=fit.label_smoothing
-            ),
-            # The loss holds label smoothing: of fits that differ in it, this tells the better.
-            metrics=[
+            weighted_metrics=[
+                keras.metrics.CategoricalCrossentropy(
+                    from_logits=True, label_smoothing=fit.label_smoothing, name="loss"
+                ),
                 "accuracy",
+                # The loss holds label smoothing: of fits that differ in it, this tells the better.
                 keras.metrics.CategoricalCrossentropy(from_logits=True, name=CROSS_ENTROPY),
             ],
         )
@@ -144,16 +146,17 @@ def _fit(
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
         callbacks.append(_Progress(fit.max_epochs, data.train_steps))
     started = time.monotonic()
-    history = entered.fit(
+    history = fitted.fit(
         data.train,
         steps_per_epoch=data.train_steps,
         validation_data=data.val,
+        validation_steps=data.val_steps,
         epochs=fit.max_epochs,
         callbacks=callbacks,
         verbose=0,
     ).history
     # Keras puts the best weights back only if it stopped early, not after the last epoch.
-    entered.set_weights(stopper.best_weights)
+    fitted.set_weights(stopper.best_weights)
     weight_checks.check_fit_moved(before, classifier, may_move)
     return FitRecord(
         history={name: [_finite(x) for x in values] for name, values in history.items()},

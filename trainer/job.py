@@ -15,7 +15,15 @@ from trainer.augment import NO_CHANGE, Augmentation
 from trainer.backbone_models import RANDOM, boundary_layer, load_backbone
 from trainer.backbones import BACKBONES
 from trainer.data_card import DataCard
-from trainer.distribution import make_deterministic, make_strategy
+from trainer.distribution import (
+    check_same_weights,
+    from_chief,
+    make_deterministic,
+    make_strategy,
+    this_share,
+    this_worker,
+    wait_for_all,
+)
 from trainer.export import Card, Evaluation, ServedImages, export_saved_model
 from trainer.model import ModelSpec, build_classifier, on_pooled, on_trunk_features, pooling
 from trainer.precision import layers_compute_in
@@ -84,17 +92,17 @@ def run_head_fit(job: Job, fit: fits.HeadFit, weights: str) -> fits.FitRecord:
     start = Parts(start_backbone, build_classifier(spec, start_backbone))
     with strategy.scope(), layers_compute_in(job.precision):
         parts = build(spec)
-        parts.classifier.set_weights(start.classifier.get_weights())
+        _set_start(strategy, parts, start)
         entered = on_pooled(parts.classifier) if job.cache else parts.classifier
     with tempfile.TemporaryDirectory(prefix="thaw-vectors-") as folder:
         if job.cache:
             pool = pooling(parts.classifier, parts.backbone, job.cache.layer)
-            fit_data = _pooled_data(job, pool, folder)
+            fit_data = _pooled_data(job, pool, folder, strategy)
         else:
-            fit_data = unpooled_data(job, entered)
+            fit_data = unpooled_data(job, entered, strategy)
         network = fits.Network(parts.classifier, parts.backbone, entered)
-        record = fits.fit_head(network, fit_data, fit, job.log_dir)
-    _export(job, start, parts, record)
+        record = fits.fit_head(network, fit_data, fit, _log_dir(job, strategy))
+    _finish(job, strategy, start, parts, record)
     return record
 
 
@@ -112,10 +120,11 @@ def run_fine_tune(job: Job, fit: fits.FineTune, base_model_dir: str) -> fits.Fit
             entered = on_trunk_features(
                 parts.classifier, parts.backbone, job.cache.layer, fit.train_batch_norm
             )
-    parts.classifier.set_weights(start.classifier.get_weights())
+    _set_start(strategy, parts, start)
     network = fits.Network(parts.classifier, parts.backbone, entered)
-    record = fits.fine_tune(network, unpooled_data(job, entered), fit, job.log_dir)
-    _export(job, start, parts, record)
+    fit_data = unpooled_data(job, entered, strategy)
+    record = fits.fine_tune(network, fit_data, fit, _log_dir(job, strategy))
+    _finish(job, strategy, start, parts, record)
     return record
 
 
@@ -133,6 +142,19 @@ def build(spec: ModelSpec, train_batch_norm: bool = False) -> Parts:
     return Parts(backbone, build_classifier(spec, backbone, train_batch_norm))
 
 
+def _set_start(strategy: tf.distribute.Strategy, parts: Parts, start: Parts) -> None:
+    """Begins with the chief's weights on every worker.
+
+    Random ones are calibrated on images, which two kinds of processors do not do alike.
+    """
+    parts.classifier.set_weights(from_chief(strategy, start.classifier.get_weights()))
+
+
+def _log_dir(job: Job, strategy: tf.distribute.Strategy) -> str | None:
+    """Where the fit is logged, by the chief alone."""
+    return job.log_dir if this_worker(strategy).is_chief else None
+
+
 def _parser(job: Job, entered: keras.Model) -> data.Parse:
     """Reads what `entered` takes from an example."""
     if job.cache:
@@ -145,10 +167,11 @@ def _train_views(job: Job) -> list[list[str]]:
     return trunk.files_by_view(data.list_files(job.train_files))
 
 
-def unpooled_data(job: Job, entered: keras.Model) -> data.FitData:
+def unpooled_data(job: Job, entered: keras.Model, strategy: tf.distribute.Strategy) -> data.FitData:
     """Images, or what the trunk made of them, for a fit that runs the rest of the backbone."""
     return _make_fit_data(
         job,
+        strategy,
         [data.read_records(files) for files in _train_views(job)],
         data.read_records(data.list_files(job.val_files)),
         _parser(job, entered),
@@ -157,43 +180,54 @@ def unpooled_data(job: Job, entered: keras.Model) -> data.FitData:
     )
 
 
-def _pooled_data(job: Job, pool: keras.Model, folder: str) -> data.FitData:
+def _pooled_data(
+    job: Job, pool: keras.Model, folder: str, strategy: tf.distribute.Strategy
+) -> data.FitData:
     """Runs the blocks above the trunk once, down to a vector an image, for the head's fit."""
     width = pool.output_shape[-1]
-    vectors = [data.read_vectors(path, width) for path in pool_vectors(job, pool, folder)]
-    return _make_fit_data(job, vectors[:-1], vectors[-1], data.vector_parser(width))
+    paths = pool_vectors(job, pool, folder, strategy)
+    vectors = [data.read_vectors(path, width) for path in paths]
+    return _make_fit_data(job, strategy, vectors[:-1], vectors[-1], data.vector_parser(width))
 
 
-def pool_vectors(job: Job, pool: keras.Model, folder: str) -> list[str]:
+def pool_vectors(
+    job: Job, pool: keras.Model, folder: str, strategy: tf.distribute.Strategy
+) -> list[str]:
     """Writes a file of pooled vectors for each view of the training split, then validation's.
+
+    Workers divide the work and then each write all vectors: of an image they are a
+    hundredth of what is read to make them.
 
     Args:
       job: its cache must be set.
       pool: from `pooling`.
       folder: a local one.
+      strategy: that `pool` was made under.
     """
     views, val = _train_views(job), data.list_files(job.val_files)
     num_train, num_val = (job.data_card.num_examples(s) for s in (features.TRAIN, features.VAL))
-    counter = progress.Counter("images pooled", num_train * len(views) + num_val)
+    share, watched = this_share(strategy), this_worker(strategy).is_chief
+    counter = progress.Counter("images pooled", num_train * len(views) + num_val, watched)
     paths = []
     for number, files in enumerate([*views, val]):
         path = os.path.join(folder, f"vectors-{number}")
         batches = data.in_batches(
-            data.read_records(files), _parser(job, pool), job.global_batch_size
+            data.read_records(files), _parser(job, pool), job.global_batch_size, share
         )
-        data.write_vectors(batches, pool, path, counter)
+        data.write_vectors(batches, pool, path, counter, strategy)
         paths.append(path)
     return paths
 
 
 def _make_fit_data(
     job: Job,
+    strategy: tf.distribute.Strategy,
     train: Sequence[tf.data.Dataset],
     val: tf.data.Dataset,
     parse: data.Parse,
     augmentation: Augmentation = NO_CHANGE,
 ) -> data.FitData:
-    return data.make_fit_data(
+    made = data.make_fit_data(
         train,
         val,
         parse,
@@ -202,14 +236,40 @@ def _make_fit_data(
         job.spec.num_classes,
         job.seed,
         augmentation,
+        this_share(strategy),
+        job.data_card.num_examples(features.VAL),
     )
+    return data.spread_over(strategy, made)
 
 
-def _export(job: Job, plain: Parts, trained: Parts, record: fits.FitRecord) -> None:
+def _finish(
+    job: Job,
+    strategy: tf.distribute.Strategy,
+    plain: Parts,
+    trained: Parts,
+    record: fits.FitRecord,
+) -> None:
+    """Leaves the model: one, whose weights all workers agree on.
+
+    Other workers than the chief have nothing to save: what is exported is a copy that no
+    strategy knows of. They wait until it is there, for TFX looks for it on each of them.
+
+    Raises:
+      WorkersDiffer: if they do not agree.
+    """
+    # Of BatchNorm that follows the data this is the mean over the replicas: all take part.
+    weights = trained.classifier.get_weights()
+    check_same_weights(strategy, weights)
+    if this_worker(strategy).is_chief:
+        _export(job, plain, weights, record)
+    wait_for_all(strategy)
+
+
+def _export(job: Job, plain: Parts, weights: list, record: fits.FitRecord) -> None:
     """Exports through `plain`, a float32 model outside the strategy, so that no replica's
     variables end up in the file.
     """
-    plain.classifier.set_weights(trained.classifier.get_weights())
+    plain.classifier.set_weights(weights)
     evaluated = plain.classifier
     if job.cache:
         evaluated = on_trunk_features(plain.classifier, plain.backbone, job.cache.layer)

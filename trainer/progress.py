@@ -41,7 +41,13 @@ def report(done: float, total: float, unit: str, detail: str = "") -> None:
 class Counter:
     """Counts finished items of one kind in this process and reports now and then."""
 
-    def __init__(self, unit: str, total: int) -> None:
+    def __init__(self, unit: str, total: int, watched: bool = True) -> None:
+        """Args:
+        unit: what is counted.
+        total: how many there will be.
+        watched: whether to report at all; of several workers one does.
+        """
+        self._watched = watched
         self._unit = unit
         self._total = total
         self._done = 0.0
@@ -55,6 +61,7 @@ class Counter:
         """Says how many are done by now; writes at most a few reports a second."""
         self._done = done
         now = time.monotonic()
-        if done >= self._total or now - self._reported > _MIN_INTERVAL_SECS:
+        due = done >= self._total or now - self._reported > _MIN_INTERVAL_SECS
+        if self._watched and due:
             self._reported = now
             report(min(done, self._total), self._total, self._unit, detail)

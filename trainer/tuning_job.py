@@ -100,7 +100,7 @@ def _head_trials(
     pool = pooling(parts.classifier, parts.backbone, _cut(job))
     width = pool.output_shape[-1]
     with tempfile.TemporaryDirectory(prefix="thaw-vectors-") as folder:
-        paths = pool_vectors(job, pool, folder)
+        paths = pool_vectors(job, pool, folder, strategy)
         num_train = job.data_card.num_examples(features.TRAIN) * (len(paths) - 1)
         every = 1 + num_train // MOST_VECTORS
         *train, val = (Vectors(*data.load_vectors(path, width, every)) for path in paths)
@@ -143,7 +143,8 @@ def _fine_tune_trials(
             max_epochs=max_epochs,
             **fit,
         )
-        record = fits.fine_tune(network, unpooled_data(job, entered), tried, log_dir=None)
+        fit_data = unpooled_data(job, entered, strategy)
+        record = fits.fine_tune(network, fit_data, tried, log_dir=None)
         entropies = record.history[f"val_{fits.CROSS_ENTROPY}"]
         return Outcome(
             objective=capped(entropies[record.best_epoch - 1], spec.num_classes),

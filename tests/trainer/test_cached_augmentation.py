@@ -47,7 +47,8 @@ def test_kept_features_are_not_augmented_once_more(tmp_path):
         log_dir="",
     )
 
-    read = unpooled_data(job, SimpleNamespace(input_shape=(None, *SHAPE)))
+    entered = SimpleNamespace(input_shape=(None, *SHAPE))
+    read = unpooled_data(job, entered, tf.distribute.get_strategy())
 
     inputs, _ = next(iter(read.train))
     assert sorted(one.tobytes() for one in inputs.numpy().astype("float16")) == sorted(

@@ -1,0 +1,47 @@
+"""A model whose loss is the mean over the global batch, however replicas share it."""
+
+import tensorflow as tf
+import tf_keras as keras
+
+
+class GlobalMean(keras.Model):
+    """The same classifier and weights, trained and judged over whole global batches.
+
+    Left to itself Keras takes the mean of the replicas' means, in which an image that has
+    company counts less than one that stands alone on its replica. Here the rows' weights
+    (`shares.Share`) decide: each image of a global batch counts alike in the gradient, and
+    each image of a pass counts alike in loss and metrics, whichever replica computes it.
+    Batches without weights are those of a single replica.
+    """
+
+    def __init__(self, inputs: list, outputs: list, label_smoothing: float) -> None:
+        """Takes the inputs and outputs of a model that gives logits."""
+        super().__init__(inputs, outputs)
+        self._loss_of = keras.losses.CategoricalCrossentropy(
+            from_logits=True,
+            label_smoothing=label_smoothing,
+            reduction=keras.losses.Reduction.NONE,
+        )
+
+    def compute_loss(
+        self,
+        x: tf.Tensor = None,
+        y: tf.Tensor = None,
+        y_pred: tf.Tensor = None,
+        sample_weight: tf.Tensor = None,
+    ) -> tf.Tensor:
+        """This replica's part of the loss: gradients of all replicas are added up."""
+        losses = self._loss_of(y, y_pred)
+        if sample_weight is not None:
+            return tf.reduce_sum(losses * sample_weight)
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            raise ValueError("batches of several replicas need weights; see trainer.shares.")
+        return tf.reduce_mean(losses)
+
+    def compute_metrics(
+        self, x: tf.Tensor, y: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Counts each image once, and what only fills up a slice not at all."""
+        if sample_weight is not None:
+            sample_weight = tf.cast(sample_weight > 0, tf.float32)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
