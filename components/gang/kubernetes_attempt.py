@@ -4,6 +4,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from components.gang import kubernetes_objects as objects
 from components.gang import kubernetes_status as status
@@ -58,21 +59,31 @@ class Attempt:
         said = ""
         try:
             for now in self.cluster.changes(self.kind, self.name, _LOOK_EVERY_SECS):
-                if now is None or now["metadata"].get("deletionTimestamp"):
-                    return self._failure(f"{self.name} was deleted", "If in error, run it again.")
                 workers = self._workers()
                 log = log or self._follow_chief(workers)
                 said = self._say_once(status.summary(workers, self.gang.num_workers), said)
-                end = status.ended(now)
-                if end and end[0]:
-                    return None
-                failure = self._why_failed(workers, end[1]) if end else self._waits_in_vain(workers)
-                if failure:
+                over, failure = self._judge(now, workers)
+                if over:
+                    if log:
+                        log.wait(_LOG_WAIT_SECS)
                     return failure
         finally:
             if log:
-                log.stop(_LOG_WAIT_SECS)
-        raise AssertionError("a watch ends with its object")
+                log.stop()
+        raise RuntimeError(f"{self.name} is watched no more")  # `changes` ends with its object
+
+    def _judge(
+        self, now: dict[str, Any] | None, workers: list[Worker]
+    ) -> tuple[bool, Failure | None]:
+        """Whether the attempt is over, and if it failed, how."""
+        if now is None or now["metadata"].get("deletionTimestamp"):
+            return True, self._failure(f"{self.name} was deleted", "If in error, run it again.")
+        end = status.ended(now)
+        if end:
+            ended_well, said = end
+            return True, None if ended_well else self._why_failed(workers, said)
+        failure = self._waits_in_vain(workers)
+        return failure is not None, failure
 
     def say(self, text: str) -> None:
         """One line about this gang, to whoever reads the launcher's log."""

@@ -31,10 +31,10 @@ COMPONENT_LABELS = {
 CONTAINER = "worker"
 JOBSET_API = "jobset.x-k8s.io/v1alpha2"
 
-_REPLICATED_JOB = "workers"
+_REPLICATED_JOB = "w"
 _MAX_LABEL = 63
-# Appended to a job's name in a host name: the longest is a JobSet's with 4 digits of index.
-_MAX_JOB_NAME = _MAX_LABEL - len(f"-{_REPLICATED_JOB}-0-9999")
+# What a JobSet's controller appends in the name of a pod; a Job's appends less.
+_MAX_JOB_NAME = _MAX_LABEL - len(f"-{_REPLICATED_JOB}-0-9999-abcde")
 
 # Says nothing of what the pods do.
 _HOW_IT_IS_WATCHED = {"api_retry_secs", "pending_secs", "keep_secs", "kubeconfig", "context"}

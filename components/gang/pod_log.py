@@ -37,9 +37,12 @@ class PodLog:
         self._thread = threading.Thread(target=self._follow, name=f"log of {pod}", daemon=True)
         self._thread.start()
 
-    def stop(self, wait_secs: float) -> None:
-        """Gives the log so long to end by itself, then leaves it."""
-        self._thread.join(wait_secs)
+    def wait(self, secs: float) -> None:
+        """Gives the log so long to end by itself."""
+        self._thread.join(secs)
+
+    def stop(self) -> None:
+        """Leaves the log, wherever it is."""
         self._stopped.set()
 
     def _follow(self) -> None:

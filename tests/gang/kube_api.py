@@ -1,0 +1,350 @@
+"""A Kubernetes API server for tests: the protocol and the schemas are real, the store is a dict.
+
+It keeps objects, gives each change a resource version, streams watches and logs in chunks,
+and refuses what the schemas of Kubernetes and of JobSet refuse. It can be told to fail.
+What happens to the objects then (pods, nodes) is `kube_cluster.py`'s.
+"""
+
+import json
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import jsonschema
+import kubernetes_validate
+
+VERSION = "1.34"
+JOBSET_SCHEMA = Path(__file__).with_name("jobset_schema.json")
+PATH = re.compile(
+    r"/(?:api/v1|apis/(?P<group>[^/]+)/(?P<version>[^/]+))/namespaces/(?P<namespace>[^/]+)"
+    r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>[^/]+))?$"
+)
+KNOWN = {(None, "services"), (None, "pods"), ("batch", "jobs"), ("jobset.x-k8s.io", "jobsets")}
+
+
+class Refused(Exception):
+    """Becomes the HTTP answer with this status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass
+class Fault:
+    """The next requests that fit get `status`; 0: the connection is cut after the work is done."""
+
+    method: str
+    path: str
+    status: int
+    times: int = 1
+
+
+@dataclass
+class Store:
+    """All objects, and every change there was."""
+
+    objects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    events: list[tuple[int, str, str, dict[str, Any]]] = field(default_factory=list)
+    logs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    forgotten: int = 0
+    """Changes up to this version cannot be watched any more."""
+    on_change: list[Callable[[str, str, dict[str, Any]], None]] = field(default_factory=list)
+
+    def put(self, kind: str, plural: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Adds or replaces an object. `kind` is the event's: ADDED, MODIFIED, DELETED."""
+        metadata = body["metadata"]
+        key = (metadata["namespace"], plural, metadata["name"])
+        with self.changed:
+            version = (self.events[-1][0] if self.events else 100) + 1
+            metadata["resourceVersion"] = str(version)
+            body = json.loads(json.dumps(body))
+            if kind == "DELETED":
+                self.objects.pop(key, None)
+            else:
+                self.objects[key] = body
+            self.events.append((version, kind, plural, body))
+            self.changed.notify_all()
+        for listener in self.on_change:
+            listener(kind, plural, body)
+        return body
+
+    def all(self, plural: str, labels: str = "", name: str = "") -> list[dict[str, Any]]:
+        """Copies of what fits the selectors."""
+        with self.changed:
+            found = [one for (_, kind, _), one in self.objects.items() if kind == plural]
+            found = [one for one in found if fits(one, labels) and name in ("", _name(one))]
+            return json.loads(json.dumps(found))
+
+    def version(self) -> int:
+        return self.events[-1][0] if self.events else 100
+
+    def add_log(self, pod: str, line: str) -> None:
+        stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z"
+        with self.changed:
+            self.logs.setdefault(pod, []).append((stamp, line))
+            self.changed.notify_all()
+
+
+def _name(one: dict[str, Any]) -> str:
+    return str(one["metadata"]["name"])
+
+
+def fits(one: dict[str, Any], selector: str) -> bool:
+    labels = one["metadata"].get("labels", {})
+    pairs = [pair.split("=") for pair in selector.split(",") if pair]
+    return all(labels.get(key) == value for key, value in pairs)
+
+
+def check(body: dict[str, Any]) -> None:
+    """Refuses what the real schemas refuse, unknown keys included."""
+    try:
+        if body["kind"] != "JobSet":
+            kubernetes_validate.validate(body, VERSION, strict=True)
+            return
+        jsonschema.validate(body, json.loads(JOBSET_SCHEMA.read_text()))
+        for part in body["spec"]["replicatedJobs"]:
+            job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}}
+            kubernetes_validate.validate({**job, **part["template"]}, VERSION, strict=True)
+    except jsonschema.ValidationError as error:
+        raise Refused(422, f"{body['kind']} is invalid: {error.message}") from error
+
+
+class KubeApi(ThreadingHTTPServer):
+    """The server; `with` starts and stops it."""
+
+    daemon_threads = True
+
+    def __init__(self, namespace: str = "birds") -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.store = Store()
+        self.namespace = namespace
+        self.faults: list[Fault] = []
+        self.requests: list[tuple[str, str]] = []
+        self.cut_watches_after: int | None = None
+        self.cut_logs_after: int | None = None
+        self.stopping = False
+
+    def __enter__(self) -> "KubeApi":
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stopping = True
+        with self.store.changed:
+            self.store.changed.notify_all()
+        self.shutdown()
+        self.server_close()
+
+    def kubeconfig(self, folder: Path) -> str:
+        """Writes a file that leads here, as a user `tester` in the server's namespace."""
+        url = f"http://127.0.0.1:{self.server_address[1]}"
+        context = {"cluster": "c", "user": "tester", "namespace": self.namespace}
+        told = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": url}}],
+            "users": [{"name": "tester", "user": {"token": "secret"}}],
+            "contexts": [{"name": "c", "context": context}],
+        }
+        path = folder / "kubeconfig.json"
+        path.write_text(json.dumps(told))
+        return str(path)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no error of the server's."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    server: KubeApi
+
+    def do_GET(self) -> None:
+        self._answer(self._get)
+
+    def do_POST(self) -> None:
+        self._answer(self._post)
+
+    def do_DELETE(self) -> None:
+        self._answer(self._delete)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def _answer(self, work: Callable[..., dict[str, Any] | None]) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        url = urlsplit(self.path)
+        self.query = dict(parse_qsl(url.query))
+        self.server.requests.append((self.command, self.path))
+        fault = self._fault(url.path)
+        try:
+            if fault and fault.status:
+                raise Refused(fault.status, "told to fail")
+            answer = work(self._place(url.path), json.loads(body or "null"))
+        except Refused as refused:
+            answer = {"kind": "Status", "message": str(refused), "code": refused.status}
+            self._send(refused.status, answer)
+            return
+        if fault:
+            self.close_connection = True
+            self.connection.close()
+        elif answer is not None:
+            self._send(200, answer)
+
+    def _fault(self, path: str) -> Fault | None:
+        for fault in self.server.faults:
+            if fault.times and fault.method == self.command and re.search(fault.path, path):
+                fault.times -= 1
+                return fault
+        return None
+
+    def _place(self, path: str) -> dict[str, str]:
+        place = PATH.match(path)
+        if not place or (place["group"], place["plural"]) not in KNOWN:
+            raise Refused(404, "the server could not find the requested resource")
+        if self.headers.get("Authorization") != "Bearer secret":
+            raise Refused(401, "Unauthorized")
+        if place["namespace"] != self.server.namespace:
+            raise Refused(404, f'namespaces "{place["namespace"]}" not found')
+        return place.groupdict()
+
+    def _get(self, place: dict[str, str], body: None) -> dict[str, Any] | None:
+        store, plural = self.server.store, place["plural"]
+        labels = self.query.get("labelSelector", "")
+        name = self.query.get("fieldSelector", "").removeprefix("metadata.name=")
+        if place["sub"] == "log":
+            self._log(place["name"])
+            return None
+        if place["name"]:
+            return self._found(place)
+        if self.query.get("watch") == "True":
+            self._watch(plural, labels, name)
+            return None
+        metadata = {"resourceVersion": str(store.version())}
+        return {"kind": "List", "metadata": metadata, "items": store.all(plural, labels, name)}
+
+    def _found(self, place: dict[str, str]) -> dict[str, Any]:
+        key = (place["namespace"], place["plural"], place["name"])
+        found = self.server.store.objects.get(key)
+        if found is None:
+            raise Refused(404, f'{place["plural"]} "{place["name"]}" not found')
+        return found
+
+    def _post(self, place: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
+        check(body)
+        key = (place["namespace"], place["plural"], _name(body))
+        if key in self.server.store.objects:
+            raise Refused(409, f'{place["plural"]} "{_name(body)}" already exists')
+        body["metadata"] |= {
+            "namespace": place["namespace"],
+            "uid": str(uuid.uuid4()),
+            "creationTimestamp": now(),
+        }
+        return self.server.store.put("ADDED", place["plural"], body)
+
+    def _delete(self, place: dict[str, str], body: None) -> dict[str, Any]:
+        found = self._found(place)
+        self.server.store.put("DELETED", place["plural"], found)
+        return {"kind": "Status", "status": "Success"}
+
+    def _send(self, status: int, answer: dict[str, Any]) -> None:
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _chunk(self, text: str) -> None:
+        data = text.encode()
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def _begin_stream(self, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def _watch(self, plural: str, labels: str, name: str) -> None:
+        store = self.server.store
+        seen, sent = int(self.query["resourceVersion"]), 0
+        until = time.monotonic() + float(self.query.get("timeoutSeconds", 60))
+        self._begin_stream("application/json")
+        if seen < store.forgotten:
+            gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+            self._chunk(json.dumps({"type": "ERROR", "object": gone}) + "\n")
+            self._chunk("")
+            return
+        while time.monotonic() < until and not self.server.stopping:
+            with store.changed:
+                news = [event for event in store.events if event[0] > seen]
+                if not news:
+                    store.changed.wait(0.1)
+            for version, kind, of, one in news:
+                seen = version
+                if of == plural and fits(one, labels) and name in ("", _name(one)):
+                    if sent == self.server.cut_watches_after:
+                        self.server.cut_watches_after = None
+                        self._cut()
+                        return
+                    self._chunk(json.dumps({"type": kind, "object": one}) + "\n")
+                    sent += 1
+        self._chunk("")
+
+    def _cut(self) -> None:
+        """Ends in the middle of a line and of a chunk."""
+        self.wfile.write(b'ff\r\n{"type": "MODI')
+        self.wfile.flush()
+        self.close_connection = True
+        self.connection.shutdown(2)
+
+    def _log(self, pod: str) -> None:
+        store = self.server.store
+        if not store.all("pods", name=pod):
+            raise Refused(404, f'pods "{pod}" not found')
+        if pod not in store.logs:
+            raise Refused(400, "container is waiting to start: ContainerCreating")
+        lines = store.logs[pod]
+        follow = self.query.get("follow") == "True"
+        told = max(0, len(lines) - int(self.query.get("tailLines", len(lines))))
+        self._begin_stream("text/plain")
+        while True:
+            with store.changed:
+                news = lines[told:]
+                told += len(news)
+                ended = phase(store.all("pods", name=pod)) in ("Succeeded", "Failed", None)
+                if follow and not news and not ended:
+                    store.changed.wait(0.1)
+            for stamp, line in news:
+                if self.server.cut_logs_after == 0:
+                    self.server.cut_logs_after = None
+                    self._cut()
+                    return
+                if self.server.cut_logs_after:
+                    self.server.cut_logs_after -= 1
+                stamped = f"{stamp} {line}\n" if "timestamps" in self.query else line + "\n"
+                self._chunk(stamped)
+            if self.server.stopping or (not news and (ended or not follow)):
+                break
+        self._chunk("")
+
+
+def phase(pods: list[dict[str, Any]]) -> str | None:
+    return pods[0].get("status", {}).get("phase") if pods else None
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

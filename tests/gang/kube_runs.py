@@ -1,0 +1,62 @@
+"""Runs a gang on the stand-in cluster, in the background, while the test plays the nodes."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from components.gang.launcher import Gang, Limits, make_launcher
+
+NAME = "birds-fit-0123456789"
+IMAGE = "registry.example/thaw:1"
+
+
+def settings(kubeconfig: str, **more: Any) -> dict[str, Any]:
+    """The shortest settings, and more."""
+    return {
+        "kind": "kubernetes",
+        "image": IMAGE,
+        "kubeconfig": kubeconfig,
+        "api_retry_secs": 5,
+        **more,
+    }
+
+
+def gang(folder: Path, workers: int = 2, **limits: Any) -> Gang:
+    return Gang(
+        name=NAME,
+        request_uri="gs://birds/request.json",
+        num_workers=workers,
+        log_dir=str(folder / "logs"),
+        limits=Limits(**limits),
+    )
+
+
+class Running:
+    """A launcher in a thread of its own."""
+
+    def __init__(self, told: dict[str, Any], asked: Gang) -> None:
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(told, asked), daemon=True)
+        self._thread.start()
+
+    def _run(self, told: dict[str, Any], asked: Gang) -> None:
+        try:
+            make_launcher(told).run(asked)
+        except BaseException as error:
+            self.error = error
+
+    def end(self, timeout_secs: float = 20.0) -> None:
+        """Waits for the end; raises what the launcher raised."""
+        self._thread.join(timeout_secs)
+        assert not self._thread.is_alive(), f"the launcher still runs after {timeout_secs} s"
+        if self.error:
+            raise self.error
+
+
+def until(true: Any, timeout_secs: float = 10.0) -> None:
+    """Waits until `true()` is."""
+    deadline = time.monotonic() + timeout_secs
+    while not true():
+        assert time.monotonic() < deadline, f"still not so after {timeout_secs} s"
+        time.sleep(0.02)
