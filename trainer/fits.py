@@ -1,7 +1,6 @@
 """The two fits of the recipe: a new head on a frozen backbone, then the top blocks too."""
 
 import math
-import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer import progress, weight_checks
+from trainer import guard, progress, recovery, weight_checks
 from trainer.backbone_models import batch_norm_layers
 from trainer.data import FitData
 from trainer.global_mean import GlobalMean
@@ -80,7 +79,13 @@ class FitRecord:
         return asdict(self)
 
 
-def fit_head(network: Network, data: FitData, fit: HeadFit, log_dir: str | None) -> FitRecord:
+def fit_head(
+    network: Network,
+    data: FitData,
+    fit: HeadFit,
+    log_dir: str | None,
+    place: recovery.Place = recovery.NOWHERE,
+) -> FitRecord:
     """Fit 1: trains the head on the frozen backbone and keeps the best epoch's weights.
 
     Args:
@@ -88,16 +93,23 @@ def fit_head(network: Network, data: FitData, fit: HeadFit, log_dir: str | None)
       data: batches to train on and to watch, of what `network.entered` takes.
       fit: rates and patience.
       log_dir: TensorBoard logs go here; None: neither logs nor reports of progress.
+      place: where to keep the state of the fit, and to look for that of an interrupted one.
 
     Raises:
       UnexpectedWeights: if a backbone weight moved or a head weight did not.
     """
     freeze(network.backbone)
     optimizer = keras.optimizers.RMSprop(fit.learning_rate)
-    return _fit(network, data, optimizer, fit, log_dir, len(network.backbone.layers))
+    return _fit(network, data, optimizer, fit, log_dir, place, len(network.backbone.layers))
 
 
-def fine_tune(network: Network, data: FitData, fit: FineTune, log_dir: str | None) -> FitRecord:
+def fine_tune(
+    network: Network,
+    data: FitData,
+    fit: FineTune,
+    log_dir: str | None,
+    place: recovery.Place = recovery.NOWHERE,
+) -> FitRecord:
     """Fit 2: thaws the layers above the boundary and goes on slowly from fit 1's weights.
 
     Args and errors as for `fit_head`. Statistics of BatchNorm layers stay as they are
@@ -106,7 +118,7 @@ def fine_tune(network: Network, data: FitData, fit: FineTune, log_dir: str | Non
     frozen_layers = thaw_above(network.backbone, fit.boundary_layer)
     optimizer = keras.optimizers.SGD(fit.learning_rate, momentum=fit.momentum)
     free = _statistics_above(network.backbone, frozen_layers) if fit.train_batch_norm else ()
-    record = _fit(network, data, optimizer, fit, log_dir, frozen_layers, may_move=free)
+    record = _fit(network, data, optimizer, fit, log_dir, place, frozen_layers, may_move=free)
     return replace(record, boundary=fit.boundary)
 
 
@@ -122,6 +134,7 @@ def _fit(
     optimizer: keras.optimizers.Optimizer,
     fit: HeadFit | FineTune,
     log_dir: str | None,
+    place: recovery.Place,
     frozen_layers: int,
     may_move: Iterable[str] = (),
 ) -> FitRecord:
@@ -145,24 +158,27 @@ def _fit(
     if log_dir:
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
         callbacks.append(_Progress(fit.max_epochs, data.train_steps))
-    started = time.monotonic()
-    history = fitted.fit(
-        data.train,
-        steps_per_epoch=data.train_steps,
-        validation_data=data.val,
-        validation_steps=data.val_steps,
-        epochs=fit.max_epochs,
-        callbacks=callbacks,
-        verbose=0,
-    ).history
+    keeper = recovery.Keeper(place, fitted, stopper, fit.max_epochs)
+    if not keeper.finished:
+        with guard.saves_itself():
+            fitted.fit(
+                data.train_from(keeper.epochs),
+                steps_per_epoch=data.train_steps,
+                validation_data=data.val,
+                validation_steps=data.val_steps,
+                epochs=fit.max_epochs,
+                initial_epoch=keeper.epochs,
+                callbacks=[*callbacks, keeper],
+                verbose=0,
+            )
     # Keras puts the best weights back only if it stopped early, not after the last epoch.
     fitted.set_weights(stopper.best_weights)
     weight_checks.check_fit_moved(before, classifier, may_move)
     return FitRecord(
-        history={name: [_finite(x) for x in values] for name, values in history.items()},
+        history={name: [_finite(x) for x in values] for name, values in keeper.history.items()},
         best_epoch=stopper.best_epoch + 1,
         stopped_early=stopper.stopped_epoch > 0,
-        seconds=time.monotonic() - started,
+        seconds=keeper.seconds,
         trainable_parameters=_count(classifier.trainable_weights),
         frozen_parameters=_count(classifier.non_trainable_weights),
         frozen_layers=frozen_layers,
