@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainer import exit_codes, tasks
-from trainer.watchdog import Watchdog, leave
+from trainer.watchdog import STALL_SECS, START_SECS, Watchdog, leave
 
 # What TensorFlow raises when a peer, or what stands between, is gone.
 _PEER_ERRORS = (
@@ -57,15 +57,17 @@ def guarded(limits: Mapping[str, float]) -> Iterator[None]:
     """Guards the work inside: as worker of a job of several, it ends with the process.
 
     Args:
-      limits: `start_secs` and `stall_secs` for the watchdog, which is there only if there
-        are several workers.
+      limits: `start_secs` and `stall_secs` for the watchdog, if they are not to be the usual
+        ones. It is there only if there are several workers.
     """
     global _guard
     addresses, own = tasks.addresses(os.environ), tasks.own_index(os.environ)
     watchdog = None
     if len(addresses) > 1:
         peers = {tasks.worker_name(i): at for i, at in enumerate(addresses) if i != own}
-        watchdog = Watchdog(limits["start_secs"], limits["stall_secs"], peers)
+        watchdog = Watchdog(
+            limits.get("start_secs", START_SECS), limits.get("stall_secs", STALL_SECS), peers
+        )
         watchdog.start()
     _guard = _Guard(watchdog)
     try:
@@ -119,12 +121,6 @@ def _on_sigterm(number: int, frame: Any) -> None:
     _guard.told_to_leave = True
     if not _guard.can_save:
         raise Preempted("told to leave (SIGTERM).")
-
-
-def beat() -> None:
-    """Says that something was finished; the watchdog waits for it."""
-    if _guard and _guard.watchdog:
-        _guard.watchdog.beat()
 
 
 def told_to_leave() -> bool:

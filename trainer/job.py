@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer import data, features, fits, progress, trunk
+from trainer import data, features, fits, guard, progress, recovery, trunk
 from trainer.augment import NO_CHANGE, Augmentation
 from trainer.backbone_models import RANDOM, boundary_layer, load_backbone
 from trainer.backbones import BACKBONES
@@ -54,6 +54,7 @@ class Job:
         the other two are empty for a job that exports nothing.
       saved_model_dir: where the SavedModel goes.
       log_dir: TensorBoard logs and a copy of the history.
+      recovery_dir: where the state of the fit is kept while it runs; empty: nowhere.
     """
 
     spec: ModelSpec
@@ -71,6 +72,7 @@ class Job:
     model_dir: str
     saved_model_dir: str
     log_dir: str
+    recovery_dir: str = ""
 
 
 def run_head_fit(job: Job, fit: fits.HeadFit, weights: str) -> fits.FitRecord:
@@ -82,6 +84,7 @@ def run_head_fit(job: Job, fit: fits.HeadFit, weights: str) -> fits.FitRecord:
       weights: of the backbone: `imagenet`, `random`, or the path of an `.h5` file.
     """
     strategy = make_strategy()
+    guard.all_met()
     make_deterministic(job.seed)
     spec = job.spec
     start_backbone = load_start_weights(
@@ -101,7 +104,7 @@ def run_head_fit(job: Job, fit: fits.HeadFit, weights: str) -> fits.FitRecord:
         else:
             fit_data = unpooled_data(job, entered, strategy)
         network = fits.Network(parts.classifier, parts.backbone, entered)
-        record = fits.fit_head(network, fit_data, fit, _log_dir(job, strategy))
+        record = fits.fit_head(network, fit_data, fit, _log_dir(job, strategy), _place(job))
     _finish(job, strategy, start, parts, record)
     return record
 
@@ -109,6 +112,7 @@ def run_head_fit(job: Job, fit: fits.HeadFit, weights: str) -> fits.FitRecord:
 def run_fine_tune(job: Job, fit: fits.FineTune, base_model_dir: str) -> fits.FitRecord:
     """Fit 2 from the weights that fit 1 left in `base_model_dir`, and its export."""
     strategy = make_strategy()
+    guard.all_met()
     make_deterministic(job.seed)
     start = build(job.spec)
     boundary_layer(start.backbone, BACKBONES[job.spec.backbone], fit.boundary)
@@ -123,7 +127,7 @@ def run_fine_tune(job: Job, fit: fits.FineTune, base_model_dir: str) -> fits.Fit
     _set_start(strategy, parts, start)
     network = fits.Network(parts.classifier, parts.backbone, entered)
     fit_data = unpooled_data(job, entered, strategy)
-    record = fits.fine_tune(network, fit_data, fit, _log_dir(job, strategy))
+    record = fits.fine_tune(network, fit_data, fit, _log_dir(job, strategy), _place(job))
     _finish(job, strategy, start, parts, record)
     return record
 
@@ -153,6 +157,10 @@ def _set_start(strategy: tf.distribute.Strategy, parts: Parts, start: Parts) -> 
 def _log_dir(job: Job, strategy: tf.distribute.Strategy) -> str | None:
     """Where the fit is logged, by the chief alone."""
     return job.log_dir if this_worker(strategy).is_chief else None
+
+
+def _place(job: Job) -> recovery.Place:
+    return recovery.Place(job.recovery_dir, job.seed)
 
 
 def _parser(job: Job, entered: keras.Model) -> data.Parse:

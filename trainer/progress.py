@@ -10,6 +10,8 @@ import os
 import time
 from typing import Any
 
+from trainer import watchdog
+
 EVENTS_FILE = "THAW_EVENTS_FILE"
 NODE = "THAW_NODE"
 
@@ -60,6 +62,7 @@ class Counter:
     def reach(self, done: float, detail: str = "") -> None:
         """Says how many are done by now; writes at most a few reports a second."""
         self._done = done
+        watchdog.beat()
         now = time.monotonic()
         due = done >= self._total or now - self._reported > _MIN_INTERVAL_SECS
         if self._watched and due:

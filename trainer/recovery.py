@@ -15,7 +15,7 @@ import tensorflow as tf
 import tf_keras as keras
 from tf_keras.src import backend
 
-from trainer import guard
+from trainer import guard, watchdog
 from trainer.distribution import exchange, this_worker
 from trainer.fit_state import State, read_newest, read_state, write_state
 
@@ -119,14 +119,14 @@ class Keeper(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Leaves, if told to, unless the epoch will soon be complete."""
-        guard.beat()
+        watchdog.beat()
         if guard.told_to_leave() and not self._ends_soon(batch + 1):
             self._write_kept()
             raise guard.Preempted(self._farewell())
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """A sign of life."""
-        guard.beat()
+        watchdog.beat()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keeps the state; leaves, if told to."""

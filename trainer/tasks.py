@@ -4,6 +4,9 @@ import json
 from collections.abc import Mapping
 
 TF_CONFIG = "TF_CONFIG"
+GANG = "gang"
+"""In `custom_config`: how a node's workers are started; see `components.gang.executors`."""
+
 CHIEF = "chief"
 WORKER = "worker"
 

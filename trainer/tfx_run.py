@@ -3,18 +3,22 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from trainer import features, fits, hyperparameters
+from trainer import features, fit_state, fits, guard, hyperparameters, tasks
 from trainer.augment import Augmentation
 from trainer.backbones import BACKBONES
 from trainer.data_card import read_card
 from trainer.job import Job, run_fine_tune, run_head_fit
 from trainer.model import ModelSpec
+from trainer.tasks import GANG
 from trainer.trunk import BACKBONE_FILE, TrunkSpec
 from trainer.tuning import Stage
 from trainer.tuning_job import Plan, make_search
@@ -43,15 +47,42 @@ def _trials_dir(fn_args: FnArgs, job: Job) -> str:
 
     TFX's `working_dir` is below `<node>/.system` and of one execution alone.
     """
+    node_dir = fn_args.working_dir.split("/.system/")[0]
+    return os.path.join(node_dir, ".system", "trials", _digest(fn_args, job))
+
+
+def _recovery_dir(fn_args: FnArgs, job: Job) -> str:
+    """A folder beside the model that the next execution, or attempt, finds again.
+
+    TFX numbers the executions of a local run, `<node>/model/7`; on Kubeflow and Vertex a
+    model is at `<task>/model`.
+    """
+    model = job.model_dir.rstrip("/")
+    if os.path.basename(model).isdigit():
+        model = os.path.dirname(model)
+    return os.path.join(os.path.dirname(model), ".system", "recovery", _digest(fn_args, job))
+
+
+def _digest(fn_args: FnArgs, job: Job) -> str:
+    """The same for executions that are told the same."""
     told = {
-        # Who starts the search, and where, says nothing of its trials.
-        "custom_config": {k: v for k, v in fn_args.custom_config.items() if k != "gang"},
+        # Who starts the work, and where, says nothing of its result.
+        "custom_config": {k: v for k, v in fn_args.custom_config.items() if k != GANG},
+        "hyperparameters": fn_args.hyperparameters,
         "data": job.data_card.fingerprint,
         "inputs": [fn_args.train_files, fn_args.eval_files, fn_args.base_model],
     }
-    name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-    node_dir = fn_args.working_dir.split("/.system/")[0]
-    return os.path.join(node_dir, ".system", "trials", name)
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _recoverable(fn_args: FnArgs, job: Job) -> Iterator[Job]:
+    """The job, so that it goes on where an earlier execution or attempt was lost."""
+    kept = _recovery_dir(fn_args, job)
+    with guard.guarded((fn_args.custom_config.get(GANG) or {}).get("limits", {})):
+        yield replace(job, recovery_dir=kept)
+        if tasks.own_index(os.environ) == 0:
+            fit_state.forget(kept)
 
 
 def head_run_fn(fn_args: FnArgs) -> None:
@@ -65,7 +96,8 @@ def head_run_fn(fn_args: FnArgs) -> None:
     weights = custom["weights"]
     if fn_args.base_model:
         weights = os.path.join(_artifact_dir(fn_args.base_model), BACKBONE_FILE)
-    run_head_fit(_job(fn_args, custom), fits.HeadFit(**custom["fit"]), weights)
+    with _recoverable(fn_args, _job(fn_args, custom)) as job:
+        run_head_fit(job, fits.HeadFit(**custom["fit"]), weights)
 
 
 def fine_tune_run_fn(fn_args: FnArgs) -> None:
@@ -79,7 +111,8 @@ def fine_tune_run_fn(fn_args: FnArgs) -> None:
     fit["boundary_layer"] = BACKBONES[job.spec.backbone].blocks[fit["boundary"]]
     if not fn_args.base_model:
         raise ValueError("FineTuner needs HeadTrainer's model as base_model.")
-    run_fine_tune(job, fits.FineTune(**fit), _artifact_dir(fn_args.base_model))
+    with _recoverable(fn_args, job) as recoverable:
+        run_fine_tune(recoverable, fits.FineTune(**fit), _artifact_dir(fn_args.base_model))
 
 
 def _job(fn_args: FnArgs, custom: dict[str, Any]) -> Job:

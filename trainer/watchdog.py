@@ -19,8 +19,21 @@ from trainer import exit_codes
 
 BEAT_FILE = "THAW_BEAT_FILE"
 
+# A node may have to be added to the cluster first; the first step compiles the graph.
+START_SECS = 600.0
+STALL_SECS = 600.0
+
 _ANSWER_SECS = 2.0
 _MAX_TICK_SECS = 1.0
+
+
+_current: "Watchdog | None" = None
+
+
+def beat() -> None:
+    """Says that something was finished, to the watchdog of this process, if it has one."""
+    if _current:
+        _current.beat()
 
 
 class Watchdog:
@@ -46,6 +59,8 @@ class Watchdog:
 
     def start(self) -> None:
         """Begins to watch, until `stop`."""
+        global _current
+        _current = self
         path = os.environ.get(BEAT_FILE)
         if path:
             with open(path, "w") as file:
@@ -54,6 +69,8 @@ class Watchdog:
 
     def stop(self) -> None:
         """Ends the watch."""
+        global _current
+        _current = None
         self._ended.set()
 
     def met(self) -> None:

@@ -22,8 +22,8 @@ from components.gang.launcher import LOCAL, Gang, Limits, make_launcher
 from components.gang.request import Artifacts, Request, write_request
 from components.tuner.executor import Executor as TunerExecutor
 from trainer import progress
+from trainer.tasks import GANG
 
-GANG = "gang"
 REQUEST_FILE = os.path.join("gang", "request.json")
 
 # A pod is named after its job and its number, and no name is longer than 63.

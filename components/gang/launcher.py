@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from trainer import watchdog
 from trainer.tasks import CHIEF, WORKER, worker_name
 
 __all__ = [
@@ -45,8 +46,8 @@ class Limits:
       ValueError: if a limit makes no sense.
     """
 
-    start_secs: float = 600.0
-    stall_secs: float = 600.0
+    start_secs: float = watchdog.START_SECS
+    stall_secs: float = watchdog.STALL_SECS
     max_restarts: int = 3
     deadline_secs: float = 0.0
 
