@@ -14,6 +14,7 @@ import tf_keras as keras
 from trainer import features, images, progress, trunk
 from trainer.augment import NO_CHANGE, Augmentation, augment
 from trainer.distribution import spread, whole_batches
+from trainer.iterators import untuned
 from trainer.shares import ALL, Share
 
 # At 299 px a stored image takes 268 kB: this many in the shuffle buffer take 275 MB.
@@ -127,7 +128,7 @@ def in_batches(
     return (
         records.map(
             parse if share.is_all else weighted,
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=os.cpu_count(),
             deterministic=True,
         )
         .batch(share.slice_size(batch_size), drop_remainder=not share.is_all)
@@ -137,7 +138,7 @@ def in_batches(
 
 
 def _unsharded() -> tf.data.Options:
-    options = tf.data.Options()
+    options = untuned()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from trainer.iterators import untune_device_iterators
 from trainer.shares import Share
 
 
@@ -36,6 +37,7 @@ def make_strategy() -> tf.distribute.Strategy:
     any other TensorFlow operation of the process. With several workers it returns when
     all of them have called it.
     """
+    untune_device_iterators()
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
