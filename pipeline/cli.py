@@ -6,19 +6,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline import __version__
+from pipeline import __version__, cluster_commands
 from pipeline.config import Config
-from pipeline.config_io import ConfigError, load_config, to_yaml
-
-FINISHED = 0
-FAILED = 1
-BAD_USAGE = 2
-NOT_BLESSED = 3
-INTERRUPTED = 130
+from pipeline.config_io import to_yaml
+from pipeline.terminal import (
+    BAD_USAGE,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    NOT_BLESSED,
+    ConfigOption,
+    SetOption,
+    err,
+    load,
+    out,
+    print_line,
+    stop,
+)
 
 app = typer.Typer(
     name="thaw",
@@ -32,33 +39,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="YAML file; see configs/default.yaml for every key."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        "-s",
-        metavar="KEY=VALUE",
-        help="Override one value, such as fits.fine_tune.learning_rate=1e-5. May be repeated.",
-    ),
-]
+app.command("compile")(cluster_commands.compile_)
+app.command()(cluster_commands.submit)
 
 
 def main() -> None:
     """Entry point of the `thaw` command."""
     app()
-
-
-def stop(problem: object, code: int) -> typer.Exit:
-    """Prints a problem on stderr; raise what it returns."""
-    err.print(f"[bold red]thaw:[/] {escape(str(problem))}")
-    return typer.Exit(code)
 
 
 def _version(asked: bool) -> None:
@@ -75,13 +63,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-def _load(config: Path | None, overrides: list[str] | None, images: str | None = None) -> Config:
-    try:
-        return load_config(config, overrides or [], images)
-    except ConfigError as problem:
-        raise stop(problem, BAD_USAGE) from problem
 
 
 @app.command()
@@ -111,7 +92,7 @@ def run(
     """
     from pipeline import launch, preflight
 
-    chosen = _load(config, overrides, _absolute(images))
+    chosen = load(config, overrides, _absolute(images))
     output = output.resolve()
     try:
         preflight.check(chosen, output)
@@ -142,7 +123,7 @@ def _watch(files: Any, command: list[str]) -> int:
 
     view = RunView()
     out.print(f"[dim]logs: {escape(str(files.directory))}[/]")
-    drawn = LiveView(out, view) if out.is_terminal else PlainView(_print_line, view)
+    drawn = LiveView(out, view) if out.is_terminal else PlainView(print_line, view)
     try:
         with drawn, launch.terminate_like_interrupt():
             code = launch.watch(command, files, drawn.on_event)
@@ -153,10 +134,6 @@ def _watch(files: Any, command: list[str]) -> int:
         return FINISHED
     _show_failure(view, code, files)
     return FAILED
-
-
-def _print_line(line: str) -> None:
-    print(line, flush=True)
 
 
 def _show_failure(view: Any, code: int, files: Any) -> None:
@@ -240,73 +217,6 @@ def _show_predictions(predictions: list[Any], top: int) -> None:
     out.print(table)
 
 
-TargetOption = Annotated[
-    str, typer.Option("--target", "-t", metavar="kubeflow|vertex", help="Which cluster.")
-]
-
-
-def _for_cluster(
-    config: Path | None, overrides: list[str] | None, images: str | None, target: str
-) -> tuple[Config, Any]:
-    chosen = _load(config, overrides, images)
-    if target not in ("kubeflow", "vertex"):
-        raise stop(f"--target {target}: write kubeflow or vertex.", BAD_USAGE)
-    from pipeline.cluster import Target
-
-    return chosen, Target(target)
-
-
-@app.command("compile")
-def compile_(
-    target: TargetOption,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
-    images: Annotated[
-        str | None, typer.Option("--images", "-i", help="Image folder the cluster can read.")
-    ] = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-) -> None:
-    """Write the pipeline for a cluster: YAML for Kubeflow Pipelines, JSON for Vertex AI.
-
-    Example: thaw compile --target kubeflow --config mine.yaml --output pipeline.yaml
-    """
-    chosen, where = _for_cluster(config, overrides, images, target)
-    from pipeline import cluster
-    from pipeline.quiet import quiet_stderr
-
-    try:
-        with quiet_stderr():
-            cluster.compile_pipeline(chosen, where, output)
-    except cluster.ClusterError as problem:
-        raise stop(problem, BAD_USAGE) from problem
-    out.print(f"{target} pipeline: {escape(str(output))}")
-
-
-@app.command()
-def submit(
-    target: TargetOption,
-    images: Annotated[
-        str | None, typer.Option("--images", "-i", help="Image folder the cluster can read.")
-    ] = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-) -> None:
-    """Compile the pipeline and start it on a cluster; print where to watch it.
-
-    Example: thaw submit --target kubeflow --config mine.yaml
-    """
-    chosen, where = _for_cluster(config, overrides, images, target)
-    from pipeline import cluster
-    from pipeline.quiet import quiet_stderr
-
-    try:
-        with quiet_stderr():
-            address = cluster.submit_pipeline(chosen, where)
-    except cluster.ClusterError as problem:
-        raise stop(problem, FAILED) from problem
-    out.print(f"started: {escape(address)}")
-
-
 @app.command()
 def report(
     output: Annotated[Path, typer.Argument(help="A run's output folder.")],
@@ -339,7 +249,7 @@ def config(
     if schema:
         print(json.dumps(Config.model_json_schema(), indent=2))
         return
-    print(to_yaml(_load(config, overrides)), end="")
+    print(to_yaml(load(config, overrides)), end="")
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""The same pipeline on a cluster: compiled for Kubeflow Pipelines or Vertex AI, and handed in."""

@@ -1,0 +1,89 @@
+"""Compiles the pipeline into what the API of a cluster takes."""
+
+import json
+from typing import Any
+
+import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
+from pipeline.cluster.target import Target, check_places, check_python, require
+from pipeline.config import Config
+
+
+def compile_pipeline(config: Config, target: Target) -> str:
+    """The pipeline as text. The same config gives the same bytes.
+
+    Args:
+      config: `cluster.image`, `cluster.pipeline_root` and `data.images` must be set.
+      target: Kubeflow gets a PipelineSpec as YAML at schema 2.1.0, the only one that an
+        open-source KFP API server accepts, and a second document with what pods need,
+        where the config asks for any of it; Vertex AI gets a PipelineJob as JSON.
+
+    Raises:
+      ClusterError: naming the keys that are missing or do not go together.
+    """
+    check_complete(config, target)
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    from pipeline.cluster import containers, pods
+    from pipeline.cluster.places import places_on
+
+    places = places_on(target, config)
+    job = _compile(config, target, places)
+    spec = json_format.ParseDict(job["pipelineSpec"], pipeline_spec_pb2.PipelineSpec())
+    containers.equip(spec, config, target, places)
+    if target is Target.VERTEX:
+        return _json({**job, "pipelineSpec": json_format.MessageToDict(spec)})
+    # A bare spec has no other place for it.
+    spec.default_pipeline_root = str(config.cluster.pipeline_root)
+    platform = pods.platform_spec(spec, config, places)
+    return _yaml(json_format.MessageToDict(one) for one in (spec, platform) if one.ListFields())
+
+
+def check_complete(config: Config, target: Target) -> None:
+    """Checks what can be checked before anything heavy is loaded.
+
+    Raises:
+      ClusterError: see `compile_pipeline`.
+    """
+    require(config, "cluster.image", "cluster.pipeline_root", "data.images")
+    check_places(config, target)
+    check_python()
+
+
+def _compile(config: Config, target: Target, places: Any) -> dict[str, Any]:
+    from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
+        KubeflowV2DagRunner,
+        KubeflowV2DagRunnerConfig,
+    )
+    from tfx.orchestration.pipeline import Pipeline
+
+    from pipeline.dag import make_nodes
+
+    root = str(config.cluster.pipeline_root)
+    serving_dir = config.cluster.serving_dir or f"{root.rstrip('/')}/serving/{config.name}"
+    runner = KubeflowV2DagRunner(
+        KubeflowV2DagRunnerConfig(
+            default_image=config.cluster.image,
+            use_pipeline_spec_2_1=target is Target.KUBEFLOW,
+        )
+    )
+    return runner.run(
+        Pipeline(
+            pipeline_name=config.name,
+            pipeline_root=root,
+            components=make_nodes(config, str(config.data.images), serving_dir, places),
+        ),
+        write_out=False,
+    )
+
+
+def _json(job: dict[str, Any]) -> str:
+    # TFX names a job by the time of day and labels it with versions; the service names it anew.
+    kept = {key: value for key, value in job.items() if key not in ("name", "labels")}
+    return json.dumps(kept, indent=2, sort_keys=True) + "\n"
+
+
+def _yaml(documents: Any) -> str:
+    import yaml
+
+    return yaml.safe_dump_all(documents, sort_keys=True, width=100)

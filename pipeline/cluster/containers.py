@@ -1,0 +1,80 @@
+"""What each container of a compiled pipeline gets: image, resources, retries, caching."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import json_format
+from kfp.compiler import compiler_utils
+from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
+
+from pipeline.cluster.target import Target
+from pipeline.config import Config
+from pipeline.config_cluster import DEFAULT, Resources
+from pipeline.training import Place
+from trainer import LEGACY_KERAS
+
+
+def equip(
+    spec: spec_pb2.PipelineSpec, config: Config, target: Target, places: Mapping[str, Place]
+) -> None:
+    """Writes what the config says of containers and tasks into a compiled spec.
+
+    TFX's compiler takes resources for some kinds of nodes only, and retries for none.
+
+    Args:
+      spec: as TFX compiles it; changed in place.
+      config: section `cluster` is read.
+      target: decides whether ImageExampleGen may be cached.
+      places: of the training nodes.
+    """
+    deployment = json_format.ParseDict(
+        json_format.MessageToDict(spec.deployment_spec), spec_pb2.PipelineDeploymentConfig()
+    )
+    for node, task in spec.root.dag.tasks.items():
+        executor = spec.components[task.component_ref.name].executor_label
+        container = deployment.executors[executor].container
+        resources = resources_here(config, node, places)
+        container.image = resources.image or str(config.cluster.image)
+        for name, value in sorted({**LEGACY_KERAS, **(resources.env or {})}.items()):
+            container.env.add(name=name, value=value)
+        _set_resources(container, resources)
+        _set_retries(task, config)
+        # Kubeflow does not run the check for new images that Vertex AI does: a cached
+        # ImageExampleGen would never see one.
+        unseen = target is Target.KUBEFLOW and node == "ImageExampleGen"
+        task.caching_options.enable_cache = config.cluster.caching and not unseen
+    spec.deployment_spec.Clear()
+    spec.deployment_spec.update(json_format.MessageToDict(deployment))
+
+
+def resources_here(config: Config, node: str, places: Mapping[str, Place]) -> Resources:
+    """What a node's own container gets: a node that only starts a job elsewhere and waits
+    for it gets the default.
+    """
+    if node in places and places[node].elsewhere:
+        return config.cluster.resources.get(DEFAULT, Resources())
+    return config.cluster.resources_of(node)
+
+
+def _set_resources(container: Any, resources: Resources) -> None:
+    """Old and new fields both, as kfp's own compiler does: Vertex AI reads the old ones."""
+    limits = container.resources
+    if resources.cpu is not None:
+        limits.cpu_limit = resources.cpu
+        limits.resource_cpu_limit = f"{resources.cpu:g}"
+    if resources.memory is not None:
+        limits.memory_limit = compiler_utils._memory_to_float(resources.memory)
+        limits.resource_memory_limit = resources.memory
+    if resources.accelerator is not None:
+        count = resources.accelerator_count or 1
+        limits.accelerator.type = limits.accelerator.resource_type = resources.accelerator
+        limits.accelerator.count = count
+        limits.accelerator.resource_count = str(count)
+
+
+def _set_retries(task: spec_pb2.PipelineTaskSpec, config: Config) -> None:
+    if config.cluster.retries:
+        task.retry_policy.max_retry_count = config.cluster.retries
+        task.retry_policy.backoff_duration.FromSeconds(config.cluster.retry_wait_secs)
+        task.retry_policy.backoff_factor = 2.0
+        task.retry_policy.backoff_max_duration.FromSeconds(3600)

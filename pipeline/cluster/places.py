@@ -1,0 +1,79 @@
+"""Where the training nodes run on a cluster: policy; how is `kubernetes` and `vertex_jobs`."""
+
+from typing import Any
+
+from components.gang.kubernetes_settings import read_settings
+from components.gang.launcher import KUBERNETES
+from pipeline.cluster import vertex_jobs
+from pipeline.cluster.target import ClusterError, Target
+from pipeline.config import Config
+from pipeline.config_cluster import TRAINING_NODES, Resources
+from pipeline.training import Place, gang_place, workers_of
+
+
+def places_on(target: Target, config: Config) -> dict[str, Place]:
+    """The place of each training node.
+
+    Raises:
+      ClusterError: if the config leaves out what a place needs.
+    """
+    place = _on_vertex if target is Target.VERTEX else _on_kubeflow
+    return {node: place(config, node) for node in TRAINING_NODES}
+
+
+def _on_kubeflow(config: Config, node: str) -> Place:
+    """A job of its own where there are several workers or the config asks for a launcher;
+    else the node's own pod.
+    """
+    if workers_of(config, node) == 1 and not config.cluster.launcher:
+        return gang_place(config, node, None)
+    return gang_place(config, node, launcher_settings(config, node))
+
+
+def launcher_settings(config: Config, node: str) -> dict[str, Any]:
+    """For `components.gang.kubernetes`: what the node gets, and `cluster.launcher` over it.
+
+    Raises:
+      ClusterError: if the launcher would refuse them.
+    """
+    resources = config.cluster.resources_of(node)
+    settings = {
+        "image": resources.image or config.cluster.image,
+        "service_account": config.cluster.service_account,
+        "cpu": None if resources.cpu is None else f"{resources.cpu:g}",
+        "memory": resources.memory,
+        **_gpus(resources),
+        "node_selector": resources.node_selector,
+        "tolerations": [
+            toleration.model_dump(exclude_none=True) for toleration in resources.tolerations or []
+        ],
+        "env": resources.env,
+        "claims": resources.claims,
+        "secrets": resources.secrets,
+        **config.cluster.launcher,
+    }
+    settings = {name: value for name, value in settings.items() if value}
+    try:
+        read_settings(settings)
+    except ValueError as error:
+        raise ClusterError(f"cluster.launcher: {error}") from error
+    return {"kind": KUBERNETES, **settings}
+
+
+def _gpus(resources: Resources) -> dict[str, Any]:
+    if resources.accelerator is None:
+        return {}
+    return {"gpus": resources.accelerator_count or 1, "gpu_resource": resources.accelerator}
+
+
+def _on_vertex(config: Config, node: str) -> Place:
+    """A machine of its own where the config names one; several workers need it."""
+    if config.cluster.resources_of(node).machine_type:
+        return vertex_jobs.place(config, node)
+    if workers_of(config, node) > 1:
+        raise ClusterError(
+            f"cluster.resources.{node}.machine_type: must be set on Vertex AI, since "
+            f"train.workers is {config.train.workers}: such as n1-standard-8. "
+            "In cluster.resources.default it is for all training nodes."
+        )
+    return gang_place(config, node, None)

@@ -1,0 +1,53 @@
+"""What pods need and a pipeline spec has no fields for, as kfp-kubernetes writes it."""
+
+from collections.abc import Mapping
+
+from google.protobuf import json_format
+from kfp.kubernetes import kubernetes_executor_config_pb2 as pods_pb2
+from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
+
+from pipeline.cluster.containers import resources_here
+from pipeline.config import Config
+from pipeline.config_cluster import Resources
+from pipeline.training import Place
+
+_SHARED_MEMORY = "/dev/shm"
+
+
+def platform_spec(
+    spec: spec_pb2.PipelineSpec, config: Config, places: Mapping[str, Place]
+) -> spec_pb2.PlatformSpec:
+    """The second document of a Kubeflow pipeline; empty where no node asks for anything."""
+    platform = spec_pb2.PlatformSpec()
+    for node, task in spec.root.dag.tasks.items():
+        pod = pod_config(resources_here(config, node, places))
+        if pod.ListFields():
+            executor = spec.components[task.component_ref.name].executor_label
+            executors = platform.platforms["kubernetes"].deployment_spec.executors
+            executors[executor].update(json_format.MessageToDict(pod))
+    return platform
+
+
+def pod_config(resources: Resources) -> pods_pb2.KubernetesExecutorConfig:
+    """The part of a node's resources that a pod has beside its container's limits."""
+    pod = pods_pb2.KubernetesExecutorConfig()
+    pod.node_selector.labels.update(resources.node_selector or {})
+    if not resources.node_selector:
+        pod.ClearField("node_selector")
+    for toleration in resources.tolerations or []:
+        pod.tolerations.add(**toleration.model_dump(exclude_none=True))
+    for folder, name in sorted((resources.secrets or {}).items()):
+        secret = pod.secret_as_volume.add(secret_name=name, mount_path=folder)
+        # Older servers read `secret_name`, newer ones the parameter; kfp writes both.
+        secret.secret_name_parameter.runtime_value.constant.string_value = name
+    for folder, name in sorted((resources.claims or {}).items()):
+        claim = pod.pvc_mount.add(constant=name, mount_path=folder)
+        claim.pvc_name_parameter.runtime_value.constant.string_value = name
+    if resources.shared_memory:
+        pod.empty_dir_mounts.add(
+            volume_name="shm",
+            mount_path=_SHARED_MEMORY,
+            medium="Memory",
+            size_limit=resources.shared_memory,
+        )
+    return pod

@@ -1,0 +1,107 @@
+"""Compiles a pipeline and hands it to a cluster, once or at times of the clock."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.cluster.compile import check_complete, compile_pipeline
+from pipeline.cluster.follow import POLL_SECS, OnEvent, follow
+from pipeline.cluster.target import ClusterError, Target
+from pipeline.config import Config
+
+SUFFIXES = {Target.KUBEFLOW: ".yaml", Target.VERTEX: ".json"}
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A run that was started.
+
+    Attributes:
+      url: where it can be watched.
+      follow: returns when it has ended well; raises `RunFailed`.
+    """
+
+    url: str
+    follow: Callable[[OnEvent], None]
+
+
+def submit(
+    config: Config, target: Target, run_name: str | None = None, poll_secs: float = POLL_SECS
+) -> Submitted:
+    """Starts a run.
+
+    Args:
+      config: see `compile_pipeline`; the target's own keys of `cluster` as well.
+      target: where to.
+      run_name: shown by the service. None: the pipeline's name and the time.
+      poll_secs: between two questions of `Submitted.follow`.
+
+    Raises:
+      ClusterError: naming what is missing or refused. The host, credentials and bucket
+        are looked at first.
+    """
+    client = _connect(config, target)
+    text = compile_pipeline(config, target)
+    name = run_name or f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    run, url = _with_package(config, target, text, lambda package: client.start(package, name))
+    nodes = _tasks(text)
+    return Submitted(
+        url, lambda on_event: follow(lambda: client.look(run), nodes, url, on_event, poll_secs)
+    )
+
+
+def schedule(config: Config, target: Target, run_name: str | None = None) -> str:
+    """Starts recurring runs, at `cluster.schedule`; returns where they can be watched.
+
+    They keep the pipeline as it is compiled now.
+
+    Raises:
+      ClusterError: naming what is missing or refused, or recurring runs of the same name.
+    """
+    if not config.cluster.schedule:
+        raise ClusterError("cluster.schedule: must be set for recurring runs.")
+    cron = config.cluster.schedule
+    client = _connect(config, target)
+    text = compile_pipeline(config, target)
+    name = run_name or config.name
+    return str(
+        _with_package(config, target, text, lambda package: client.schedule(package, name, cron))
+    )
+
+
+def _connect(config: Config, target: Target) -> Any:
+    check_complete(config, target)
+    if target is Target.KUBEFLOW:
+        from pipeline.cluster import kubeflow_client
+
+        return kubeflow_client.connect(config)
+    from pipeline.cluster import vertex_client
+
+    return vertex_client.connect(config)
+
+
+def _with_package(config: Config, target: Target, text: str, work: Callable[[Path], Any]) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / f"{config.name}{SUFFIXES[target]}"
+        package.write_text(text, encoding="utf-8")
+        return work(package)
+
+
+def _tasks(text: str) -> list[str]:
+    """The pipeline's tasks, first to last."""
+    import yaml
+
+    document = next(yaml.safe_load_all(text))  # JSON is YAML
+    spec = document.get("pipelineSpec", document)
+    tasks = spec["root"]["dag"]["tasks"]
+    return in_order({name: task.get("dependentTasks", []) for name, task in tasks.items()})
+
+
+def in_order(dependencies: dict[str, list[str]]) -> list[str]:
+    """Names such that each comes after those that it depends on."""
+    from graphlib import TopologicalSorter
+
+    return list(TopologicalSorter(dependencies).static_order())

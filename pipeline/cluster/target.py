@@ -1,0 +1,75 @@
+"""Where a compiled pipeline runs, and what must be known for it."""
+
+import sys
+from enum import Enum
+
+from pipeline.config import Config
+
+
+class Target(str, Enum):
+    """What a pipeline is compiled for."""
+
+    KUBEFLOW = "kubeflow"
+    VERTEX = "vertex"
+
+
+class ClusterError(ValueError):
+    """The pipeline cannot be compiled or submitted; the message says what to do."""
+
+
+class RunFailed(RuntimeError):
+    """A run on a cluster did not end well; the message says which task, and why."""
+
+
+def require(config: Config, *keys: str) -> None:
+    """Checks that keys of two parts, such as `cluster.image`, are set.
+
+    Raises:
+      ClusterError: naming all that are not.
+    """
+    missing = []
+    for key in keys:
+        section, name = key.split(".")
+        if not getattr(getattr(config, section), name):
+            missing.append(key)
+    if missing:
+        raise ClusterError(
+            f"{', '.join(missing)}: must be set for a cluster, in the config or with --set."
+        )
+
+
+def check_python() -> None:
+    """Checks that there can be a compiler.
+
+    Raises:
+      ClusterError: on a Python that TFX has none for.
+    """
+    if sys.version_info >= (3, 12):
+        raise ClusterError(
+            "compiling needs kfp, which TFX brings for Python 3.10 and 3.11 only: "
+            "set the environment up with one of them (make setup PYTHON=python3.11)."
+        )
+
+
+def check_places(config: Config, target: Target) -> None:
+    """Checks that folders can mean the same on every machine.
+
+    Raises:
+      ClusterError: naming one that is no address, nor, on Kubeflow, a full path: that of a
+        volume which every pod mounts.
+    """
+    places = {
+        "data.images": config.data.images,
+        "cluster.pipeline_root": config.cluster.pipeline_root,
+        "cluster.serving_dir": config.cluster.serving_dir,
+    }
+    for key, place in places.items():
+        if not place or place.startswith("gs://"):
+            continue
+        if target is Target.VERTEX:
+            raise ClusterError(f"{key}: {place!r} is in no bucket: Vertex AI needs gs://BUCKET/….")
+        if "://" not in place and not place.startswith("/"):
+            raise ClusterError(
+                f"{key}: {place!r} is a folder of this machine: a cluster needs an address such as "
+                "gs://BUCKET/…, or the full path of a volume (cluster.resources.default.claims)."
+            )

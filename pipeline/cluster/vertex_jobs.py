@@ -1,0 +1,72 @@
+"""Training nodes as custom jobs of Vertex AI, on machines of their own.
+
+The service gives each replica `TF_CONFIG`, in which pool 0 is the chief, and starts a job
+again as a whole when a worker is lost.
+"""
+
+from typing import Any
+
+from tfx.extensions.google_cloud_ai_platform.constants import ENABLE_VERTEX_KEY, VERTEX_REGION_KEY
+from tfx.extensions.google_cloud_ai_platform.trainer.component import Trainer
+from tfx.extensions.google_cloud_ai_platform.trainer.executor import TRAINING_ARGS_KEY
+
+from components.tuner.vertex import VertexTuner
+from pipeline.cluster.target import require
+from pipeline.config import Config
+from pipeline.config_cluster import Resources
+from pipeline.training import TUNER, Place, workers_of
+from trainer import LEGACY_KERAS
+
+
+def place(config: Config, node: str) -> Place:
+    """A node that runs as a custom job.
+
+    Raises:
+      ClusterError: without a project and a location.
+    """
+    require(config, "cluster.project", "cluster.location")
+    told = {
+        # Without it TFX would ask for a job of a service that is no more.
+        ENABLE_VERTEX_KEY: True,
+        VERTEX_REGION_KEY: config.cluster.location,
+        TRAINING_ARGS_KEY: {
+            "project": config.cluster.project,
+            "display_name": f"{config.name}-{node}".lower(),
+            "job_spec": job_spec(config, node),
+        },
+    }
+    return Place(node, VertexTuner if node == TUNER else Trainer, told, elsewhere=True)
+
+
+def job_spec(config: Config, node: str) -> dict[str, Any]:
+    """A CustomJobSpec, in the names of its proto; TFX adds each pool's command."""
+    resources, workers = config.cluster.resources_of(node), workers_of(config, node)
+    pools = [_pool(config, resources, 1)]
+    if workers > 1:
+        pools.append(_pool(config, resources, workers - 1))
+    spec: dict[str, Any] = {"worker_pool_specs": pools}
+    if config.cluster.service_account:
+        spec["service_account"] = config.cluster.service_account
+    if config.cluster.network:
+        spec["network"] = config.cluster.network
+    # A lone worker that came back would wait for others that go on without it.
+    scheduling: dict[str, Any] = {"restart_job_on_worker_restart": True}
+    if resources.spot:
+        scheduling["strategy"] = "SPOT"
+    return {**spec, "scheduling": scheduling}
+
+
+def _pool(config: Config, resources: Resources, replicas: int) -> dict[str, Any]:
+    machine: dict[str, Any] = {"machine_type": resources.machine_type}
+    if resources.accelerator:
+        machine["accelerator_type"] = resources.accelerator
+        machine["accelerator_count"] = resources.accelerator_count or 1
+    env = {**LEGACY_KERAS, **(resources.env or {})}
+    return {
+        "machine_spec": machine,
+        "replica_count": replicas,
+        "container_spec": {
+            "image_uri": resources.image or config.cluster.image,
+            "env": [{"name": name, "value": value} for name, value in sorted(env.items())],
+        },
+    }

@@ -1,0 +1,144 @@
+"""The commands for clusters: `thaw compile` and `thaw submit`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from pipeline.config import Config
+from pipeline.terminal import (
+    BAD_USAGE,
+    FAILED,
+    INTERRUPTED,
+    ConfigOption,
+    SetOption,
+    err,
+    load,
+    out,
+    print_line,
+    stop,
+)
+
+TargetOption = Annotated[
+    str, typer.Option("--target", "-t", metavar="kubeflow|vertex", help="Which cluster.")
+]
+ImagesOption = Annotated[
+    str | None, typer.Option("--images", "-i", help="Image folder the cluster can read.")
+]
+
+
+def compile_(
+    target: TargetOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    images: ImagesOption = None,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Write the pipeline for a cluster: YAML for Kubeflow Pipelines, JSON for Vertex AI.
+
+    The same config gives the same bytes, so that two versions can be compared.
+
+    Example: thaw compile --target kubeflow --config mine.yaml --output pipeline.yaml
+    """
+    chosen, where = _for_cluster(config, overrides, images, target)
+    from pipeline.cluster.target import ClusterError
+    from pipeline.quiet import quiet_stderr
+
+    try:
+        with quiet_stderr():
+            from pipeline.cluster.compile import compile_pipeline
+
+            text = compile_pipeline(chosen, where)
+        output.write_text(text, encoding="utf-8")
+    except ClusterError as problem:
+        raise stop(problem, BAD_USAGE) from problem
+    except OSError as problem:
+        raise stop(f"{output}: cannot be written: {problem.strerror}.", FAILED) from problem
+    out.print(f"{target} pipeline: {escape(str(output))}")
+
+
+def submit(
+    target: TargetOption,
+    images: ImagesOption = None,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    run_name: Annotated[
+        str | None, typer.Option(help="Name of the run, or of the recurring runs.")
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CRON",
+            help="Start recurring runs instead: minute hour day month weekday, as in '0 3 * * 1'.",
+        ),
+    ] = None,
+    caching: Annotated[
+        bool | None,
+        typer.Option(
+            "--caching/--no-caching", help="Whether tasks are spared whose inputs have not changed."
+        ),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Show the run's progress until it has ended.")
+    ] = False,
+) -> None:
+    """Compile the pipeline and start it on a cluster; print where to watch it.
+
+    Example: thaw submit --target kubeflow --config mine.yaml --wait
+    """
+    given = list(overrides or [])
+    given += [f"cluster.schedule='{schedule}'"] if schedule is not None else []
+    given += [f"cluster.caching={str(caching).lower()}"] if caching is not None else []
+    chosen, where = _for_cluster(config, given, images, target)
+    recurring = chosen.cluster.schedule is not None
+    if recurring and wait:
+        raise stop("--wait: recurring runs have no end to wait for.", BAD_USAGE)
+    from pipeline.cluster.target import ClusterError
+    from pipeline.quiet import quiet_stderr
+
+    try:
+        with quiet_stderr():
+            from pipeline.cluster import submit as submitting
+
+            if recurring:
+                started: Any = submitting.schedule(chosen, where, run_name)
+            else:
+                started = submitting.submit(chosen, where, run_name)
+    except ClusterError as problem:
+        raise stop(problem, FAILED) from problem
+    if recurring:
+        out.print(f"recurring runs at {chosen.cluster.schedule}: {escape(started)}")
+        return
+    out.print(f"started: {escape(started.url)}")
+    if wait:
+        _wait(started)
+
+
+def _wait(started: Any) -> None:
+    """Draws a run as `thaw run` draws its own."""
+    from pipeline.cluster.target import RunFailed
+    from pipeline.progress import LiveView, PlainView, RunView
+
+    view = RunView()
+    drawn = LiveView(out, view) if out.is_terminal else PlainView(print_line, view)
+    try:
+        with drawn:
+            started.follow(drawn.on_event)
+    except RunFailed as problem:
+        raise stop(problem, FAILED) from problem
+    except KeyboardInterrupt:
+        err.print(f"[yellow]not waiting any longer.[/] The run goes on: {escape(started.url)}")
+        raise typer.Exit(INTERRUPTED) from None
+    out.print(f"finished: {escape(started.url)}")
+
+
+def _for_cluster(
+    config: Path | None, overrides: list[str] | None, images: str | None, target: str
+) -> tuple[Config, Any]:
+    chosen = load(config, overrides, images)
+    from pipeline.cluster.target import Target
+
+    if target not in list(Target):
+        raise stop(f"--target {target}: write kubeflow or vertex.", BAD_USAGE)
+    return chosen, Target(target)

@@ -1,0 +1,42 @@
+"""Reads compiled pipelines strictly: a key that the real protos do not know is an error."""
+
+import json
+from typing import Any
+
+import yaml
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
+
+
+def read_kubeflow(text: str) -> tuple[spec_pb2.PipelineSpec, spec_pb2.PlatformSpec]:
+    """The spec, and what pods need; the latter is empty where there is no second document."""
+    documents = [*yaml.safe_load_all(text), {}]
+    return (
+        json_format.ParseDict(documents[0], spec_pb2.PipelineSpec()),
+        json_format.ParseDict(documents[1], spec_pb2.PlatformSpec()),
+    )
+
+
+def read_vertex(text: str) -> tuple[spec_pb2.PipelineSpec, spec_pb2.PipelineJob]:
+    job = json_format.Parse(text, spec_pb2.PipelineJob())
+    spec = json_format.ParseDict(
+        json_format.MessageToDict(job.pipeline_spec), spec_pb2.PipelineSpec()
+    )
+    return spec, job
+
+
+def deployment_of(spec: spec_pb2.PipelineSpec) -> spec_pb2.PipelineDeploymentConfig:
+    return json_format.ParseDict(
+        json_format.MessageToDict(spec.deployment_spec), spec_pb2.PipelineDeploymentConfig()
+    )
+
+
+def container_of(spec: spec_pb2.PipelineSpec, node: str) -> Any:
+    label = spec.components[spec.root.dag.tasks[node].component_ref.name].executor_label
+    return deployment_of(spec).executors[label].container
+
+
+def custom_config(spec: spec_pb2.PipelineSpec, node: str) -> dict[str, Any]:
+    """What a training node is told, at either schema."""
+    value = spec.root.dag.tasks[node].inputs.parameters["custom_config"].runtime_value
+    return json.loads(value.constant.string_value or value.constant_value.string_value)
