@@ -77,7 +77,7 @@ class Attempt:
     ) -> tuple[bool, Failure | None]:
         """Whether the attempt is over, and if it failed, how."""
         if now is None or now["metadata"].get("deletionTimestamp"):
-            return True, self._failure(f"{self.name} was deleted", "If in error, run it again.")
+            return True, self._was_deleted()
         end = status.ended(now)
         if end:
             ended_well, said = end
@@ -122,6 +122,8 @@ class Attempt:
         if _DEADLINE in said:
             return self._too_late(lines)
         if first is None:
+            if self.cluster.get(self.kind, self.name) is None:
+                return self._was_deleted()
             return self._failure(
                 f"failed without a pod that did: {said}", "Did a node go away?", again=True
             )
@@ -161,6 +163,9 @@ class Attempt:
                     worker.name,
                 )
         return None
+
+    def _was_deleted(self) -> Failure:
+        return self._failure(f"{self.name} was deleted", "If in error, run it again.")
 
     def _too_late(self, lines: list[str]) -> Failure:
         return self._failure(

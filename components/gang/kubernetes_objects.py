@@ -160,7 +160,7 @@ def fingerprint(gang: Gang, settings: KubernetesSettings) -> str:
     told = {
         "request": gang.request_uri,
         "workers": gang.num_workers,
-        "settings": settings.model_dump(exclude=_HOW_IT_IS_WATCHED),
+        "settings": settings.model_dump(exclude=_HOW_IT_IS_WATCHED, exclude_defaults=True),
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -290,9 +290,10 @@ def _volumes(settings: KubernetesSettings) -> tuple[list[dict[str, Any]], list[d
         name = f"secret-{number}"
         volumes.append({"name": name, "secret": {"secretName": secret}})
         mounts.append({"name": name, "mountPath": path, "readOnly": True})
-    if settings.gpus > 1:
-        # NCCL talks through it between the GPUs of a pod; the default is 64 MB.
-        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
+    if settings.gpus > 1 or settings.shared_memory:
+        # The default of 64 MB is too little for NCCL between the GPUs of a pod.
+        room = _without_empty({"medium": "Memory", "sizeLimit": settings.shared_memory})
+        volumes.append({"name": "shm", "emptyDir": room})
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})
     return volumes, mounts
 

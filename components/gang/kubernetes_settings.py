@@ -65,6 +65,11 @@ class KubernetesSettings(Part):
     memory: str | None = Field(None, min_length=1, description="Of each worker, such as 16Gi.")
     gpus: NonNegativeInt = Field(0, description="Of each worker.")
     gpu_resource: str = Field("nvidia.com/gpu", description="What the device plug-in calls a GPU.")
+    shared_memory: str | None = Field(
+        None,
+        min_length=1,
+        description="Size of /dev/shm, which NCCL needs between GPUs. Unset: as much as it takes.",
+    )
     node_selector: dict[str, str] = Field(
         default_factory=dict,
         description="Labels a node must have, such as cloud.google.com/gke-accelerator: nvidia-l4.",

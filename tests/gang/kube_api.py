@@ -145,21 +145,28 @@ class KubeApi(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
     def kubeconfig(self, folder: Path) -> str:
         """Writes a file that leads here, as a user `tester` in the server's namespace."""
-        url = f"http://127.0.0.1:{self.server_address[1]}"
         context = {"cluster": "c", "user": "tester", "namespace": self.namespace}
         told = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": url}}],
+            "clusters": [{"name": "c", "cluster": {"server": self.url}}],
             "users": [{"name": "tester", "user": {"token": "secret"}}],
             "contexts": [{"name": "c", "context": context}],
         }
         path = folder / "kubeconfig.json"
         path.write_text(json.dumps(told))
         return str(path)
+
+    def calls(self) -> set[tuple[str, str, str]]:
+        """What a Role must allow for the requests so far: (API group, resource, verb)."""
+        return {_call(method, path) for method, path in self.requests}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no error of the server's."""
@@ -214,7 +221,8 @@ class Handler(BaseHTTPRequestHandler):
         place = PATH.match(path)
         if not place or (place["group"], place["plural"]) not in KNOWN:
             raise Refused(404, "the server could not find the requested resource")
-        if self.headers.get("Authorization") != "Bearer secret":
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        if (scheme.lower(), token) != ("bearer", "secret"):
             raise Refused(401, "Unauthorized")
         if place["namespace"] != self.server.namespace:
             raise Refused(404, f'namespaces "{place["namespace"]}" not found')
@@ -340,6 +348,17 @@ class Handler(BaseHTTPRequestHandler):
             if self.server.stopping or (not news and (ended or not follow)):
                 break
         self._chunk("")
+
+
+def _call(method: str, path: str) -> tuple[str, str, str]:
+    url = urlsplit(path)
+    place = PATH.match(url.path)
+    assert place is not None
+    verb = {"POST": "create", "DELETE": "delete"}.get(method, "get" if place["name"] else "list")
+    if "watch=True" in url.query:
+        verb = "watch"
+    resource = f"{place['plural']}/{place['sub']}" if place["sub"] else place["plural"]
+    return place["group"] or "", resource, verb
 
 
 def phase(pods: list[dict[str, Any]]) -> str | None:

@@ -45,6 +45,7 @@ class Running:
             make_launcher(told).run(asked)
         except BaseException as error:
             self.error = error
+            print(f"the launcher ended: {error!r}")
 
     def end(self, timeout_secs: float = 20.0) -> None:
         """Waits for the end; raises what the launcher raised."""

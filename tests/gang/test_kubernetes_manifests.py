@@ -1,0 +1,136 @@
+"""`kubeflow/manifests` and `kubeflow/examples`: valid, no more allowed than is needed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.gang import kubernetes, kubernetes_api, kubernetes_objects, pod_log
+from components.gang.launcher import GangFailed
+from tests.gang.kube_api import KubeApi, check
+from tests.gang.kube_cluster import Cluster
+from tests.gang.kube_examples import FOLDER, examples
+from tests.gang.kube_runs import Running, gang, settings, until
+
+MANIFESTS = FOLDER.parent / "manifests"
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def manifests(kind: str) -> list[dict[str, Any]]:
+    return [one for path in MANIFESTS.glob("*.yaml") for one in read(path) if one["kind"] == kind]
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted([*MANIFESTS.glob("*.yaml"), *FOLDER.glob("*.yaml")]),
+    ids=lambda path: path.name,
+)
+def test_kubernetes_takes_what_the_files_hold(path):
+    for one in read(path):
+        check(one)
+
+
+def test_there_is_one_of_each_kind():
+    kinds = [one["kind"] for path in MANIFESTS.glob("*.yaml") for one in read(path)]
+
+    assert sorted(kinds) == [
+        "Namespace",
+        "NetworkPolicy",
+        "NetworkPolicy",
+        "Role",
+        "RoleBinding",
+        "ServiceAccount",
+    ]
+
+
+def test_examples_are_what_the_launcher_asks_for():
+    for name, objects in examples().items():
+        assert read(FOLDER / name) == objects, "run: python -m tests.gang.kube_examples"
+
+
+def allowed() -> set[tuple[str, str, str]]:
+    (role,) = manifests("Role")
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    for module in (kubernetes, kubernetes_api, pod_log):
+        monkeypatch.setattr(module, "_PAUSE_SECS", 0.1)
+
+
+def calls_of_a_gangs_life(folder: Path, workload: str) -> set[tuple[str, str, str]]:
+    """Requests of a gang that is started, loses a worker, starts again and then fails."""
+    with KubeApi() as api:
+        cluster = Cluster(api)
+        plural = f"{workload}s"
+        told = settings(api.kubeconfig(folder), workload=workload)
+        running = Running(told, gang(folder))
+        until(lambda: any(verb == "watch" for _, _, verb in api.calls()))
+        cluster.says(0, "a line")
+        cluster.ends(1, 137)
+        until(lambda: [j for j in api.store.all(plural) if j["metadata"]["name"].endswith("-1")])
+        until(lambda: len([1 for _, path in api.requests if "watch=True" in path]) == 2)
+        cluster.ends(1, 1)
+        with pytest.raises(GangFailed):
+            running.end()
+        return api.calls()
+
+
+def test_the_launchers_role_allows_what_it_does_and_nothing_else(tmp_path, quick):
+    calls = calls_of_a_gangs_life(tmp_path, "job") | calls_of_a_gangs_life(tmp_path, "jobset")
+    assert allowed() == calls
+
+
+def test_the_role_is_bound_to_whom_the_nodes_run_as_and_workers_have_none():
+    (role,) = manifests("Role")
+    (binding,) = manifests("RoleBinding")
+    (account,) = manifests("ServiceAccount")
+    (namespace,) = manifests("Namespace")
+
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert [one["name"] for one in binding["subjects"]] == ["pipeline-runner"]
+    assert account["metadata"]["name"] not in [one["name"] for one in binding["subjects"]]
+    assert account["automountServiceAccountToken"] is False
+    for one in (role, binding, account):
+        assert one["metadata"]["namespace"] == namespace["metadata"]["name"]
+    labels = namespace["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def let_in(pod: dict[str, str], other: dict[str, str]) -> bool:
+    """Whether the policies let `other` connect to `pod`, both given by their labels."""
+    applying = [
+        one["spec"]
+        for one in manifests("NetworkPolicy")
+        if one["spec"]["podSelector"].get("matchLabels", {}).items() <= pod.items()
+    ]
+    assert all(spec["policyTypes"] == ["Ingress"] for spec in applying)
+    peers = [
+        peer["podSelector"]["matchLabels"]
+        for spec in applying
+        for rule in spec.get("ingress", [])
+        for peer in rule["from"]
+    ]
+    return not applying or any(labels.items() <= other.items() for labels in peers)
+
+
+def test_only_workers_reach_workers():
+    (job, _) = examples()["job.yaml"]
+    worker = job["spec"]["template"]["metadata"]["labels"]
+
+    assert let_in(worker, worker)
+    assert not let_in(worker, {"app.kubernetes.io/name": "thaw"})
+    assert not let_in(worker, {"thaw-gang": worker["thaw-gang"]})
+    assert not let_in({"app": "other"}, worker)
+    assert kubernetes_objects.COMPONENT_LABELS.items() <= worker.items()
