@@ -26,14 +26,18 @@ test: setup lint ## format, lint, types, every test
 test-fast: setup ## the tests that take seconds
 	$(BIN)/pytest -m "not slow"
 
-lint: setup ## format, lint, types
+lint: setup ## format, lint, types, Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/hadolint kubeflow/Dockerfile
 
-lock: setup ## resolve requirements.txt again from pyproject.toml
+lock: setup ## resolve requirements.txt again from pyproject.toml, and the GPU image's
 	$$(ls -t .setup/uv*/bin/uv | head -1) pip compile --quiet --universal --python-version 3.10 \
 	  --generate-hashes --group dev --upgrade pyproject.toml --output-file requirements.txt
+	$$(ls -t .setup/uv*/bin/uv | head -1) pip compile --quiet --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_39 --generate-hashes --constraint requirements.txt \
+	  kubeflow/requirements-gpu.in --output-file kubeflow/requirements-gpu.txt
 
 clean: ## remove the demo's output and the environment
 	rm -rf demo .venv .setup
