@@ -30,17 +30,14 @@ class Look:
     error: str = ""
 
 
-def follow(
-    look: Callable[[], Look], nodes: Sequence[str], url: str, on_event: OnEvent, poll_secs: float
-) -> None:
-    """Asks how a run does until it has ended, and hands on what is new.
+def follow(look: Callable[[], Look], nodes: Sequence[str], url: str, on_event: OnEvent) -> None:
+    """Asks how a run does, every `POLL_SECS`, until it has ended, and hands on what is new.
 
     Args:
       look: asks the service once.
       nodes: all tasks, first to last.
       url: where the run can be watched; named in the error.
       on_event: takes the events of `pipeline.events`.
-      poll_secs: between two questions.
 
     Raises:
       RunFailed: naming the tasks that failed and why.
@@ -56,7 +53,7 @@ def follow(
                 on_event(event)
         if seen.state != events.RUNNING:
             break
-        time.sleep(poll_secs)
+        time.sleep(POLL_SECS)
     on_event({"event": "end", "ok": seen.state == events.DONE})
     if seen.state != events.DONE:
         raise RunFailed(_what_failed(seen, url))

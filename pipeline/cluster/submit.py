@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.cluster import follow
 from pipeline.cluster.compile import check_complete, compile_pipeline
-from pipeline.cluster.follow import POLL_SECS, OnEvent, follow
 from pipeline.cluster.target import ClusterError, Target
 from pipeline.config import Config
 
@@ -25,19 +25,16 @@ class Submitted:
     """
 
     url: str
-    follow: Callable[[OnEvent], None]
+    follow: Callable[[follow.OnEvent], None]
 
 
-def submit(
-    config: Config, target: Target, run_name: str | None = None, poll_secs: float = POLL_SECS
-) -> Submitted:
+def submit(config: Config, target: Target, run_name: str | None = None) -> Submitted:
     """Starts a run.
 
     Args:
       config: see `compile_pipeline`; the target's own keys of `cluster` as well.
       target: where to.
       run_name: shown by the service. None: the pipeline's name and the time.
-      poll_secs: between two questions of `Submitted.follow`.
 
     Raises:
       ClusterError: naming what is missing or refused. The host, credentials and bucket
@@ -48,9 +45,11 @@ def submit(
     name = run_name or f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     run, url = _with_package(config, target, text, lambda package: client.start(package, name))
     nodes = _tasks(text)
-    return Submitted(
-        url, lambda on_event: follow(lambda: client.look(run), nodes, url, on_event, poll_secs)
-    )
+
+    def wait(on_event: follow.OnEvent) -> None:
+        follow.follow(lambda: client.look(run), nodes, url, on_event)
+
+    return Submitted(url, wait)
 
 
 def schedule(config: Config, target: Target, run_name: str | None = None) -> str:
