@@ -78,11 +78,11 @@ def _measure(
     import tensorflow as tf
 
     from benchmarks.flops import count_flops
-    from trainer.backbone_models import load_backbone, split_at
+    from trainer.backbone_models import load_backbone, trunk_of
     from trainer.trunk import Trunk, TrunkSpec
 
     spec = TrunkSpec(BACKBONE, size, BOUNDARY, "float16", precision)
-    below, _ = split_at(load_backbone(BACKBONE, size, "random"), spec.layer)
+    below = trunk_of(load_backbone(BACKBONE, size, "random"), spec.layer)
     flops = count_flops(below)
     run = Trunk(spec)
     pixels = tf.cast(

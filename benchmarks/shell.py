@@ -108,7 +108,7 @@ def trunk_rates(size: int, precision: str, repeats: int = 5) -> dict[str, float]
     """Images a second through the trunk and through the blocks above it, once warm."""
     import tensorflow as tf
 
-    from trainer.backbone_models import load_backbone, split_at
+    from trainer.backbone_models import load_backbone, top_blocks_of
     from trainer.precision import layers_compute_in
     from trainer.trunk import Trunk, TrunkSpec
 
@@ -116,7 +116,7 @@ def trunk_rates(size: int, precision: str, repeats: int = 5) -> dict[str, float]
     spec = TrunkSpec("inception_v3", size, "mixed8", "float16", precision)
     trunk = Trunk(spec)
     with layers_compute_in(precision):
-        _, top = split_at(load_backbone(spec.backbone, size, "random"), spec.layer)
+        top = top_blocks_of(load_backbone(spec.backbone, size, "random"), spec.layer)
     above = tf.function(lambda inputs: top(inputs, training=False))
     pixels = tf.zeros([batch_size, size, size, 3], tf.uint8)
     found = tf.cast(trunk(pixels), tf.float32)

@@ -116,16 +116,15 @@ def layers_bypassing(model: keras.Model, layer_name: str) -> list[str]:
     ]
 
 
-def split_at(backbone: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Model]:
-    """Cuts a backbone in two after a layer; both halves share the backbone's weights.
+def trunk_of(backbone: keras.Model, layer_name: str) -> keras.Model:
+    """The backbone from its input to a layer's output, sharing its weights."""
+    return keras.Model(backbone.input, backbone.get_layer(layer_name).output, name="trunk")
 
-    Returns:
-      The trunk, from the backbone's input to that layer's output, and the top blocks,
-      from there to the last feature map.
-    """
+
+def top_blocks_of(backbone: keras.Model, layer_name: str) -> keras.Model:
+    """The backbone from a layer's output to its last feature map, sharing its weights."""
     cut = backbone.get_layer(layer_name).output
-    trunk = keras.Model(backbone.input, cut, name="trunk")
-    return trunk, keras.Model(cut, backbone.output, name="top_blocks")
+    return keras.Model(cut, backbone.output, name="top_blocks")
 
 
 def calibrate_batch_norm(backbone: keras.Model, images: tf.Tensor) -> None:

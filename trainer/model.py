@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.backbone_models import preprocess_input, split_at
+from trainer.backbone_models import preprocess_input, top_blocks_of
 from trainer.backbones import BACKBONES
 
 
@@ -78,7 +78,7 @@ def pooling(
       A model from float32 [batch, height, width, channels], the trunk's output, to
       [batch, channels], pooled feature maps.
     """
-    _, top = split_at(backbone, layer_name)
+    top = top_blocks_of(backbone, layer_name)
     trunk_output = keras.Input(top.input_shape[1:], name="trunk_output")
     feature_map = top(trunk_output, training=None if train_batch_norm else False)
     return keras.Model(trunk_output, classifier.get_layer("pool")(feature_map), name="pooling")

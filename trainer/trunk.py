@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from trainer import features
-from trainer.backbone_models import boundary_layer, load_backbone, preprocess_input, split_at
+from trainer.backbone_models import boundary_layer, load_backbone, preprocess_input, trunk_of
 from trainer.backbones import BACKBONES
 from trainer.precision import layers_compute_in
 from trainer.weight_files import load_weights
@@ -54,7 +54,7 @@ class Trunk:
             self._backbone = load_backbone(spec.backbone, spec.image_size_px, "random")
         known = BACKBONES[spec.backbone]
         layer = boundary_layer(self._backbone, known, spec.boundary)
-        trunk, _ = split_at(self._backbone, layer)
+        trunk = trunk_of(self._backbone, layer)
         preprocess = preprocess_input(known)
         size_px = spec.image_size_px
 

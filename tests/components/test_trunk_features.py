@@ -27,7 +27,7 @@ from pipeline import node_args
 from pipeline.config import Config
 from trainer import features
 from trainer.augment import NO_CHANGE, Augmentation
-from trainer.backbone_models import load_backbone, split_at
+from trainer.backbone_models import load_backbone, trunk_of
 from trainer.data_card import read_card
 from trainer.images import parse_image
 from trainer.trunk import BACKBONE_FILE, Trunk, TrunkSpec
@@ -74,7 +74,7 @@ def weights(source, tmp_path_factory) -> str:
 def by_hand(weights) -> Callable[[np.ndarray], np.ndarray]:
     """The same part of the same network, with MobileNetV2's scaling written out."""
     backbone = load_backbone("mobilenet_v2", SIZE_PX, weights)
-    trunk, _ = split_at(backbone, "block_1_project_BN")
+    trunk = trunk_of(backbone, "block_1_project_BN")
     return lambda pixels: trunk(pixels.astype("float32") / 127.5 - 1, training=False).numpy()
 
 
@@ -246,7 +246,7 @@ def test_backbone_beside_the_features_is_the_one_that_made_them(executed, source
     backbone = load_backbone(
         "mobilenet_v2", SIZE_PX, str(Path(executed["trunk"].uri) / BACKBONE_FILE)
     )
-    trunk, _ = split_at(backbone, SPEC.layer)
+    trunk = trunk_of(backbone, SPEC.layer)
     pixels = pixels_of(source / (shard("test", 0) + ".gz"))
 
     expected = trunk(pixels.astype("float32") / 127.5 - 1, training=False)

@@ -11,7 +11,8 @@ from trainer.backbone_models import (
     calibrate_batch_norm,
     layers_bypassing,
     load_backbone,
-    split_at,
+    top_blocks_of,
+    trunk_of,
 )
 from trainer.backbones import BACKBONES
 from trainer.model import thaw_above
@@ -50,7 +51,8 @@ def test_every_block_of_every_backbone_cuts_it(name):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_trunk_and_top_blocks_together_are_the_backbone(name):
     backbone, spec = built(name), BACKBONES[name]
-    trunk, top = split_at(backbone, spec.blocks[spec.default_boundary])
+    layer = spec.blocks[spec.default_boundary]
+    trunk, top = trunk_of(backbone, layer), top_blocks_of(backbone, layer)
     images = np.random.default_rng(0).uniform(-1, 1, [2, *backbone.input_shape[1:]])
 
     in_two_steps = top(trunk(images, training=False), training=False).numpy()
