@@ -95,7 +95,8 @@ def _as_worker() -> Iterator[None]:
         leave(exit_codes.PREEMPTED, str(error))
     except _PEER_ERRORS as error:
         traceback.print_exc()
-        leave(exit_codes.LOST_PEER, f"another worker is lost: {error.message.splitlines()[0]}")
+        reason = (error.message or type(error).__name__).splitlines()[0]
+        leave(exit_codes.LOST_PEER, f"another worker is lost: {reason}")
     except BaseException as error:
         traceback.print_exc()
         leave(1, f"{type(error).__name__}: {error}")

@@ -84,6 +84,8 @@ class Keeper(keras.callbacks.Callback):
         self._unwritten: State | None = None
         self._written_at = self._epoch_started = self._started = time.monotonic()
         self._take_up()
+        if self.epochs:
+            print(f"goes on after epoch {self.epochs}, from {place.directory}", flush=True)
 
     def _take_up(self) -> None:
         found = self._found
@@ -100,7 +102,6 @@ class Keeper(keras.callbacks.Callback):
         self._started = time.monotonic()
         self._take_up()
         if self._found:
-            print(f"goes on after epoch {self.epochs}, from {self._place.directory}", flush=True)
             self.model.set_weights(self._found.weights)
             self.model.optimizer.build(self.model.trainable_variables)
             for variable, value in zip(
@@ -120,9 +121,11 @@ class Keeper(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Leaves, if told to, unless the epoch will soon be complete."""
         watchdog.beat()
-        if guard.told_to_leave() and not self._ends_soon(batch + 1):
+        if guard.told_to_leave():
+            # At once: whoever told us may wait for less time than we hope for.
             self._write_kept()
-            raise guard.Preempted(self._farewell())
+            if not self._ends_soon(batch + 1):
+                raise guard.Preempted(self._farewell())
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """A sign of life."""
@@ -192,7 +195,8 @@ def _variables(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:
 def repeatable_dropout(model: keras.Model) -> list[tf.random.Generator]:
     """Makes dropout draw from generators that can be set, and returns them.
 
-    Keras's default is an operation with a hidden state that nobody can put back.
+    Keras's default is an operation with a hidden state that nobody can put back. Replicas
+    of one process drop alike.
     """
     found = []
     for layer in model._flatten_layers(include_self=False):

@@ -82,7 +82,8 @@ def _recoverable(fn_args: FnArgs, job: Job) -> Iterator[Job]:
     with guard.guarded((fn_args.custom_config.get(GANG) or {}).get("limits", {})):
         yield replace(job, recovery_dir=kept)
         if tasks.own_index(os.environ) == 0:
-            fit_state.forget(kept)
+            # With what other settings, given up meanwhile, have left.
+            fit_state.forget(os.path.dirname(kept))
 
 
 def head_run_fn(fn_args: FnArgs) -> None:

@@ -28,6 +28,9 @@ LOCAL = "local"
 KUBERNETES = "kubernetes"
 
 LAST_LINES = 15
+# What shows a message cuts it after 1,500 characters, and the end says most.
+_LOG_CHARACTERS = 1000
+_LINE_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,23 @@ class GangFailed(RuntimeError):
     ) -> None:
         text = f"{gang}: {worker} {what}\n  {to_do}"
         if last_lines:
-            shown = "\n".join(f"  | {line}" for line in last_lines[-LAST_LINES:])
+            shown = "\n".join(f"  | {line}" for line in _that_fit(last_lines))
             text += f"\n  The last lines of its log:\n{shown}"
         super().__init__(text)
         self.worker = worker
+
+
+def _that_fit(lines: Sequence[str]) -> list[str]:
+    """The last of them, shortened, of which a message has room."""
+    found: list[str] = []
+    room = _LOG_CHARACTERS
+    for line in reversed(lines[-LAST_LINES:]):
+        shown = line if len(line) <= _LINE_CHARACTERS else f"{line[:_LINE_CHARACTERS]}…"
+        room -= len(shown)
+        if room < 0:
+            break
+        found.insert(0, shown)
+    return found
 
 
 class Launcher(Protocol):

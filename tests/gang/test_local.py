@@ -195,6 +195,15 @@ def test_limits_that_make_no_sense_are_refused(values, message):
         Limits(**values)
 
 
+def test_a_failures_message_has_room_for_the_end_of_a_long_log():
+    lines = [f"{number} {'x' * 500}" for number in range(30)]
+
+    message = str(GangFailed("birds-fit", "worker 1", "ended.", "Look there.", lines))
+
+    assert len(message) < 1400
+    assert message.splitlines()[-1].startswith("  | 29 xxx")
+
+
 def test_an_unknown_launcher_is_refused():
     with pytest.raises(ValueError, match="'vertex' is not known: local or kubernetes"):
         make_launcher({"kind": "vertex"})
