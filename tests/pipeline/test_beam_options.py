@@ -65,6 +65,19 @@ def test_executor_gets_the_options_all_the_same():
 
 
 @pytest.mark.parametrize(
+    ("options", "here"),
+    [
+        ([ALL], True),
+        (["--runner=FlinkRunner", "--environment_type=LOOPBACK"], True),
+        (["--runner=FlinkRunner", "--flink_master=somewhere:8081"], False),
+        (["--runner=DataflowRunner"], False),
+    ],
+)
+def test_only_workers_elsewhere_are_sent_source(options, here):
+    assert beam_options.workers_are_here(options) == here
+
+
+@pytest.mark.parametrize(
     ("setting", "message"),
     [
         ("beam.options=[direct_num_workers=2]", r"beam\.options\.0: .* An option starts with --"),
