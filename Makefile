@@ -6,7 +6,7 @@ export PYTHON
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint lock clean
+.PHONY: help setup demo test test-fast flink lint lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -20,11 +20,18 @@ demo: setup ## images to a pushed model in minutes, offline: demo/output/report.
 	@$(BIN)/thaw predict demo/images/3/0003.png --model demo/output
 	@$(BIN)/thaw report demo/output
 
+# Each file's tests, or a folder's that share a whole run, stay in one process.
+PROCESSES := -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+
 test: setup lint ## format, lint, types, every test
-	$(BIN)/pytest
+	$(BIN)/pytest $(PROCESSES)
 
 test-fast: setup ## the tests that take seconds
 	$(BIN)/pytest -m "not slow"
+
+flink: setup ## fetch Apache Flink, run the data steps on it, compare
+	@$(BIN)/python scripts/flink_job_server.py
+	$(BIN)/pytest tests/e2e/test_engines.py -k flink
 
 lint: setup ## format, lint, types, Dockerfile
 	$(BIN)/ruff format --check .
