@@ -1,0 +1,37 @@
+"""What the pods of `test_kubernetes_processes.py` do: a sum over all workers."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tfx.dsl.components.base.base_executor import BaseExecutor
+
+from trainer import tasks
+from trainer.distribution import make_strategy
+
+
+class Sum(BaseExecutor):
+    """Adds up the workers' numbers, each plus one; worker 1 dies at its first attempt."""
+
+    def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
+        folder = Path(exec_properties["folder"])
+        index = tasks.own_index(os.environ)
+        strategy = make_strategy()
+
+        @tf.function
+        def numbers() -> tf.Tensor:
+            return strategy.run(lambda: tf.constant(index + 1.0))
+
+        total = float(strategy.reduce(tf.distribute.ReduceOp.SUM, numbers(), axis=None))
+        print(f"worker {index} has {total}", flush=True)
+        died = folder / "died"
+        if index == 1 and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        config = json.loads(os.environ["TF_CONFIG"])
+        (folder / f"{index}.json").write_text(json.dumps({"total": total, **config["task"]}))
+        # Both are there before either leaves.
+        strategy.reduce(tf.distribute.ReduceOp.SUM, numbers(), axis=None)
