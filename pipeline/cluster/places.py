@@ -50,6 +50,7 @@ def launcher_settings(config: Config, node: str) -> dict[str, Any]:
         "env": resources.env,
         "claims": resources.claims,
         "secrets": resources.secrets,
+        "shared_memory": resources.shared_memory,
         **config.cluster.launcher,
     }
     settings = {name: value for name, value in settings.items() if value}
