@@ -59,7 +59,7 @@ class KubernetesLauncher:
         try:
             cluster = kubernetes_api.connect(self.settings)
             first = Attempt(
-                gang=gang,
+                gang=_with_deadline(gang, self.settings),
                 settings=self.settings,
                 cluster=cluster,
                 kind=kubernetes_api.JOBSET if jobset else kubernetes_api.JOB,
@@ -70,6 +70,11 @@ class KubernetesLauncher:
                 _run(first)
         except ApiRefused as refused:
             raise GangFailed(gang.name, LAUNCHER, refused.what, refused.to_do) from refused
+
+
+def _with_deadline(gang: Gang, settings: KubernetesSettings) -> Gang:
+    deadline_secs = gang.limits.deadline_secs or settings.deadline_secs
+    return replace(gang, limits=replace(gang.limits, deadline_secs=deadline_secs))
 
 
 def _run(attempt: Attempt) -> None:

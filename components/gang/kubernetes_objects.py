@@ -37,7 +37,14 @@ _MAX_LABEL = 63
 _MAX_JOB_NAME = _MAX_LABEL - len(f"-{_REPLICATED_JOB}-0-9999-abcde")
 
 # Says nothing of what the pods do.
-_HOW_IT_IS_WATCHED = {"api_retry_secs", "pending_secs", "keep_secs", "kubeconfig", "context"}
+_HOW_IT_IS_WATCHED = {
+    "api_retry_secs",
+    "pending_secs",
+    "deadline_secs",
+    "keep_secs",
+    "kubeconfig",
+    "context",
+}
 
 _SPOT: dict[str, tuple[dict[str, str], list[Toleration]]] = {
     "gke": (

@@ -104,6 +104,13 @@ class KubernetesSettings(Part):
         1800,
         description="How long a worker may wait for a node, its image and its volumes.",
     )
+    deadline_secs: PositiveFloat = Field(
+        7 * 86400,
+        description=(
+            "Kubernetes ends the gang after so long, restarts included, even if the launcher is "
+            "gone. A deadline of the gang's own goes before it."
+        ),
+    )
     grace_secs: PositiveInt = Field(
         60, description="Between SIGTERM and SIGKILL: a worker saves what it has done."
     )

@@ -47,7 +47,7 @@ class Running:
             self.error = error
             print(f"the launcher ended: {error!r}")
 
-    def end(self, timeout_secs: float = 20.0) -> None:
+    def end(self, timeout_secs: float = 60.0) -> None:
         """Waits for the end; raises what the launcher raised."""
         self._thread.join(timeout_secs)
         assert not self._thread.is_alive(), f"the launcher still runs after {timeout_secs} s"
@@ -55,7 +55,7 @@ class Running:
             raise self.error
 
 
-def until(true: Any, timeout_secs: float = 10.0) -> None:
+def until(true: Any, timeout_secs: float = 30.0) -> None:
     """Waits until `true()` is."""
     deadline = time.monotonic() + timeout_secs
     while not true():

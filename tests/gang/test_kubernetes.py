@@ -65,6 +65,14 @@ def created(api: KubeApi, plural: str) -> list[dict]:
     return [one for _, event, kind, one in api.store.events if (event, kind) == ("ADDED", plural)]
 
 
+def test_a_job_whose_launcher_is_lost_ends_some_day(api, cluster, start):
+    running = start()
+    (job,) = api.store.all("jobs")
+    assert job["spec"]["activeDeadlineSeconds"] in (7 * 86400 - 1, 7 * 86400)
+    cluster.all_end_well()
+    running.end()
+
+
 @pytest.mark.parametrize("workload", ["job", "jobset"])
 def test_ends_when_all_workers_have_ended_well_and_keeps_the_job(api, cluster, start, workload):
     running = start(workers=3, workload=workload)
@@ -363,10 +371,10 @@ def test_a_signal_deletes_the_job(api, cluster, tmp_path, number, code):
     asked = {"name": NAME, "request_uri": "r", "num_workers": 2, "log_dir": str(tmp_path)}
     told = json.dumps([settings(api.kubeconfig(tmp_path)), asked])
     with subprocess.Popen([sys.executable, "-c", LAUNCH, told], stderr=subprocess.DEVNULL) as child:
-        until(lambda: watches(api), 20)
+        until(lambda: watches(api))
         child.send_signal(number)
 
-        assert child.wait(10) == code
+        assert child.wait(30) == code
     assert jobs(api) == []
     assert api.store.all("pods") == []
 
@@ -484,7 +492,7 @@ def test_a_log_that_was_cut_is_told_once(api, cluster, tmp_path):
     until(lambda: "three" in lines)
     cluster.says(1, "four")
     cluster.all_end_well()
-    log.wait(10)
+    log.wait(30)
     running.end()
 
     assert lines == ["one", "two", "three", "four"]

@@ -1,5 +1,6 @@
 """`kubeflow/manifests` and `kubeflow/examples`: valid, no more allowed than is needed."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import yaml
 
 from components.gang import kubernetes, kubernetes_api, kubernetes_objects, pod_log
+from components.gang.kubernetes_settings import KubernetesSettings
 from components.gang.launcher import GangFailed
 from tests.gang.kube_api import KubeApi, check
 from tests.gang.kube_cluster import Cluster
@@ -134,3 +136,11 @@ def test_only_workers_reach_workers():
     assert not let_in(worker, {"thaw-gang": worker["thaw-gang"]})
     assert not let_in({"app": "other"}, worker)
     assert kubernetes_objects.COMPONENT_LABELS.items() <= worker.items()
+
+
+def test_the_page_names_every_setting():
+    page = (FOLDER.parents[1] / "docs" / "kubeflow.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^## Settings\n(.*?)^## ", page, re.DOTALL | re.MULTILINE)
+    named = [cell for line in table.splitlines() for cell in re.findall("`(.*?)`", line[:99])]
+
+    assert set(KubernetesSettings.model_fields) <= set(named)
