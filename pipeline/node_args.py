@@ -125,9 +125,14 @@ def gang(
         "name": f"{config.name}-{node}".lower(),
         "workers": workers,
         "launcher": dict(launcher),
-        "limits": config.train.model_dump(include=_LIMITS),
+        "limits": limits(config),
     }
     return {"gang": told}
+
+
+def limits(config: Config) -> dict[str, Any]:
+    """How long workers wait for each other, and how often they begin again."""
+    return config.train.model_dump(include=_LIMITS)
 
 
 def head_trainer(config: Config) -> dict[str, Any]:

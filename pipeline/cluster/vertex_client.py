@@ -154,8 +154,10 @@ def _as_cluster_error() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Google's client tells of each step on its own."""
-    logging.disable(logging.INFO)
+    """Google's client tells of each step on its own, and of a bucket that it would make or
+    finds in another project. What fails is raised.
+    """
+    logging.disable(logging.ERROR)
     try:
         yield
     finally:

@@ -11,11 +11,13 @@ from tfx.extensions.google_cloud_ai_platform.trainer.component import Trainer
 from tfx.extensions.google_cloud_ai_platform.trainer.executor import TRAINING_ARGS_KEY
 
 from components.tuner.vertex import VertexTuner
+from pipeline import node_args
 from pipeline.cluster.target import require
 from pipeline.config import Config
 from pipeline.config_cluster import Resources
 from pipeline.training import TUNER, Place, workers_of
 from trainer import LEGACY_KERAS
+from trainer.tasks import GANG
 
 
 def place(config: Config, node: str) -> Place:
@@ -26,6 +28,7 @@ def place(config: Config, node: str) -> Place:
     """
     require(config, "cluster.project", "cluster.location")
     told = {
+        GANG: {"limits": node_args.limits(config)},
         # Without it TFX would ask for a job of a service that is no more.
         ENABLE_VERTEX_KEY: True,
         VERTEX_REGION_KEY: config.cluster.location,
