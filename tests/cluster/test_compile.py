@@ -312,3 +312,21 @@ def test_an_unknown_resource_is_refused_with_the_known_ones():
         ConfigError, match=r"cluster\.resources\.FineTuner\.memry: .*Did you mean memory\?"
     ):
         config_of(("cluster.resources={FineTuner: {memry: 2Gi}}",))
+
+
+@pytest.mark.parametrize("target", list(Target))
+def test_the_example_configs_compile(target):
+    from pipeline.cluster.compile import compile_pipeline
+    from pipeline.config_io import load_config
+
+    text = compile_pipeline(load_config(ROOT / "configs" / f"{target.value}.yaml"), target)
+
+    spec, _ = (read_vertex if target is Target.VERTEX else read_kubeflow)(text)
+    told = custom_config(spec, "FineTuner")
+    if target is Target.VERTEX:
+        pools = told["ai_platform_training_args"]["job_spec"]["worker_pool_specs"]
+        assert [pool["replica_count"] for pool in pools] == [1, 1]
+    else:
+        assert told["gang"]["workers"] == 2
+        assert told["gang"]["launcher"]["service_account"] == "thaw-worker"
+        assert told["gang"]["launcher"]["gpus"] == 1
