@@ -1,0 +1,113 @@
+"""What each worker of `test_workers.py` runs: jobs of both fits, one after the other.
+
+    python -m tests.trainer.fits_of_workers REQUEST.json
+
+`TF_CONFIG` says which worker it is. Of each fit it leaves a digest of the weights it holds.
+The backbone has three blocks: who shares its work, and how, does not depend on its size.
+"""
+
+import functools
+import hashlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import tf_keras as keras
+
+from trainer import fits, start_weights
+from trainer import job as jobs
+from trainer.augment import NO_CHANGE, Augmentation
+from trainer.backbones import BACKBONES
+from trainer.data_card import read_card
+from trainer.distribution import this_worker
+from trainer.job import Job, run_fine_tune, run_head_fit
+from trainer.model import ModelSpec
+from trainer.trunk import TrunkSpec
+
+from .conftest import SIZE_PX, tiny_backbone
+
+TINY = "tiny"
+BOUNDARY = "block2"
+CACHE = TrunkSpec(TINY, SIZE_PX, BOUNDARY, "float32", "float32")
+HEAD = fits.HeadFit(1e-2, max_epochs=4, patience=4, label_smoothing=0.1)
+TOP = fits.FineTune(BOUNDARY, BOUNDARY, 1e-2, 0.9, max_epochs=4, patience=4)
+
+
+def use_tiny_backbone() -> None:
+    """Makes this process know one more backbone."""
+    BACKBONES[TINY] = replace(BACKBONES["inception_v3"], name=TINY, blocks={BOUNDARY: BOUNDARY})
+    jobs.load_backbone = start_weights.load_backbone = _load_backbone
+
+
+def _load_backbone(name: str, size_px: int, weights: str) -> keras.Model:
+    backbone = tiny_backbone()
+    if weights != "random":
+        backbone.load_weights(weights)
+    return backbone
+
+
+def main(request_path: str) -> None:
+    told = json.loads(Path(request_path).read_text())
+    folder = Path(told["folder"])
+    use_tiny_backbone()
+    # TensorFlow meets the other workers once a process.
+    jobs.make_strategy = functools.cache(jobs.make_strategy)
+    index = this_worker(jobs.make_strategy()).index
+    # Slow, and has tests of its own.
+    jobs.export_saved_model = lambda *arguments: (folder / f"exported-by-{index}").touch()
+    jobs.check_same_weights = functools.partial(_keep_digest, folder / f"digests-{index}")
+    for name in told["jobs"]:
+        JOBS[name](told, folder / name)
+
+
+def _keep_digest(path: Path, strategy: object, weights: list) -> None:
+    """In place of the check, so that a test sees what it would have refused."""
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in weights)).hexdigest()
+    with open(path, "a") as file:
+        file.write(f"{digest}\n")
+
+
+def _job(told: dict, folder: Path, kept: bool, augmentation: Augmentation = NO_CHANGE) -> Job:
+    data = told["features"] if kept else told["images"]
+    return Job(
+        spec=ModelSpec(TINY, SIZE_PX, 2, 8, 0.0),
+        labels=["ant", "bee"],
+        data_card=read_card(data),
+        train_files=[f"{data}/Split-train/*"],
+        val_files=[f"{data}/Split-val/*"],
+        global_batch_size=told["batch_size"],
+        seed=7,
+        precision="float32",
+        cache=CACHE if kept else None,
+        augmentation=augmentation,
+        max_pixels=10**6,
+        config={},
+        model_dir=str(folder),
+        saved_model_dir=str(folder / "Format-Serving"),
+        log_dir=str(folder / "log"),
+    )
+
+
+def on_features(told: dict, folder: Path) -> None:
+    """Both fits on what the trunk made once."""
+    run_head_fit(_job(told, folder / "head", kept=True), HEAD, told["weights"])
+    run_fine_tune(_job(told, folder / "top", kept=True), TOP, str(folder / "head"))
+
+
+def on_images(told: dict, folder: Path) -> None:
+    """Fit 1 on images that change in every epoch, from random weights."""
+    strong = Augmentation(flip=True, crop=0.5, colour=0.3)
+    run_head_fit(_job(told, folder / "head", kept=False, augmentation=strong), HEAD, "random")
+
+
+def batch_norm(told: dict, folder: Path) -> None:
+    """Fit 2 with statistics that follow the data; after `on_features`."""
+    start = str(folder.parent / "on_features" / "head")
+    run_fine_tune(_job(told, folder / "top", kept=True), replace(TOP, train_batch_norm=True), start)
+
+
+JOBS = {one.__name__: one for one in (on_features, on_images, batch_norm)}
+
+if __name__ == "__main__":
+    main(sys.argv[1])
