@@ -182,6 +182,10 @@ def make_fit_data(
         # A seed for each pass: TensorFlow's own reshuffling begins with the first again
         # whenever a process does. The factor keeps passes of neighbouring seeds apart.
         own_seed = seed * 100_003 + number
+        # TensorFlow asks whether (global seed, own seed) are (0, 0), which a tensor cannot
+        # answer here; with another global seed it does not get that far.
+        graph = tf.compat.v1.get_default_graph()
+        graph.seed = graph.seed or 1
         shuffled = view.shuffle(SHUFFLE_BUFFER, own_seed, reshuffle_each_iteration=False)
         if not augmentation:
             return in_batches(shuffled, parse, batch_size, share)

@@ -65,6 +65,15 @@ def test_nth_pass_is_alike_for_one_seed_and_not_for_another():
     assert all(one != two for one, two in zip(first, other, strict=True))
 
 
+def test_seed_0_is_a_seed_like_any_other_also_where_it_is_set_globally():
+    tf.random.set_seed(0)
+
+    first, second = passes(number_data(range(8), seed=0), 2)
+
+    assert sorted(np.concatenate(first)) == sorted(np.concatenate(second)) == list(range(8))
+    assert list(np.concatenate(first)) != list(np.concatenate(second))
+
+
 def test_passes_take_turns_over_the_views():
     views = range(10), range(10, 20), range(20, 30)
 
