@@ -83,7 +83,9 @@ def _run(attempt: Attempt) -> None:
     if job:
         attempt = _adopt(attempt, job)
     try:
-        if not job:
+        if job:
+            _make_service(attempt, job)
+        else:
             _start(attempt)
         while failure := attempt.follow():
             if not failure.worth_another_start:
@@ -129,7 +131,6 @@ def _adopt(attempt: Attempt, job: dict[str, Any]) -> Attempt:
     first_start = kubernetes_objects.first_start_of(job)
     attempt = replace(attempt, number=kubernetes_objects.attempt_of(job), first_start=first_start)
     attempt.say(f"goes on with {attempt.name}, which is there already")
-    _make_service(attempt, job)
     return attempt
 
 

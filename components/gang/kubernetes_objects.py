@@ -128,8 +128,9 @@ def service(job: dict[str, Any], port: int) -> dict[str, Any]:
             "labels": metadata["labels"],
             "ownerReferences": [
                 {
-                    "apiVersion": job["apiVersion"],
-                    "kind": job["kind"],
+                    # An item of a list does not say what it is.
+                    "apiVersion": "batch/v1",
+                    "kind": "Job",
                     "name": metadata["name"],
                     "uid": metadata["uid"],
                 }

@@ -240,8 +240,13 @@ class Handler(BaseHTTPRequestHandler):
         if self.query.get("watch") == "True":
             self._watch(plural, labels, name)
             return None
+        items = store.all(plural, labels, name)
+        for item in items:
+            # As the real one: what all items are is said once, for the list.
+            item.pop("kind", None)
+            item.pop("apiVersion", None)
         metadata = {"resourceVersion": str(store.version())}
-        return {"kind": "List", "metadata": metadata, "items": store.all(plural, labels, name)}
+        return {"kind": "List", "metadata": metadata, "items": items}
 
     def _found(self, place: dict[str, str]) -> dict[str, Any]:
         key = (place["namespace"], place["plural"], place["name"])
