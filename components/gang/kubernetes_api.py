@@ -304,7 +304,9 @@ def _refused(what: str, namespace: str, error: Exception) -> ApiRefused:
     status = error.status if isinstance(error, ApiException) else 0
     verb, resource = what.split()
     told = f"could not {what} in namespace {namespace!r}: {_said(error)}"
+    settings = "Look at the launcher's settings (cluster): the cluster does not take what they ask."
     to_do = {
+        400: settings,
         401: "The token is not accepted: log in again, or look at the pod's service account.",
         403: (
             f"The launcher's service account needs this: kubectl auth can-i {verb} {resource} "
@@ -313,7 +315,7 @@ def _refused(what: str, namespace: str, error: Exception) -> ApiRefused:
         404: f"Is there a namespace {namespace}, and does the cluster know {resource}?"
         + (" The JobSet controller must be installed." if resource == JOBSET.plural else ""),
         409: "There is one of that name.",
-        422: "Look at the launcher's settings (cluster): the cluster does not take what they ask.",
+        422: settings,
         0: "Is the API server up, and can this pod reach it?",
     }
     return ApiRefused(told, to_do.get(status or 0, "Try again later."), status or 0)

@@ -429,6 +429,7 @@ def test_a_watch_is_taken_up_again(api, cluster, start, trouble):
         ("POST", "/jobs$", 403, "kubectl auth can-i create jobs -n birds"),
         ("GET", "/pods$", 403, "kubectl auth can-i list pods -n birds"),
         ("GET", "/jobs$", 401, "The token is not accepted"),
+        ("POST", "/jobs$", 400, "the launcher's settings"),
         ("POST", "/jobs$", 422, "the launcher's settings"),
     ],
 )
