@@ -135,6 +135,7 @@ class Keeper(keras.callbacks.Callback):
         """Keeps the state; leaves, if told to."""
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
+        agree_on_statistics(self.model)
         self.epochs = epoch + 1
         self.finished = self.model.stop_training or self.epochs == self._max_epochs
         if self._place.directory:
@@ -190,6 +191,19 @@ def _variables(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:
     """Everything in an optimizer that changes, float16's loss scale included."""
     scale = getattr(optimizer, "_loss_scale", None)
     return [*optimizer.variables, *([scale.current_loss_scale, scale.counter] if scale else [])]
+
+
+def agree_on_statistics(model: keras.Model) -> None:
+    """Gives BatchNorm's statistics, which each replica gathers alone, their mean everywhere.
+
+    It is the mean that is kept, and a fit that goes on must not begin with other values
+    than one that was not interrupted.
+    """
+    if model.distribute_strategy.num_replicas_in_sync == 1:
+        return
+    for variable in model.weights:
+        if variable.synchronization == tf.VariableSynchronization.ON_READ:
+            variable.assign(variable.numpy())
 
 
 def repeatable_dropout(model: keras.Model) -> list[tf.random.Generator]:
