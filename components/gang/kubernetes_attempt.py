@@ -119,7 +119,8 @@ class Attempt:
         self._keep_logs(workers)
         first = status.first_failed(workers)
         lines = self._last_lines(first) if first else []
-        if _DEADLINE in said:
+        # A JobSet does not say why its job failed.
+        if _DEADLINE in said or self._is_late():
             return self._too_late(lines)
         if first is None:
             if self.cluster.get(self.kind, self.name) is None:
@@ -145,8 +146,7 @@ class Attempt:
                     file.writelines(f"{line}\n" for line in lines)
 
     def _waits_in_vain(self, workers: list[Worker]) -> Failure | None:
-        limit = self.gang.limits.deadline_secs
-        if limit and time.time() > self.first_start + limit:
+        if self._is_late():
             return self._too_late([])
         for worker in workers:
             if worker.state == "waiting" and worker.hopeless:
@@ -166,6 +166,10 @@ class Attempt:
 
     def _was_deleted(self) -> Failure:
         return self._failure(f"{self.name} was deleted", "If in error, run it again.")
+
+    def _is_late(self) -> bool:
+        limit = self.gang.limits.deadline_secs
+        return bool(limit) and time.time() > self.first_start + limit
 
     def _too_late(self, lines: list[str]) -> Failure:
         return self._failure(

@@ -12,6 +12,7 @@ Each attempt has a name of its own, so that no worker meets a pod of the attempt
 
 import hashlib
 import json
+import math
 from typing import Any
 
 from components.gang import indexed_job
@@ -86,7 +87,7 @@ def workload(
     spec = _job_spec(gang, settings, attempt, f"{name}-{_REPLICATED_JOB}-0" if jobset else name)
     if gang.limits.deadline_secs:
         left = first_start + gang.limits.deadline_secs - now
-        spec["activeDeadlineSeconds"] = max(1, int(left))
+        spec["activeDeadlineSeconds"] = max(1, math.ceil(left))
     if jobset:
         return _jobset(metadata, spec, settings.keep_secs)
     spec["ttlSecondsAfterFinished"] = settings.keep_secs

@@ -169,6 +169,12 @@ class Cluster:
             if jobset["metadata"]["uid"] in owners and conditions:
                 if conditions[0]["type"] == "Complete":
                     conditions[0]["type"] = "Completed"
+                else:
+                    # As its controller puts it, whatever the job's own reason was.
+                    conditions[0]["reason"] = "ReachedMaxRestarts"
+                    conditions[0]["message"] = (
+                        "jobset failed due to reaching max number of restarts"
+                    )
                 jobset["status"] = {"conditions": conditions}
                 self.store.put("MODIFIED", "jobsets", jobset)
 

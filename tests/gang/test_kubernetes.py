@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -314,6 +315,17 @@ def test_kubernetes_keeps_the_deadline_of_all_attempts_together(api, cluster, st
     began = [job["metadata"]["annotations"]["thaw-first-start"] for job in (first, second)]
     assert began[0] == began[1]
     assert jobs(api) == []
+
+
+def test_a_jobset_that_ends_at_its_deadline_is_not_started_again(api, cluster, start, monkeypatch):
+    monkeypatch.setattr(kubernetes_attempt, "_LOOK_EVERY_SECS", 30)
+    running = start(limits={"deadline_secs": 1}, workload="jobset")
+    time.sleep(1.1)
+    cluster.deadline_passes()
+
+    with pytest.raises(GangFailed, match="has not ended within 1 s, its deadline"):
+        running.end()
+    assert len(created(api, "jobsets")) == 1
 
 
 def test_the_launcher_ends_a_job_that_kubernetes_does_not(api, cluster, start):
