@@ -4,7 +4,6 @@ from typing import Any
 
 from components.gang.kubernetes_settings import read_settings
 from components.gang.launcher import KUBERNETES
-from pipeline.cluster import vertex_jobs
 from pipeline.cluster.target import ClusterError, Target
 from pipeline.config import Config
 from pipeline.config_cluster import TRAINING_NODES, Resources
@@ -70,6 +69,9 @@ def _gpus(resources: Resources) -> dict[str, Any]:
 def _on_vertex(config: Config, node: str) -> Place:
     """A machine of its own where the config names one; several workers need it."""
     if config.cluster.resources_of(node).machine_type:
+        # Late: it brings Google's client, which takes seconds.
+        from pipeline.cluster import vertex_jobs
+
         return vertex_jobs.place(config, node)
     if workers_of(config, node) > 1:
         raise ClusterError(

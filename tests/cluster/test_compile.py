@@ -237,14 +237,17 @@ def test_vertex_without_machines_of_their_own_trains_in_the_nodes_themselves():
     assert "ai_platform_training_args" not in custom_config(spec, "FineTuner")
 
 
-def test_same_config_gives_the_same_bytes_in_another_process(kubeflow_text, tmp_path):
-    output = tmp_path / "again.yaml"
-    settings = [argument for setting in KUBEFLOW for argument in ("--set", setting)]
+@pytest.mark.parametrize("target", list(Target))
+def test_the_command_writes_the_same_bytes_in_another_process(target, request, tmp_path):
+    """It also leaves out of its process what a compiler never uses; this one has it all."""
+    output = tmp_path / "again"
+    settings = VERTEX if target is Target.VERTEX else KUBEFLOW
 
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pipeline.cli", "compile", "--target", "kubeflow"),
-            *("--images", "gs://bucket/images", "--output", str(output), *settings),
+            *(sys.executable, "-m", "pipeline.cli", "compile", "--target", target.value),
+            *("--images", "gs://bucket/images", "--output", str(output)),
+            *(argument for setting in settings for argument in ("--set", setting)),
         ],
         cwd=ROOT,
         env={**os.environ, "PYTHONHASHSEED": "7"},
@@ -253,11 +256,7 @@ def test_same_config_gives_the_same_bytes_in_another_process(kubeflow_text, tmp_
     )
 
     assert done.returncode == 0, done.stderr
-    assert output.read_text() == kubeflow_text
-
-
-def test_same_config_gives_the_same_job_again(vertex_text):
-    assert compiled(VERTEX, Target.VERTEX) == vertex_text
+    assert output.read_text() == request.getfixturevalue(f"{target.value}_text")
 
 
 @pytest.mark.parametrize(
