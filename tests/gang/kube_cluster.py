@@ -23,6 +23,8 @@ class Cluster:
         self.store.on_change.append(self._act)
         self.runs_at_once = True
         """Whether pods start by themselves."""
+        self.no_node_for: dict[int, str] = {}
+        """Why pods of these numbers cannot be scheduled."""
         self.pods_linger = False
         """Whether pods outlive their Job, as they do while they save."""
 
@@ -66,17 +68,6 @@ class Cluster:
             "reason": "Evicted",
             "message": "The node was low on resource: memory.",
         }
-        self.store.put("MODIFIED", "pods", pod)
-
-    def is_unschedulable(self, index: int, message: str) -> None:
-        pod = self.pod(index)
-        condition = {
-            "type": "PodScheduled",
-            "status": "False",
-            "reason": "Unschedulable",
-            "message": message,
-        }
-        pod["status"] = {"phase": "Pending", "conditions": [condition]}
         self.store.put("MODIFIED", "pods", pod)
 
     def lingering_pods_go(self) -> None:
@@ -131,8 +122,15 @@ class Cluster:
             }
             pod = {"metadata": metadata, "spec": template["spec"], "status": {"phase": "Pending"}}
             self.store.put("ADDED", "pods", pod)
-            if self.runs_at_once:
+            if index in self.no_node_for:
+                self._is_unschedulable(pod, self.no_node_for[index])
+            elif self.runs_at_once:
                 self.runs(index)
+
+    def _is_unschedulable(self, pod: dict[str, Any], message: str) -> None:
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+        pod["status"]["conditions"] = [{**condition, "message": message}]
+        self.store.put("MODIFIED", "pods", pod)
 
     def _status(self, pod: dict[str, Any], phase: str, state: dict[str, Any]) -> None:
         pod["status"] = {"phase": phase, "containerStatuses": [{"name": "worker", "state": state}]}

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from trainer.distribution import make_strategy
 
 
 class Sum(BaseExecutor):
-    """Adds up the workers' numbers, each plus one; worker 1 dies at its first attempt."""
+    """Adds up the workers' numbers, each plus one."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
         folder = Path(exec_properties["folder"])
@@ -27,10 +26,6 @@ class Sum(BaseExecutor):
 
         total = float(strategy.reduce(tf.distribute.ReduceOp.SUM, numbers(), axis=None))
         print(f"worker {index} has {total}", flush=True)
-        died = folder / "died"
-        if index == 1 and not died.exists():
-            died.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
         config = json.loads(os.environ["TF_CONFIG"])
         (folder / f"{index}.json").write_text(json.dumps({"total": total, **config["task"]}))
         # Both are there before either leaves.

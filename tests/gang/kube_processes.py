@@ -81,6 +81,10 @@ class Processes:
                     one.close()
             return self._ports[hosts]
 
+    def kill(self, index: int) -> None:
+        """Ends the newest pod of that number, as want of memory or a lost machine would."""
+        self._running[self._cluster.pod(index)["metadata"]["name"]].kill()
+
     def stop(self) -> None:
         for process in self._running.values():
             process.kill()
