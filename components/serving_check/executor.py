@@ -64,6 +64,8 @@ class Executor(base_executor.BaseExecutor):
             exec_properties[TOLERANCE],
             exec_properties[NUM_IMAGES],
         )
+        # The local runner makes the folder; the one in a pod does not.
+        tf.io.gfile.makedirs(blessing.uri)
         with tf.io.gfile.GFile(os.path.join(blessing.uri, RESULT_FILE), "w") as file:
             file.write(json.dumps(asdict(agreement)))
         # What TFX's Pusher asks an InfraBlessing for.
