@@ -1,0 +1,96 @@
+"""The loss and the metrics of one replica's batches, against Keras's own."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+from trainer.distribution import make_deterministic
+from trainer.fits import Network
+from trainer.global_mean import GlobalMean
+from trainer.model import freeze
+
+from .conftest import CLASSES, images
+
+SMOOTHING = 0.1
+
+
+def batches(count: int, size: int) -> tf.data.Dataset:
+    pixels, ids = images(count, seed=0)
+    found = tf.data.Dataset.from_tensor_slices((pixels, tf.one_hot(ids, CLASSES)))
+    return found.batch(size)
+
+
+def loss() -> keras.losses.Loss:
+    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=SMOOTHING)
+
+
+def cross_entropy(name: str) -> keras.metrics.Metric:
+    return keras.metrics.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=SMOOTHING, name=name
+    )
+
+
+@pytest.fixture
+def trained(make_network) -> Callable[[bool], tuple[list[np.ndarray], dict[str, list[float]]]]:
+    """Weights and history of some epochs, by Keras's own loss or by `GlobalMean`."""
+
+    def run(own: bool) -> tuple[list[np.ndarray], dict[str, list[float]]]:
+        network: Network = make_network()
+        model = network.classifier
+        freeze(network.backbone)
+        make_deterministic(1)
+        optimizer = keras.optimizers.RMSprop(1e-2)
+        with model.distribute_strategy.scope():
+            if own:
+                model.compile(optimizer, loss(), metrics=["accuracy"])
+            else:
+                model = GlobalMean(model.inputs, model.outputs, SMOOTHING)
+                model.compile(optimizer, weighted_metrics=[cross_entropy("loss"), "accuracy"])
+        data = batches(22, 8)
+        history = model.fit(data, validation_data=data, epochs=3, verbose=0).history
+        return model.get_weights(), history
+
+    return run
+
+
+def test_one_replica_ends_with_the_very_weights_of_kerass_own_loss(trained):
+    (plain, plain_history), (ours, our_history) = trained(True), trained(False)
+
+    assert all(np.array_equal(a, b) for a, b in zip(plain, ours, strict=True))
+    assert plain_history.keys() == our_history.keys()
+    for name, values in plain_history.items():
+        np.testing.assert_allclose(our_history[name], values, rtol=1e-6, err_msg=name)
+
+
+def test_rows_without_weight_count_neither_in_the_loss_nor_in_the_metrics(make_network):
+    model = make_network().classifier
+    model = GlobalMean(model.inputs, model.outputs, SMOOTHING)
+    model.compile("sgd", weighted_metrics=[cross_entropy("loss"), "accuracy"])
+    ((pixels, one_hot),) = batches(6, 6)
+    weights = tf.constant([0.25, 0.25, 0.0, 0.25, 0.25, 0.0])
+    kept = weights.numpy() > 0
+
+    found = model.compute_loss(pixels, one_hot, model(pixels), weights)
+    measured = model.evaluate(
+        tf.data.Dataset.from_tensors((pixels, one_hot, weights)), return_dict=True, verbose=0
+    )
+
+    expected = float(loss()(one_hot[kept], model(pixels)[kept]))
+    assert float(found) == pytest.approx(expected, rel=1e-6)
+    assert measured["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_several_replicas_without_weights_are_refused(make_network):
+    model = make_network().classifier
+    model = GlobalMean(model.inputs, model.outputs, 0.0)
+    ((pixels, one_hot),) = batches(2, 2)
+    logits = model(pixels)
+    # This process has one device; of a strategy the loss asks only how many there are.
+    two = tf.distribute.MirroredStrategy(["CPU:0"])
+    two.__class__ = type("Two", (two.__class__,), {"num_replicas_in_sync": 2})
+
+    with two.scope(), pytest.raises(ValueError, match="need weights"):
+        model.compute_loss(pixels, one_hot, logits, None)
