@@ -9,8 +9,9 @@ PREEMPTED = 75
 LOST_PEER = 76
 """Another worker went away, or a service did: nothing is wrong with this one."""
 
-NOT_STARTED = 77
-"""The workers did not all come up in time."""
+NOT_STARTED = 60
+"""The workers did not all come up in time. Also the number of a signal that nobody else uses:
+see `trainer.watchdog.exit_on_signal`."""
 
 STALLED = 78
 """Nothing was finished for too long."""

@@ -5,9 +5,11 @@ machine watches too, the file that `THAW_BEAT_FILE` names holds this process's i
 age says when the process last ran: a stopped process can report nothing itself.
 """
 
+import ctypes
 import faulthandler
+import json
 import os
-import socket
+import subprocess
 import sys
 import threading
 import time
@@ -15,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import NoReturn
 
-from trainer import exit_codes
+from trainer import exit_codes, startup
 
 BEAT_FILE = "THAW_BEAT_FILE"
 
@@ -23,7 +25,6 @@ BEAT_FILE = "THAW_BEAT_FILE"
 START_SECS = 600.0
 STALL_SECS = 600.0
 
-_ANSWER_SECS = 2.0
 _MAX_TICK_SECS = 1.0
 
 
@@ -37,9 +38,10 @@ def beat() -> None:
 
 
 class Watchdog:
-    """A thread that ends this process when nothing was finished for too long.
+    """Ends this process when its start takes too long, or nothing was finished for too long.
 
-    Time in which the process itself could not run, being stopped, does not count.
+    The start is watched by `trainer.startup`, the rest by a thread; time in which the
+    process itself could not run, being stopped, does not count there.
     """
 
     def __init__(self, start_secs: float, stall_secs: float, peers: Mapping[str, str]) -> None:
@@ -50,12 +52,14 @@ class Watchdog:
           stall_secs: between two calls of `beat`, from then on.
           peers: addresses of the other workers, by the name that messages give them.
         """
-        self._limits = {False: start_secs, True: stall_secs}
+        self._start_secs = start_secs
+        self._stall_secs = stall_secs
         self._peers = dict(peers)
         self._met = False
         self._idle_secs = 0.0
-        self._tick_secs = min(_MAX_TICK_SECS, start_secs / 10, stall_secs / 10)
+        self._tick_secs = min(_MAX_TICK_SECS, stall_secs / 10)
         self._ended = threading.Event()
+        self._startup: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Begins to watch, until `stop`."""
@@ -65,22 +69,35 @@ class Watchdog:
         if path:
             with open(path, "w") as file:
                 file.write(str(os.getpid()))
+        exit_on_signal(exit_codes.NOT_STARTED)
+        self._startup = subprocess.Popen(
+            [sys.executable, "-m", "trainer.startup", str(os.getpid()), str(self._start_secs)]
+            + [json.dumps(self._peers)],
+            stdin=subprocess.PIPE,
+        )
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
         """Ends the watch."""
         global _current
         _current = None
+        self._end_startup()
         self._ended.set()
 
     def met(self) -> None:
         """Says that all workers have come up."""
-        self._met = True
+        self._end_startup()
         self.beat()
+        self._met = True
 
     def beat(self) -> None:
         """Says that something was finished."""
         self._idle_secs = 0.0
+
+    def _end_startup(self) -> None:
+        if self._startup:
+            self._startup.communicate()
+            self._startup = None
 
     def _watch(self) -> None:
         last = time.monotonic()
@@ -89,29 +106,25 @@ class Watchdog:
             self._idle_secs += min(now - last, 2 * self._tick_secs)
             last = now
             _sign_of_life()
-            if self._idle_secs > self._limits[self._met]:
+            if self._met and self._idle_secs > self._stall_secs:
                 self._give_up()
 
     def _give_up(self) -> NoReturn:
-        absent = [f"{name} ({at})" for name, at in self._peers.items() if not _answers(at)]
-        secs = self._limits[self._met]
-        if self._met:
-            faulthandler.dump_traceback(all_threads=True)
-            reason = f"nothing was finished for {secs:g} s"
-        else:
-            reason = f"the workers have not all come up within {secs:g} s"
-        who = f"no answer from {', '.join(absent)}" if absent else "all others can be reached"
-        leave(exit_codes.STALLED if self._met else exit_codes.NOT_STARTED, f"{reason}: {who}.")
+        faulthandler.dump_traceback(all_threads=True)
+        who = startup.absent(self._peers)
+        leave(exit_codes.STALLED, f"nothing was finished for {self._stall_secs:g} s: {who}.")
 
 
-def _answers(address: str) -> bool:
-    """Whether somebody listens there."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECS).close()
-    except OSError:
-        return False
-    return True
+def exit_on_signal(number: int) -> None:
+    """Makes a signal end this process with the exit code of the same number.
+
+    Python's own handlers wait for the interpreter's lock; this is the C library's `_exit`,
+    which takes the signal's number for the code.
+    """
+    if startup.can_exit_on_signal():
+        libc = ctypes.CDLL(None)
+        libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+        libc.signal(number, ctypes.cast(libc._exit, ctypes.c_void_p))
 
 
 def _sign_of_life() -> None:

@@ -66,8 +66,9 @@ class WorkerProcess:
         if self._beat is None and quiet_secs > start_secs:
             what = f"has not come up within {start_secs:g} s{self._stopped_note()}"
             return self.failure(what, worth_another=False, code=exit_codes.NOT_STARTED)
-        if self._beat is not None and quiet_secs > stall_secs:
-            what = f"has given no sign of life for {stall_secs:g} s{self._stopped_note()}"
+        # While it waits for the others its threads cannot run.
+        if self._beat is not None and quiet_secs > max(start_secs, stall_secs):
+            what = f"has given no sign of life for {quiet_secs:.0f} s{self._stopped_note()}"
             return self.failure(what, worth_another=True, code=exit_codes.STALLED)
         return None
 

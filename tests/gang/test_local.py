@@ -127,7 +127,7 @@ def test_a_stopped_worker_is_named_though_others_end_first(request_file):
 
 
 def test_a_stopped_worker_is_named_though_nobody_notices(request_file):
-    limits = Limits(stall_secs=3, max_restarts=0)
+    limits = Limits(start_secs=3, stall_secs=3, max_restarts=0)
 
     with pytest.raises(GangFailed, match=r"worker 1 has given no sign of life for 3 s: it is stop"):
         run(request_file, limits=limits, worker_1=f"signal {signal.SIGSTOP:d}", chief="work 60")
