@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline import __version__, cluster_commands
+from pipeline import __version__, cluster_commands, disk
 from pipeline.cluster import lean
 from pipeline.config import Config
 from pipeline.config_io import to_yaml
@@ -147,6 +147,8 @@ def _show_failure(view: Any, code: int, files: Any) -> None:
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         where = f" while {name} was running" if name else " before the first node"
         err.print(f"[bold red]The run {how}{where}.[/]")
+        if disk.is_full(files.directory):
+            err.print(disk.ADVICE)
     err.print(f"log: {escape(node.log if node and node.log else str(files.log))}")
 
 

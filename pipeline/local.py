@@ -31,7 +31,7 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
-from pipeline import beam_options, events
+from pipeline import beam_options, disk, events
 from pipeline.config import Config
 from pipeline.dag import local_pipeline
 
@@ -152,7 +152,7 @@ def cause(error: BaseException) -> str:
     # Beam repeats the type and adds the worker's traceback before or after the message.
     text = re.sub(r"^(?:[\w.]+(?:Error|Exception|Images|Baseline|Anomalies|Weights): )+", "", text)
     text = text.split("\nTraceback")[0].split("\n\n")[0]
-    return text[:1500] or type(error).__name__
+    return disk.with_advice(text[:1500] or type(error).__name__, error)
 
 
 def _launch(ir: pipeline_pb2.Pipeline, node_id: str) -> str:

@@ -1,5 +1,9 @@
 """The sentence that a user reads when a node fails."""
 
+import errno
+import os
+import sqlite3
+
 import apache_beam as beam
 import pytest
 
@@ -56,3 +60,23 @@ def test_error_without_words_is_told_by_its_name():
 
 def test_very_long_words_are_cut():
     assert len(cause(ValueError("x" * 10_000))) == 1500
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/artifacts/x"),
+        OSError(errno.EROFS, os.strerror(errno.EROFS), "out/artifacts/x"),
+        sqlite3.OperationalError("database or disk is full"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_told_with_what_to_do(error):
+    try:
+        raise RuntimeError("the model was not written") from error
+    except RuntimeError as caught:
+        said = cause(caught)
+
+    assert said.startswith("the model was not written\n")
+    assert "disk is full or cannot be written" in said
+    assert "What was pushed before is as it was." in said
+    assert "disk is full" not in cause(ValueError("no images"))
