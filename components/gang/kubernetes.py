@@ -8,6 +8,7 @@ gang's, and one that is there already is adopted if it was started for the same 
 The number of its attempt is in its name, so the bound on restarts holds then too.
 """
 
+import os
 import signal
 import threading
 import time
@@ -28,6 +29,7 @@ LAUNCHER = "the launcher"
 # A pod has 30 seconds from SIGTERM on, for everything.
 _LAST_CALL_SECS = 10.0
 _PAUSE_SECS = 1.0
+_AGAIN_SECS = 2.0
 
 
 def make_launcher(settings: dict[str, Any]) -> "KubernetesLauncher":
@@ -198,6 +200,8 @@ def _wait_for_pods_to_go(attempt: Attempt) -> None:
 
 
 def _delete_whatever_happens(attempt: Attempt) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing must cut this short
     try:
         attempt.cluster.delete(attempt.kind, attempt.name, retry_secs=_LAST_CALL_SECS)
     except ApiRefused as refused:
@@ -210,14 +214,19 @@ def _sigterm_raises() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread is told of signals
         return
-    before = signal.signal(signal.SIGTERM, _leave)
+    again: list[threading.Timer] = []
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        # An exception is lost where a destructor happens to run: then it is raised once more.
+        again.append(threading.Timer(_AGAIN_SECS, os.kill, (os.getpid(), number)))
+        again[-1].daemon = True
+        again[-1].start()
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
     try:
         yield
     finally:
+        for timer in again:
+            timer.cancel()
         signal.signal(signal.SIGTERM, before)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    # Once: a second signal must not cut the clean-up short.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise SystemExit(128 + number)

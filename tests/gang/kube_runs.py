@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.gang.launcher import Gang, Limits, make_launcher
+from tests.gang.kube_api import KubeApi
 
 NAME = "birds-fit-0123456789"
 IMAGE = "registry.example/thaw:1"
@@ -55,9 +56,24 @@ class Running:
             raise self.error
 
 
-def until(true: Any, timeout_secs: float = 30.0) -> None:
+def until(true: Any, timeout_secs: float = 60.0) -> None:
     """Waits until `true()` is."""
     deadline = time.monotonic() + timeout_secs
     while not true():
         assert time.monotonic() < deadline, f"still not so after {timeout_secs} s"
         time.sleep(0.02)
+
+
+def jobs(api: KubeApi) -> list[str]:
+    """Names of the Jobs there are."""
+    return [job["metadata"]["name"] for job in api.store.all("jobs")]
+
+
+def watches(api: KubeApi) -> int:
+    """How many watches were asked for so far."""
+    return sum("watch=True" in path for _, path in api.requests)
+
+
+def created(api: KubeApi, plural: str) -> list[dict]:
+    """All objects of a kind that were ever made."""
+    return [one for _, event, kind, one in api.store.events if (event, kind) == ("ADDED", plural)]

@@ -1,69 +1,15 @@
 """The Kubernetes launcher against a stand-in API server, through the real client."""
 
-import json
 import re
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from components.gang import kubernetes, kubernetes_api, kubernetes_attempt, pod_log
-from components.gang.kubernetes_settings import read_settings
+from components.gang import kubernetes_attempt
 from components.gang.launcher import GangFailed
-from components.gang.pod_log import PodLog
-from tests.gang.kube_api import Fault, KubeApi
-from tests.gang.kube_cluster import Cluster
-from tests.gang.kube_runs import NAME, Running, gang, settings, until
+from tests.gang.kube_runs import NAME, created, jobs, until
 from trainer import exit_codes
-
-
-@pytest.fixture
-def api():
-    with KubeApi() as server:
-        yield server
-
-
-@pytest.fixture
-def cluster(api):
-    return Cluster(api)
-
-
-@pytest.fixture(autouse=True)
-def look_often(monkeypatch):
-    monkeypatch.setattr(kubernetes_attempt, "_LOOK_EVERY_SECS", 1)
-    monkeypatch.setattr(kubernetes_attempt, "_LOG_WAIT_SECS", 1.0)
-    for module in (kubernetes, kubernetes_api, pod_log):
-        monkeypatch.setattr(module, "_PAUSE_SECS", 0.1)
-
-
-@pytest.fixture
-def start(api, tmp_path):
-    """Starts a launcher and waits until it watches its job; by then all pods are there."""
-
-    def starts(workers: int = 2, limits: dict | None = None, watch: bool = True, **more) -> Running:
-        before = watches(api)
-        told = settings(api.kubeconfig(tmp_path), **more)
-        running = Running(told, gang(tmp_path, workers, **(limits or {})))
-        if watch:
-            until(lambda: watches(api) > before)
-        return running
-
-    return starts
-
-
-def jobs(api: KubeApi) -> list[str]:
-    return [job["metadata"]["name"] for job in api.store.all("jobs")]
-
-
-def watches(api: KubeApi) -> int:
-    return sum("watch=True" in path for _, path in api.requests)
-
-
-def created(api: KubeApi, plural: str) -> list[dict]:
-    return [one for _, event, kind, one in api.store.events if (event, kind) == ("ADDED", plural)]
 
 
 def test_a_job_whose_launcher_is_lost_ends_some_day(api, cluster, start):
@@ -319,17 +265,18 @@ def test_kubernetes_keeps_the_deadline_of_all_attempts_together(api, cluster, st
 
 def test_a_jobset_that_ends_at_its_deadline_is_not_started_again(api, cluster, start, monkeypatch):
     monkeypatch.setattr(kubernetes_attempt, "_LOOK_EVERY_SECS", 30)
-    running = start(limits={"deadline_secs": 1}, workload="jobset")
-    time.sleep(1.1)
+    running = start(limits={"deadline_secs": 1000}, workload="jobset")
+    later = time.time() + 1001
+    monkeypatch.setattr(kubernetes_attempt, "time", SimpleNamespace(time=lambda: later))
     cluster.deadline_passes()
 
-    with pytest.raises(GangFailed, match="has not ended within 1 s, its deadline"):
+    with pytest.raises(GangFailed, match="has not ended within 1000 s, its deadline"):
         running.end()
     assert len(created(api, "jobsets")) == 1
 
 
 def test_the_launcher_ends_a_job_that_kubernetes_does_not(api, cluster, start):
-    running = start(limits={"deadline_secs": 1}, workload="jobset")
+    running = start(watch=False, limits={"deadline_secs": 1}, workload="jobset")
 
     with pytest.raises(GangFailed, match="has not ended within 1 s"):
         running.end()
@@ -338,7 +285,7 @@ def test_the_launcher_ends_a_job_that_kubernetes_does_not(api, cluster, start):
 
 def test_a_worker_that_finds_no_node_is_named(api, cluster, start):
     cluster.no_node_for[1] = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
-    running = start(pending_secs=1)
+    running = start(watch=False, pending_secs=1)
 
     with pytest.raises(GangFailed) as caught:
         running.end()
@@ -366,144 +313,3 @@ def test_a_job_that_somebody_deletes_is_not_made_again(api, cluster, start):
     with pytest.raises(GangFailed, match=f"{NAME}-0 was deleted"):
         running.end()
     assert len(created(api, "jobs")) == 1
-
-
-LAUNCH = """
-import json, sys
-from components.gang.launcher import Gang, make_launcher
-told, asked = json.loads(sys.argv[1])
-make_launcher(told).run(Gang(**asked))
-"""
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -2)])
-def test_a_signal_deletes_the_job(api, cluster, tmp_path, number, code):
-    asked = {"name": NAME, "request_uri": "r", "num_workers": 2, "log_dir": str(tmp_path)}
-    told = json.dumps([settings(api.kubeconfig(tmp_path)), asked])
-    with subprocess.Popen([sys.executable, "-c", LAUNCH, told], stderr=subprocess.DEVNULL) as child:
-        until(lambda: watches(api))
-        child.send_signal(number)
-
-        assert child.wait(30) == code
-    assert jobs(api) == []
-    assert api.store.all("pods") == []
-
-
-@pytest.mark.parametrize("status", [503, 429])
-def test_passing_trouble_of_the_api_server_is_waited_out(api, cluster, start, status):
-    api.faults += [
-        Fault("GET", "/jobs$", status),
-        Fault("GET", "/jobs/", status),
-        Fault("POST", "/jobs$", status, times=2),
-        Fault("POST", "/services$", status),
-        Fault("GET", "/pods$", status),
-    ]
-    running = start()
-    cluster.all_end_well()
-    running.end()
-
-    assert all(fault.times == 0 for fault in api.faults)
-    assert len(created(api, "jobs")) == 1
-
-
-def test_a_lost_answer_does_not_make_a_second_job(api, cluster, start):
-    api.faults.append(Fault("POST", "/jobs$", status=0))
-    running = start()
-    cluster.all_end_well()
-    running.end()
-
-    assert sum(method == "POST" and "/jobs" in path for method, path in api.requests) == 2
-    assert len(created(api, "jobs")) == 1
-
-
-@pytest.mark.parametrize("trouble", ["cut", "gone", "fails"])
-def test_a_watch_is_taken_up_again(api, cluster, start, trouble):
-    running = start()
-    if trouble == "cut":
-        api.cut_watches_after = 0
-    elif trouble == "gone":
-        api.store.forgotten = 10**9
-    else:
-        api.faults.append(Fault("GET", "/jobs$", 503, times=3))
-    cluster.runs(0)
-    cluster.says(0, "one")
-    until(lambda: watches(api) >= 3)
-    api.store.forgotten = 0
-    cluster.all_end_well()
-    running.end()
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "said"),
-    [
-        ("POST", "/jobs$", 403, "kubectl auth can-i create jobs -n birds"),
-        ("GET", "/pods$", 403, "kubectl auth can-i list pods -n birds"),
-        ("GET", "/jobs$", 401, "The token is not accepted"),
-        ("POST", "/jobs$", 400, "the launcher's settings"),
-        ("POST", "/jobs$", 422, "the launcher's settings"),
-    ],
-)
-def test_a_refusal_says_what_is_missing(api, start, method, path, status, said):
-    api.faults.append(Fault(method, path, status))
-
-    with pytest.raises(GangFailed, match=f"the launcher could not .*HTTP {status}") as caught:
-        start(watch=False).end()
-
-    assert said in str(caught.value)
-    assert jobs(api) == []
-
-
-def test_a_right_that_is_missing_later_leaves_nothing_running(api, cluster, start):
-    api.faults.append(Fault("POST", "/services$", 403))
-
-    with pytest.raises(GangFailed, match="can-i create services"):
-        start(watch=False).end()
-
-    assert jobs(api) == []
-    assert api.store.all("pods") == []
-
-
-def test_a_namespace_that_is_not_there_is_named(api, start):
-    with pytest.raises(GangFailed, match="Is there a namespace eagles"):
-        start(watch=False, namespace="eagles").end()
-
-
-def test_a_server_that_does_not_answer_is_a_clear_error(tmp_path):
-    with KubeApi() as server:
-        told = settings(server.kubeconfig(tmp_path), api_retry_secs=0.5)
-
-    with pytest.raises(GangFailed, match="Is the API server up"):
-        Running(told, gang(tmp_path)).end()
-
-
-def test_without_a_cluster_it_says_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    told = settings(str(tmp_path / "none"))
-
-    with pytest.raises(GangFailed, match="no cluster is known here"):
-        Running(told, gang(tmp_path)).end()
-
-
-def test_a_log_that_was_cut_is_told_once(api, cluster, tmp_path):
-    told = settings(api.kubeconfig(tmp_path))
-    del told["kind"]
-    lines: list[str] = []
-    running = Running({**told, "kind": "kubernetes"}, gang(tmp_path / "elsewhere"))
-    until(lambda: len(cluster.pods()) == 2)
-    pod = cluster.pod(1)["metadata"]["name"]
-    api.cut_logs_after = 2
-    log = PodLog(
-        kubernetes_api.connect(read_settings(told)),
-        pod,
-        "worker",
-        Path(tmp_path / "log"),
-        lines.append,
-    )
-    cluster.says(1, "one", "two", "three")
-    until(lambda: "three" in lines)
-    cluster.says(1, "four")
-    cluster.all_end_well()
-    log.wait(30)
-    running.end()
-
-    assert lines == ["one", "two", "three", "four"]

@@ -38,7 +38,9 @@ def test_the_linter_finds_nothing():
 
 def test_the_linter_would_find_what_is_wrong(tmp_path):
     wrong = tmp_path / "Dockerfile"
-    wrong.write_text(DOCKERFILE.read_text().replace("uv==0.13.9", "uv").replace("/build\n", "build\n"))
+    wrong.write_text(
+        DOCKERFILE.read_text().replace("uv==0.13.9", "uv").replace("/build\n", "build\n")
+    )
 
     assert lint(wrong) == ["DL3013", "DL3000"]  # an unpinned package, a relative folder
 
