@@ -19,6 +19,7 @@ from benchmarks.recipe_data import choose_images
 from benchmarks.scale import summarize as summarize_scale
 from benchmarks.shell import BETWEEN, break_down
 from benchmarks.transform import summarize as summarize_transform
+from benchmarks.workers import summarize as summarize_workers
 
 from ..conftest import ROOT
 
@@ -116,6 +117,19 @@ def test_ratio_of_transform_is_of_rates_and_without_what_is_paid_once():
 
     assert row["node / loop"] == pytest.approx(0.25)
     assert row["per image"] == pytest.approx(0.5)
+
+
+def test_ratio_of_workers_is_taken_within_each_pair():
+    def side(seconds: float) -> dict[str, float]:
+        return {"fit 1": seconds, "fit 2": 2 * seconds, "whole": 10.0}
+
+    runs = [{"one": side(one), "several": side(two)} for one, two in ((1, 1.2), (2, 2.2), (4, 8))]
+
+    first, second, whole = summarize_workers(runs)
+
+    assert (first["ratio"], first["lowest"], first["highest"]) == pytest.approx((1.2, 1.1, 2))
+    assert (second["one s"], second["several s"]) == pytest.approx((4, 4.4))
+    assert whole["ratio"] == 1
 
 
 def test_splits_share_no_image_and_hold_every_class(tmp_path):

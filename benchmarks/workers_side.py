@@ -1,0 +1,131 @@
+"""What `benchmarks.workers` starts: the data, the workers, and what each of these runs.
+
+python -m benchmarks.workers_side write|launch|work REQUEST.json [WORKERS]
+"""
+
+import functools
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+_BACKBONE = "inception_v3"
+_BOUNDARY = "mixed8"
+_CLASSES = 10
+_MODELS = "models"
+
+
+def main(arguments: list[str]) -> None:
+    """Does one of the three things."""
+    what, request, *more = arguments
+    told = json.loads(Path(request).read_text())
+    if what == "write":
+        write(told)
+    elif what == "launch":
+        launch(request, int(more[0]))
+    else:
+        work(told)
+
+
+def launch(request: str, workers: int) -> None:
+    """Runs the workers and prints what the chief measured."""
+    from components.gang.launcher import Gang, Limits
+    from components.gang.local import LocalLauncher
+
+    folder = Path(json.loads(Path(request).read_text())["folder"])
+    shutil.rmtree(folder / _MODELS, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as logs:
+        gang = Gang("benchmark", request, workers, logs, Limits(max_restarts=0))
+        LocalLauncher([sys.executable, "-m", "benchmarks.workers_side", "work"]).run(gang)
+    print((folder / "measured.json").read_text())
+
+
+def write(told: dict[str, Any]) -> None:
+    """Writes a backbone, and features of both splits as TrunkFeatures leaves them."""
+    from trainer.backbone_models import load_backbone
+    from trainer.data_card import DataCard, write_card
+    from trainer.weight_files import save_weights
+
+    folder = Path(told["folder"])
+    backbone = load_backbone(_BACKBONE, told["size_px"], "random")
+    save_weights(backbone, str(folder / "backbone.h5"))
+    shape = tuple(backbone.get_layer(_BOUNDARY).output.shape[1:])
+    counts = {"train": told["images"], "val": max(told["images"] // 4, 1)}
+    for seed, (split, count) in enumerate(counts.items()):
+        _write_features(folder / f"Split-{split}", count, shape, seed)
+    write_card(DataCard("", "", {s: {"a": count} for s, count in counts.items()}), str(folder))
+
+
+def _write_features(folder: Path, count: int, shape: tuple[int, ...], seed: int) -> None:
+    import numpy as np
+    import tensorflow as tf
+
+    from trainer import features
+
+    folder.mkdir()
+    random = np.random.default_rng(seed)
+    with tf.io.TFRecordWriter(str(folder / "features-0")) as writer:
+        for number in range(count):
+            values = np.maximum(random.normal(size=shape), 0).astype("float16")
+            example = tf.train.Example()
+            content = tf.io.serialize_tensor(values).numpy()
+            example.features.feature[features.TRUNK].bytes_list.value.append(content)
+            example.features.feature[features.LABEL_ID].int64_list.value.append(number % _CLASSES)
+            writer.write(example.SerializeToString())
+
+
+def work(told: dict[str, Any]) -> None:
+    """Both fits with their exports; the chief leaves how long each took."""
+    from trainer import fits
+    from trainer import job as jobs
+    from trainer.distribution import this_worker
+
+    folder = Path(told["folder"])
+    head_epochs, epochs = told["epochs"]
+    # TensorFlow meets the other workers once a process.
+    jobs.make_strategy = functools.cache(jobs.make_strategy)
+    is_chief = this_worker(jobs.make_strategy()).is_chief
+    head, top = (_job(told, str(folder / _MODELS / name)) for name in ("head", "top"))
+    started = time.monotonic()
+    first = jobs.run_head_fit(
+        head, fits.HeadFit(1e-4, head_epochs, head_epochs + 1), str(folder / "backbone.h5")
+    )
+    fit = fits.FineTune(_BOUNDARY, _BOUNDARY, 1e-5, 0.9, epochs, epochs + 1)
+    second = jobs.run_fine_tune(top, fit, head.model_dir)
+    jobs_secs = time.monotonic() - started
+    if is_chief:
+        measured = {"fit 1": first.seconds, "fit 2": second.seconds, "both jobs": jobs_secs}
+        (folder / "measured.json").write_text(json.dumps(measured))
+
+
+def _job(told: dict[str, Any], model_dir: str) -> Any:
+    from trainer.augment import NO_CHANGE
+    from trainer.data_card import read_card
+    from trainer.job import Job
+    from trainer.model import ModelSpec
+    from trainer.trunk import TrunkSpec
+
+    return Job(
+        spec=ModelSpec(_BACKBONE, told["size_px"], _CLASSES, 1024, 0.0),
+        labels=[str(number) for number in range(_CLASSES)],
+        data_card=read_card(told["folder"]),
+        train_files=[f"{told['folder']}/Split-train/*"],
+        val_files=[f"{told['folder']}/Split-val/*"],
+        global_batch_size=told["batch_size"],
+        seed=0,
+        precision="float32",
+        cache=TrunkSpec(_BACKBONE, told["size_px"], _BOUNDARY, "float16", "float32"),
+        augmentation=NO_CHANGE,
+        max_pixels=10**6,
+        config={},
+        model_dir=model_dir,
+        saved_model_dir=f"{model_dir}/Format-Serving",
+        log_dir=f"{model_dir}/log",
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
