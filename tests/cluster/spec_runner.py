@@ -33,6 +33,7 @@ class SpecRun:
       named: whether artifacts get names, as on Vertex AI; Kubeflow's have none.
       before: whether a container's check before the cache look-up is run, as on Vertex AI.
       outputs: by task and output, as the tasks told.
+      checked: by task, what its check told.
     """
 
     spec: spec_pb2.PipelineSpec
@@ -40,6 +41,7 @@ class SpecRun:
     named: bool = False
     before: bool = False
     outputs: dict[str, dict[str, spec_pb2.ArtifactList]] = field(default_factory=dict)
+    checked: dict[str, spec_pb2.ExecutorOutput] = field(default_factory=dict)
 
     def tasks(self) -> list[str]:
         """First to last."""
@@ -58,6 +60,7 @@ class SpecRun:
             check = container.lifecycle.pre_cache_check
             words = [*check.command, *check.args]
             run(Command(_resolve(words, text), environment), home / "log")
+            self.checked[task] = _output(asked)
         words = [*container.command, *container.args]
         run(Command(_resolve(words, text), environment), home / "log")
         self.outputs[task] = _told(asked)
@@ -109,10 +112,13 @@ def _resolve(words: list[str], executor_input: str) -> list[str]:
 def _told(asked: spec_pb2.ExecutorInput) -> dict[str, spec_pb2.ArtifactList]:
     """The outputs as they were asked for, with what the task said of them over it."""
     outputs = dict(asked.outputs.artifacts.items())
-    text = Path(asked.outputs.output_file).read_text()
-    told = json_format.Parse(text, spec_pb2.ExecutorOutput())
-    for name, list_ in told.artifacts.items():
+    for name, list_ in _output(asked).artifacts.items():
         artifact, said = outputs[name].artifacts[0], list_.artifacts[0]
         assert said.uri == artifact.uri, f"{name} was put elsewhere"
         artifact.metadata.update(json_format.MessageToDict(said.metadata))
     return outputs
+
+
+def _output(asked: spec_pb2.ExecutorInput) -> spec_pb2.ExecutorOutput:
+    text = Path(asked.outputs.output_file).read_text()
+    return json_format.Parse(text, spec_pb2.ExecutorOutput())

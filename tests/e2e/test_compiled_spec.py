@@ -1,0 +1,198 @@
+"""The compiled pipeline, executed: every container's own command, up to the pushed model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.auth.credentials import AnonymousCredentials
+
+from pipeline.cluster.compile import compile_pipeline
+from pipeline.cluster.target import Target
+from pipeline.config import Config
+from pipeline.evaluation import MODELS, read_metrics
+
+from ..cluster.conftest import needs_kfp
+from ..cluster.containers import ColdPython, Command, WarmPython
+from ..cluster.custom_jobs import run_replicas
+from ..cluster.http_server import serving
+from ..cluster.spec_runner import SpecRun
+from ..cluster.specs import read_kubeflow, read_vertex
+from ..cluster.vertex_service import PARENT, Vertex
+from .test_run import NODES
+
+pytestmark = [pytest.mark.slow, needs_kfp]
+
+# Starts as a container does; the others in forks of a Python that has TFX loaded.
+COLD = {"ImageExampleGen"}
+
+
+def config_like(run, **cluster) -> Config:
+    """The config of a finished `thaw run`, for a cluster."""
+    return Config.model_validate(
+        {**run.results["config"], "cluster": {"image": "example/thaw:1", **cluster}}
+    )
+
+
+@pytest.fixture(scope="module")
+def warm_python(tmp_path_factory):
+    with WarmPython(tmp_path_factory.mktemp("warm")) as python:
+        yield python
+
+
+@pytest.fixture(scope="module")
+def kubeflow_run(good_run, warm_python, tmp_path_factory) -> SpecRun:
+    directory = tmp_path_factory.mktemp("kubeflow")
+    config = config_like(
+        good_run, pipeline_root=f"{directory}/artifacts", serving_dir=f"{directory}/serving"
+    )
+    spec, _ = read_kubeflow(compile_pipeline(config, Target.KUBEFLOW))
+    run = SpecRun(spec, directory)
+    for task in run.tasks():
+        run.run(task, ColdPython().run if task in COLD else warm_python.run)
+    return run
+
+
+def test_every_task_ran_after_those_that_it_depends_on(kubeflow_run):
+    order = kubeflow_run.tasks()
+
+    assert sorted(order) == sorted(NODES)
+    for task in order:
+        before = order[: order.index(task)]
+        assert set(kubeflow_run.spec.root.dag.tasks[task].dependent_tasks) <= set(before)
+    assert list(kubeflow_run.outputs) == order
+
+
+def test_metrics_are_those_of_thaw_run(kubeflow_run, good_run):
+    evaluation = kubeflow_run.uri("Evaluator", "evaluation")
+
+    for model in MODELS:
+        told = dict(good_run.results["metrics"][model])
+        told.pop("confusion")
+        assert read_metrics(evaluation, model) == told
+    assert kubeflow_run.metadata("Evaluator", "blessing")["blessed"] == 1
+
+
+def test_the_pushed_model_is_that_of_thaw_run(kubeflow_run, pushed_model):
+    told = kubeflow_run.metadata("Pusher", "pushed_model")
+
+    pushed = Path(told["pushed_destination"])
+    assert (told["pushed"], told["pushed_version"]) == (1, "1")
+    assert pushed == kubeflow_run.directory / "serving" / "1"
+    one, other = (weights(path) for path in (pushed, pushed_model))
+    assert len(one) > 300
+    assert [np.array_equal(a, b) for a, b in zip(one, other, strict=True)].count(False) == 0
+
+
+def weights(saved_model: Path) -> list[np.ndarray]:
+    reader = tf.train.load_checkpoint(str(saved_model / "variables" / "variables"))
+    return [
+        reader.get_tensor(name)
+        for name in sorted(reader.get_variable_to_shape_map())
+        if "OBJECT_GRAPH" not in name
+    ]
+
+
+@pytest.fixture(scope="module")
+def vertex_run(good_run, tmp_path_factory) -> SpecRun:
+    """Compiled for two workers on machines of their own. A folder stands for the bucket."""
+    directory = tmp_path_factory.mktemp("vertex")
+    config = config_like(
+        good_run,
+        pipeline_root="gs://bucket/root",
+        project="p",
+        location="europe-west4",
+        resources={"default": {"machine_type": "n1-standard-8"}},
+    )
+    images = config.data.images
+    config = config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"images": "gs://bucket/images"}),
+            "train": config.train.model_copy(update={"workers": 2}),
+            # One trial, of what the config says: the fits then learn as without a search.
+            "tuner": config.tuner.model_copy(
+                update={"enabled": True, "head_trials": 1, "fine_tune_trials": 0, "max_epochs": 1}
+            ),
+        }
+    )
+    text = compile_pipeline(config, Target.VERTEX)
+    text = text.replace("gs://bucket/images", str(images)).replace("gs://bucket", str(directory))
+    return SpecRun(read_vertex(text)[0], directory, named=True, before=True)
+
+
+def test_vertex_checks_for_new_images_and_runs_the_same_containers(
+    vertex_run, kubeflow_run, warm_python
+):
+    for task in ("ImageExampleGen", "StatisticsGen", "SchemaGen"):
+        vertex_run.run(task, warm_python.run)
+
+    # What the cache depends on: it changes with the images.
+    told = vertex_run.checked["ImageExampleGen"].parameter_values
+    assert "num_files:91" in told["input_fingerprint"].string_value
+    examples = vertex_run.metadata("ImageExampleGen", "examples")
+    assert json.loads(examples["split_names"]) == ["train", "val", "test"]
+    one, other = (
+        Path(run.uri("SchemaGen", "schema"), "schema.pbtxt").read_text()
+        for run in (vertex_run, kubeflow_run)
+    )
+    assert one == other
+
+
+def test_vertex_trains_by_replicas_that_the_service_starts(
+    vertex_run, kubeflow_run, monkeypatch, tmp_path
+):
+    """The nodes' own commands ask for custom jobs, whose replicas run."""
+    for task in ("Transform", "TrunkFeatures"):
+        vertex_run.outputs[task] = kubeflow_run.outputs[task]
+    vertex = Vertex(run_job=lambda job: run_replicas(job, tmp_path / job.display_name))
+
+    with serving(vertex) as address:
+        reach(monkeypatch, address)
+        for task in ("Tuner", "HeadTrainer"):
+            vertex_run.run(task, in_this_process)
+
+    search, job = vertex.custom_jobs.values()
+    trials = Path(vertex_run.uri("Tuner", "tuner_results"), "trials.json")
+    assert search.display_name == "hands-tuner"
+    assert [pool.replica_count for pool in search.job_spec.worker_pool_specs] == [1]
+    assert len(json.loads(trials.read_text())["trials"]) == 1
+    assert job.display_name == "hands-headtrainer"
+    assert job.job_spec.scheduling.restart_job_on_worker_restart
+    assert [pool.replica_count for pool in job.job_spec.worker_pool_specs] == [1, 1]
+    assert {asked.path for asked in vertex.asked if asked.method == "POST"} == {
+        f"/v1/{PARENT}/customJobs"
+    }
+    # The same steps on the same images: equal but for the order of sums.
+    alone, together = (
+        weights(Path(run.uri("HeadTrainer", "model"), "Format-Serving"))
+        for run in (kubeflow_run, vertex_run)
+    )
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def reach(monkeypatch, address: str) -> None:
+    """Has TFX's client for custom jobs speak REST to a server of ours, and ask it often."""
+    from tfx.extensions.google_cloud_ai_platform import runner, training_clients
+
+    real = training_clients.gapic.JobServiceClient
+
+    def client(client_options):
+        assert client_options == {"api_endpoint": "europe-west4-aiplatform.googleapis.com"}
+        return real(
+            transport="rest",
+            credentials=AnonymousCredentials(),
+            client_options={"api_endpoint": address},
+        )
+
+    monkeypatch.setattr(training_clients.gapic, "JobServiceClient", client)
+    monkeypatch.setattr(runner, "_POLLING_INTERVAL_IN_SECONDS", 0.1)
+
+
+def in_this_process(command: Command, log: Path) -> None:
+    """Runs the entry point here, where its client can be pointed at another server."""
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as entry_point
+
+    assert command.words[:3] == ["python", "-m", entry_point.__name__]
+    entry_point.main(entry_point._parse_flags(command.words[3:]))
