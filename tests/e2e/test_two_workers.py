@@ -1,0 +1,84 @@
+"""Both fits of a finished run once more, each by two workers, as `thaw run` starts them."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer.job import HISTORY_FILE, WEIGHTS_FILE
+
+from ..conftest import ROOT
+from ..trainer.conftest import weights_in
+
+pytestmark = pytest.mark.slow
+
+NODES = ("HeadTrainer", "FineTuner")
+
+# Rounding of InceptionV3 over five epochs of fit 2 at a high learning rate.
+CLOSE = 1e-3
+
+
+@dataclass(frozen=True)
+class Models:
+    """Folders of a node's model: made by one process, and by two workers."""
+
+    one: Path
+    two: Path
+
+
+@pytest.fixture(scope="module")
+def rerun(good_run, output, tmp_path_factory) -> Path:
+    new = tmp_path_factory.mktemp("two-workers")
+    first = min((output / "logs").iterdir(), key=lambda path: path.stat().st_mtime)
+    config = json.loads((first / "config.json").read_text())
+    config["train"]["workers"] = 2
+    run = new / first.name
+    run.mkdir()
+    (run / "config.json").write_text(json.dumps(config))
+    command = ["-m", "tests.e2e.rerun_nodes", run, output, new, ",".join(NODES)]
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    outcomes = json.loads(done.stdout.splitlines()[-1])
+    assert all(outcome["ok"] for outcome in outcomes.values()), outcomes
+    return new
+
+
+@pytest.fixture(params=NODES)
+def models(request, rerun, good_run) -> Models:
+    (node,) = [entry for entry in good_run.results["nodes"] if entry["name"] == request.param]
+    (two,) = (path for path in (rerun / "artifacts" / request.param / "model").iterdir())
+    return Models(Path(node["outputs"]["model"][0]["uri"]), two)
+
+
+def history(model: Path) -> dict[str, Any]:
+    return json.loads((model / HISTORY_FILE).read_text())
+
+
+def test_two_workers_leave_the_weights_of_one_and_an_exported_model(models):
+    one, two = (weights_in(model / WEIGHTS_FILE) for model in (models.one, models.two))
+
+    assert one.keys() == two.keys()
+    assert max(np.max(np.abs(one[name] - two[name])) for name in one) < CLOSE
+    assert (models.two / "Format-Serving" / "saved_model.pb").exists()
+    assert history(models.two)["best_epoch"] == history(models.one)["best_epoch"]
+
+
+def test_each_worker_has_a_log_and_the_chief_alone_reports(rerun):
+    for node in NODES:
+        assert len(list((rerun / f"{node}-workers").glob("*.log"))) == 2
+    events = [json.loads(line) for line in (rerun / "events.jsonl").read_text().splitlines()]
+    for node in NODES:
+        done = [
+            event["done"]
+            for event in events
+            if event["event"] == "progress" and (event["node"], event["unit"]) == (node, "epochs")
+        ]
+        assert done
+        assert done == sorted(done)
