@@ -36,21 +36,32 @@ def cifar_weights() -> Path:
     return CIFAR_WEIGHTS
 
 
-# Files whose tests share what takes a whole run to make: one process for all of them.
-_TOGETHER = ("e2e", "cluster")
+# What takes a whole run to make: one process for all tests that ask for it.
+_SHARED_RUN = "good_run"
 # What takes longest begins first, so that no process is left with it at the end.
 _SLOWEST_FIRST = ("e2e", "cluster", "gang", "components", "trainer")
 
 
+# Before the plugin that hands out tests reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives processes that share the tests whole files, or folders that share fixtures."""
+    """Gives processes that share the tests whole files, or all that share a fixture."""
     for item in items:
-        place = item.path.relative_to(Path(__file__).parent)
-        together = place.parts[0] in _TOGETHER
-        item.add_marker(pytest.mark.xdist_group(place.parts[0] if together else str(place)))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
     items.sort(key=_turn)
 
 
-def _turn(item: pytest.Item) -> int:
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    return _SLOWEST_FIRST.index(folder) if folder in _SLOWEST_FIRST else len(_SLOWEST_FIRST)
+def _place(item: pytest.Item) -> Path:
+    return item.path.relative_to(Path(__file__).parent)
+
+
+def _group(item: pytest.Item) -> str:
+    if _SHARED_RUN in getattr(item, "fixturenames", ()):
+        return _SHARED_RUN
+    return "cluster" if _place(item).parts[0] == "cluster" else str(_place(item))
+
+
+def _turn(item: pytest.Item) -> tuple[int, bool]:
+    folder = _place(item).parts[0]
+    place = _SLOWEST_FIRST.index(folder) if folder in _SLOWEST_FIRST else len(_SLOWEST_FIRST)
+    return place, _group(item) != _SHARED_RUN
