@@ -21,7 +21,7 @@ demo: setup ## images to a pushed model in minutes, offline: demo/output/report.
 	@$(BIN)/thaw report demo/output
 
 # Each file's tests, or a folder's that share a whole run, stay in one process.
-PROCESSES := -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+PROCESSES := -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 test: setup lint ## format, lint, types, every test
 	$(BIN)/pytest $(PROCESSES)

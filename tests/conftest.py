@@ -2,9 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Before anything imports TensorFlow: no greeting on stderr, and the Keras that trains.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -36,32 +38,40 @@ def cifar_weights() -> Path:
     return CIFAR_WEIGHTS
 
 
-# What takes a whole run to make: one process for all tests that ask for it.
-_SHARED_RUN = "good_run"
 # What takes longest begins first, so that no process is left with it at the end.
 _SLOWEST_FIRST = ("e2e", "cluster", "gang", "components", "trainer")
+# Most of e2e shares one run of the pipeline; these make their own.
+_RUNS_OF_THEIR_OWN = ("e2e/test_failures.py", "e2e/test_tuning.py")
 
 
-# Before the plugin that hands out tests reads the groups.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives processes that share the tests whole files, or all that share a fixture."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=_turn)
-
-
-def _place(item: pytest.Item) -> Path:
-    return item.path.relative_to(Path(__file__).parent)
-
-
-def _group(item: pytest.Item) -> str:
-    if _SHARED_RUN in getattr(item, "fixturenames", ()):
-        return _SHARED_RUN
-    return "cluster" if _place(item).parts[0] == "cluster" else str(_place(item))
+def _share(nodeid: str) -> str:
+    """What one process gets as a whole: the tests of a file, or all that share a run."""
+    place = nodeid.split("::")[0].removeprefix("tests/")
+    folder = place.split("/")[0]
+    together = folder in ("e2e", "cluster") and place not in _RUNS_OF_THEIR_OWN
+    return folder if together else place
 
 
 def _turn(item: pytest.Item) -> tuple[int, bool]:
-    folder = _place(item).parts[0]
+    share = _share(item.nodeid)
+    folder = share.split("/")[0]
     place = _SLOWEST_FIRST.index(folder) if folder in _SLOWEST_FIRST else len(_SLOWEST_FIRST)
-    return place, _group(item) != _SHARED_RUN
+    return place, share != folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the slowest first; the order within a file stays."""
+    items.sort(key=_turn)
+
+
+class _Shares(LoadScopeScheduling):
+    """Hands out tests by what they share. (`xdist_group` does nothing under pytest 9.2.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _share(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Where tests run in several processes."""
+    return _Shares(config, log)
