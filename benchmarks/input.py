@@ -12,12 +12,11 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-import tensorflow as tf
 import typer
 
 from benchmarks import common
-from trainer import data, features, fits, progress
+from benchmarks.random_features import write_random_features
+from trainer import data, fits, progress
 from trainer.backbone_models import load_backbone
 from trainer.backbones import BACKBONES
 from trainer.distribution import make_strategy
@@ -46,7 +45,9 @@ def main(
         above, head = on_trunk_features(classifier, backbone, layer), on_pooled(classifier)
     pool = pooling(classifier, backbone, layer)
     with tempfile.TemporaryDirectory() as folder:
-        records = data.read_records([_write(Path(folder), images, above.input_shape[1:])])
+        written = Path(folder) / "features"
+        write_random_features(written, images, above.input_shape[1:], _CLASSES, seed=0)
+        records = data.read_records([str(written)])
         parse = data.trunk_parser(above.input_shape[1:], "float16")
         path = f"{folder}/vectors"
         data.write_vectors(
@@ -77,27 +78,13 @@ def main(
     common.report("input", "Input pipeline against epochs", rows, {"seconds": seconds}, host, json)
 
 
-def _write(folder: Path, images: int, shape: tuple[int, ...]) -> str:
-    path = str(folder / "features")
-    random = np.random.default_rng(0)
-    with tf.io.TFRecordWriter(path) as writer:
-        for number in range(images):
-            values = np.maximum(random.normal(size=shape), 0).astype("float16")
-            example = tf.train.Example()
-            found = tf.io.serialize_tensor(values).numpy()
-            example.features.feature[features.TRUNK].bytes_list.value.append(found)
-            example.features.feature[features.LABEL_ID].int64_list.value.append(number % _CLASSES)
-            writer.write(example.SerializeToString())
-    return path
-
-
 def _row(
     name: str, fit_data: data.FitData, record: fits.FitRecord, epochs: int, images: int
 ) -> dict[str, object]:
     passes = []
     for _ in range(3):
         started = time.monotonic()
-        for _batch in fit_data.train.take(fit_data.train_steps):
+        for _batch in fit_data.train_from(0).take(fit_data.train_steps):
             pass
         passes.append(time.monotonic() - started)
     alone = min(passes)

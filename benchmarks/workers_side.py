@@ -45,6 +45,7 @@ def launch(request: str, workers: int) -> None:
 
 def write(told: dict[str, Any]) -> None:
     """Writes a backbone, and features of both splits as TrunkFeatures leaves them."""
+    from benchmarks.random_features import write_random_features
     from trainer.backbone_models import load_backbone
     from trainer.data_card import DataCard, write_card
     from trainer.weight_files import save_weights
@@ -55,26 +56,10 @@ def write(told: dict[str, Any]) -> None:
     shape = tuple(backbone.get_layer(_BOUNDARY).output.shape[1:])
     counts = {"train": told["images"], "val": max(told["images"] // 4, 1)}
     for seed, (split, count) in enumerate(counts.items()):
-        _write_features(folder / f"Split-{split}", count, shape, seed)
+        (folder / f"Split-{split}").mkdir()
+        path = folder / f"Split-{split}" / "features-0"
+        write_random_features(path, count, shape, _CLASSES, seed)
     write_card(DataCard("", "", {s: {"a": count} for s, count in counts.items()}), str(folder))
-
-
-def _write_features(folder: Path, count: int, shape: tuple[int, ...], seed: int) -> None:
-    import numpy as np
-    import tensorflow as tf
-
-    from trainer import features
-
-    folder.mkdir()
-    random = np.random.default_rng(seed)
-    with tf.io.TFRecordWriter(str(folder / "features-0")) as writer:
-        for number in range(count):
-            values = np.maximum(random.normal(size=shape), 0).astype("float16")
-            example = tf.train.Example()
-            content = tf.io.serialize_tensor(values).numpy()
-            example.features.feature[features.TRUNK].bytes_list.value.append(content)
-            example.features.feature[features.LABEL_ID].int64_list.value.append(number % _CLASSES)
-            writer.write(example.SerializeToString())
 
 
 def work(told: dict[str, Any]) -> None:
