@@ -26,6 +26,12 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
+from components.image_example_gen.folder import (
+    UnusableImages,
+    check_card,
+    check_folder,
+    list_files,
+)
 from components.image_example_gen.inspect import Unusable, inspect_image
 from trainer import features, progress
 from trainer.data_card import DataCard, write_card
@@ -34,10 +40,6 @@ SET_ASIDE_FOLDER = "set_aside"
 
 _SET_ASIDE = "set_aside"
 _IMAGES_PER_SHARD = 1024
-
-
-class UnusableImages(ValueError):
-    """The folder as a whole cannot be learned from. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def write_examples(
         checked = (
             p
             | "List" >> beam.Create([images_dir])
-            | "Files" >> beam.FlatMap(_list_files)
+            | "Files" >> beam.FlatMap(list_files)
             | "Spread" >> beam.Reshuffle()
             | "Check" >> beam.ParDo(_Check(limits, counter)).with_outputs(_SET_ASIDE, main="images")
         )
@@ -159,84 +161,6 @@ def write_examples(
     check_card(card)
     write_card(card, uri)
     return card
-
-
-def check_folder(images_dir: str) -> int:
-    """Counts the files in the class folders.
-
-    Raises:
-      UnusableImages: if the folder is missing, or does not hold at least two class
-        folders with files in each.
-    """
-    if not fileio.isdir(images_dir):
-        raise UnusableImages(f"{images_dir}: there is no such folder.")
-    counts = {
-        label: sum(1 for _ in _list_class(images_dir, label)) for label in _labels(images_dir)
-    }
-    if len(counts) < 2:
-        raise UnusableImages(
-            f"{images_dir} holds {len(counts)} class folders; a classifier needs two or more.\n"
-            "  Put the images of each class into a folder of its own, named like the class."
-        )
-    empty = sorted(label for label, count in counts.items() if not count)
-    if empty:
-        raise UnusableImages(
-            f"{images_dir}: no files in {', '.join(empty)}. Add images, or remove the folder."
-        )
-    return sum(counts.values())
-
-
-def check_card(card: DataCard) -> None:
-    """Checks that what was found can be learned from and judged.
-
-    Raises:
-      UnusableImages: naming the class or the split that has no images left.
-    """
-    labels = sorted({label for counts in card.counts.values() for label in counts})
-    untrained = [label for label in labels if not card.counts[features.TRAIN].get(label)]
-    folders = set(_labels(card.images_dir))
-    lost = sorted(folders - set(labels))
-    if lost:
-        raise UnusableImages(
-            f"{card.images_dir}: not one usable image in {', '.join(lost)}. "
-            f"Set aside: {_reasons(card)}."
-        )
-    if untrained:
-        raise UnusableImages(
-            f"{card.images_dir}: no training images of {', '.join(untrained)}: "
-            "too few images for the splits. Add images, or give train a larger part."
-        )
-    for split in features.SPLITS:
-        if not card.num_examples(split):
-            raise UnusableImages(
-                f"{card.images_dir}: no images in the {split} split. "
-                f"Add images, or raise data.splits.{split}."
-            )
-
-
-def _reasons(card: DataCard) -> str:
-    return "; ".join(f"{count} × {reason}" for reason, count in sorted(card.set_aside.items()))
-
-
-def _labels(images_dir: str) -> list[str]:
-    names = [name.rstrip("/") for name in fileio.listdir(images_dir)]
-    return sorted(
-        name
-        for name in names
-        if not name.startswith(".") and fileio.isdir(os.path.join(images_dir, name))
-    )
-
-
-def _list_class(images_dir: str, label: str) -> Iterator[str]:
-    for name in sorted(fileio.listdir(os.path.join(images_dir, label))):
-        if not name.startswith(".") and not name.endswith("/"):
-            yield os.path.join(images_dir, label, name)
-
-
-def _list_files(images_dir: str) -> Iterator[tuple[str, str]]:
-    for label in _labels(images_dir):
-        for path in _list_class(images_dir, label):
-            yield label, path
 
 
 def _set_aside(path: str, reason: str) -> beam.pvalue.TaggedOutput:

@@ -12,11 +12,11 @@ import tensorflow as tf
 from components.image_example_gen.executor import (
     ImageFile,
     Limits,
-    UnusableImages,
     fingerprint,
     split_of,
     write_examples,
 )
+from components.image_example_gen.folder import UnusableImages
 from trainer import features
 from trainer.data_card import read_card
 

@@ -38,6 +38,10 @@ BAD_FILES = {
     "inner key": ("fits: {head: {patiense: 3}}", ["fits.head.patiense", "Did you mean patience?"]),
     "type": ("head: {units: many}", ["birds.yaml: head.units: 'many'", "valid integer"]),
     "range": ("head: {dropout: 1}", ["head.dropout: 1 ", "less than 1"]),
+    "no change": (
+        "augmentation: {colour: 0.0001}",
+        ["augmentation.colour: 0.0001", "0.001 or more"],
+    ),
     "choice": ("backbone: {name: vgg}", ["backbone.name: 'vgg'", "inception_v3", "resnet50_v2"]),
     "infinity": ("gate: {min_gain: .nan}", ["gate.min_gain", "finite"]),
     "duplicate": ("head:\n  units: 1\n  units: 2\n", ["birds.yaml:3:", "'units' appears twice"]),

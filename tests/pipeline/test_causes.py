@@ -9,7 +9,7 @@ import pytest
 
 from components.evaluator.executor import MissingBaseline
 from components.example_validator.executor import DataAnomalies
-from components.image_example_gen.executor import UnusableImages
+from components.image_example_gen.folder import UnusableImages
 from pipeline.local import cause
 
 MESSAGE = "photos/1.png changed while it was being read. Run again."
