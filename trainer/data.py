@@ -70,7 +70,8 @@ def list_files(patterns: Sequence[str]) -> list[str]:
 def read_records(files: Sequence[str]) -> tf.data.Dataset:
     """TFRecords one after the other; gzipped if the first file's name says so."""
     compression = "GZIP" if files[0].endswith(".gz") else ""
-    return tf.data.TFRecordDataset(files, compression_type=compression)
+    records = tf.data.TFRecordDataset(files, compression_type=compression)
+    return records.with_options(untuned())
 
 
 def image_parser(size_px: int) -> Parse:

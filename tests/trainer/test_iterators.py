@@ -1,9 +1,9 @@
-"""No data set of a fit, nor what a strategy makes of it, has the tuning that ends late."""
+"""No data set of ours, nor what a strategy makes of it, has the tuning that ends late."""
 
 import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
-from trainer.data import make_fit_data
+from trainer.data import make_fit_data, read_records
 from trainer.distribution import make_strategy
 
 
@@ -20,6 +20,16 @@ def test_neither_training_nor_validation_data_is_tuned():
 
     assert made.train_from(0).options().autotune.enabled is False
     assert made.val.options().autotune.enabled is False
+
+
+def test_records_that_are_read_one_by_one_are_not_tuned(tmp_path):
+    with tf.io.TFRecordWriter(str(tmp_path / "records")) as writer:
+        writer.write(b"a")
+
+    found = read_records([str(tmp_path / "records")])
+
+    assert found.options().autotune.enabled is False
+    assert list(found.as_numpy_iterator()) == [b"a"]
 
 
 def test_iterators_that_the_strategy_makes_are_not_tuned(monkeypatch):
