@@ -8,6 +8,7 @@ its own, and both fits find a TensorFlow that has done nothing yet, which
 `MultiWorkerMirroredStrategy` asks for.
 """
 
+import gc
 import multiprocessing
 import os
 import re
@@ -84,6 +85,8 @@ def run_forked(node: str, run_dir: Path, work: Any, *arguments: Any) -> dict[str
     log = run_dir / f"{node}.log"
     events.node(node, events.RUNNING, log)
     receiver, sender = multiprocessing.Pipe(duplex=False)
+    # What was imported stays: no fork needs to search it for garbage, nor copy its pages.
+    gc.freeze()
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory(prefix="thaw-", ignore_cleanup_errors=True) as scratch:
         process = context.Process(
