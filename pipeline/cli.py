@@ -1,5 +1,6 @@
 """The command line. Imports nothing heavy: `--help` answers at once."""
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -48,6 +49,7 @@ app.command()(cluster_commands.submit)
 def main() -> None:
     """Entry point of the `thaw` command."""
     if sys.argv[1:2] == ["compile"]:
+        gc.disable()  # a short life, most of it imports
         lean.leave_out()
     app()
 

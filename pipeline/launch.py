@@ -63,7 +63,7 @@ def new_run(config: Config, output_dir: Path) -> RunFiles:
 def local_command(files: RunFiles, output_dir: Path) -> list[str]:
     """The child that runs the nodes on this machine."""
     paths = [str(path) for path in (files.config, output_dir, files.directory)]
-    return [sys.executable, "-m", "pipeline.local", *paths]
+    return [sys.executable, "-m", "pipeline.local_process", *paths]
 
 
 @contextmanager

@@ -1,6 +1,4 @@
-"""Runs the pipeline on this machine, one process a node. `thaw run` starts it as a child.
-
-    python -m pipeline.local CONFIG.json OUTPUT_DIR RUN_DIR
+"""Runs the pipeline on this machine, one process a node. `local_process` starts it.
 
 TensorFlow and TFX are imported once; each node then runs in a fork of this process. So a
 node starts at once, its memory is given back when it ends, its output goes to a log of
@@ -194,7 +192,3 @@ def _report(config: Config, output_dir: Path, run_dir: Path) -> str:
     write_results(config, output_dir, run_dir)
     build_report(output_dir)
     return events.DONE
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
