@@ -137,8 +137,13 @@ def _for_cluster(
     config: Path | None, overrides: list[str] | None, images: str | None, target: str
 ) -> tuple[Config, Any]:
     chosen = load(config, overrides, images)
-    from pipeline.cluster.target import Target
+    from pipeline.cluster.compile import check_complete
+    from pipeline.cluster.target import ClusterError, Target
 
     if target not in list(Target):
         raise stop(f"--target {target}: write kubeflow or vertex.", BAD_USAGE)
+    try:
+        check_complete(chosen, Target(target))
+    except ClusterError as problem:
+        raise stop(problem, BAD_USAGE) from problem
     return chosen, Target(target)

@@ -90,6 +90,14 @@ def test_waiting_tells_of_each_task(kubeflow):
     ]
 
 
+@pytest.mark.parametrize("target", ["kubeflow", "vertex"])
+def test_a_config_without_a_cluster_is_bad_usage(target):
+    done = CliRunner().invoke(app, ["submit", "--target", target, "--images", "gs://b/i"])
+
+    assert done.exit_code == 2
+    assert "cluster.image, cluster.pipeline_root: must be set" in done.output
+
+
 def test_waiting_for_a_run_that_fails_names_the_task_and_why(kubeflow):
     failed = look("FAILED", HeadTrainer="FAILED")
     failed["run_details"]["task_details"][0]["error"] = {"code": 2, "message": "out of memory"}
