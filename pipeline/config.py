@@ -29,8 +29,10 @@ BackboneName = Literal[
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Share = Annotated[float, Field(ge=0, lt=1)]
-SMALLEST_CHANGE = 0.001
 RateRange = tuple[PositiveFloat, PositiveFloat]
+
+# Of an augmentation. Far below it 1 + share rounds to 1, and tf.image refuses an empty range.
+SMALLEST_CHANGE = 0.001
 
 
 class Splits(Section):
@@ -116,7 +118,6 @@ class Augmentation(Section):
     @field_validator("crop", "colour")
     @classmethod
     def _none_or_some(cls, share: float) -> float:
-        # 1 + share is 1 in float32 below that, and tf.image refuses an empty range.
         if 0 < share < SMALLEST_CHANGE:
             raise PydanticCustomError(
                 "smallest_change", f"It should be 0, or {SMALLEST_CHANGE} or more."

@@ -1,7 +1,4 @@
-"""What `thaw run` starts as a child: imports `pipeline.local`, then runs the nodes.
-
-python -m pipeline.local_process CONFIG.json OUTPUT_DIR RUN_DIR
-"""
+"""What `thaw run` starts as a child, with CONFIG.json OUTPUT_DIR RUN_DIR: runs the nodes."""
 
 import gc
 import sys

@@ -91,7 +91,7 @@ def make_environment(asked: str | None) -> None:
     synced = subprocess.run(
         [
             *(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", inside),
-            "--compile-bytecode",  # half a minute once; importing TFX takes 8 s in place of 18
+            "--compile-bytecode",  # half a minute once; importing TFX takes 7 s in place of 18
             *platform_arguments(platform.system(), platform.machine(), platform.libc_ver()),
             str(ROOT / "requirements.txt"),
         ]

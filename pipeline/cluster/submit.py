@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cluster import follow
-from pipeline.cluster.compile import check_complete, compile_pipeline
+from pipeline.cluster.compile import compile_pipeline
 from pipeline.cluster.target import ClusterError, Target
 from pipeline.config import Config
 
@@ -32,7 +32,7 @@ def submit(config: Config, target: Target, run_name: str | None = None) -> Submi
     """Starts a run.
 
     Args:
-      config: see `compile_pipeline`; the target's own keys of `cluster` as well.
+      config: one that `check_complete` accepts; the target's own keys of `cluster` as well.
       target: where to.
       run_name: shown by the service. None: the pipeline's name and the time.
 
@@ -72,7 +72,6 @@ def schedule(config: Config, target: Target, run_name: str | None = None) -> str
 
 
 def _connect(config: Config, target: Target) -> Any:
-    check_complete(config, target)
     if target is Target.KUBEFLOW:
         from pipeline.cluster import kubeflow_client
 
