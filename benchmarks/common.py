@@ -19,12 +19,17 @@ from typing import Annotated, Any
 import psutil
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 _SAMPLE_SECS = 0.2
+# The kernel walks all pages to tell what several processes share: looking all the time would
+# take a tenth of a core from what is timed.
+_PAUSE_PER_LOOK = 50
+_TAIL_BYTES = 300
 _MOST_COLUMNS = 8
 
 JsonOption = Annotated[
@@ -47,7 +52,8 @@ class Child:
       cpu_seconds: processor time of it and its descendants. Where a host lends cores by
         the moment, two runs compare better by this than by the clock.
       peak_bytes: most memory that it and its descendants held at once, looked at five
-        times a second; pages that several of them share count once.
+        times a second, or less often so that looking takes a fiftieth of a core at most;
+        pages that several of them share count once.
       printed: its standard output.
     """
 
@@ -64,21 +70,31 @@ class Child:
 def run_child(arguments: Sequence[object]) -> Child:
     """Runs `python ARGUMENTS` in the project's folder and watches its memory.
 
+    On a terminal a line shows how long it has run and the last that it printed.
+
     Raises:
       SystemExit: if it fails, with the end of what it said.
     """
     command = [sys.executable, *map(str, arguments)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as errors:
+    with (
+        tempfile.TemporaryFile("w+") as printed,
+        tempfile.TemporaryFile("w+") as errors,
+        console.status("", refresh_per_second=1) as status,
+    ):
         started, cpu_before = time.monotonic(), _cpu_of_ended_children()
         child = psutil.Popen(command, stdout=printed, stderr=errors, cwd=ROOT, env=environment)
         try:
             peak = 0
             while child.poll() is None:
+                looked = time.monotonic()
                 peak = max(peak, _tree_bytes(child))
+                pause = max(_SAMPLE_SECS, _PAUSE_PER_LOOK * (time.monotonic() - looked))
+                minutes, seconds = divmod(int(time.monotonic() - started), 60)
+                status.update(f"{minutes}:{seconds:02} {escape(_last_line(printed.fileno()))}")
                 with suppress(psutil.TimeoutExpired, subprocess.TimeoutExpired):
-                    child.wait(timeout=_SAMPLE_SECS)
-            seconds = time.monotonic() - started
+                    child.wait(timeout=pause)
+            whole = time.monotonic() - started
         finally:
             if child.poll() is None:
                 child.terminate()
@@ -87,7 +103,14 @@ def run_child(arguments: Sequence[object]) -> Child:
         if child.returncode:
             tail = (printed.read() + errors.read())[-3000:]
             raise SystemExit(f"{' '.join(command)} failed with {child.returncode}:\n{tail}")
-        return Child(seconds, _cpu_of_ended_children() - cpu_before, peak, printed.read())
+        return Child(whole, _cpu_of_ended_children() - cpu_before, peak, printed.read())
+
+
+def _last_line(descriptor: int) -> str:
+    # Not by seek and read: the child writes at the same offset.
+    end = os.fstat(descriptor).st_size
+    tail = os.pread(descriptor, _TAIL_BYTES, max(0, end - _TAIL_BYTES)).decode(errors="replace")
+    return (tail.splitlines() or [""])[-1].strip()
 
 
 def _cpu_of_ended_children() -> float:

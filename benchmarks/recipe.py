@@ -109,6 +109,7 @@ def _run_pairs(sides: dict[str, Recipe], pairs: int, decode: float) -> list[dict
     for pair in range(pairs):
         run: dict[str, Any] = {"epochs": sides["plain"].epochs, "pair": pair}
         for side, recipe in sides.items():
+            console.print(f"{recipe.epochs} epochs, {side}: begun")
             child = run_child(["-m", f"benchmarks.recipe_{side}", recipe.to_json()])
             run[side] = {
                 **child.result(),

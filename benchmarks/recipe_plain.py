@@ -65,7 +65,7 @@ def main(recipe: Recipe) -> None:
         nonlocal judging
         model.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
         started = time.monotonic()
-        model.fit(train, validation_data=val, epochs=recipe.epochs, verbose=0)
+        model.fit(train, validation_data=val, epochs=recipe.epochs, verbose=2)
         fitted = time.monotonic()
         accuracies.append(model.evaluate(test, verbose=0)[1])
         fits.append(fitted - started)

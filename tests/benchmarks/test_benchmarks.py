@@ -60,6 +60,15 @@ def test_child_tells_its_time_its_memory_and_its_last_line():
     assert child.result() == {"a": 1}
 
 
+def test_terminal_shows_how_long_a_child_has_run_and_its_last_line(monkeypatch):
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    monkeypatch.setattr("benchmarks.common.console", console)
+
+    run_child(["-c", "import time; print('epoch [1]'); time.sleep(2.5)"])
+
+    assert "0:02 epoch [1]" in console.file.getvalue()
+
+
 def test_failing_child_ends_the_benchmark_with_what_it_said():
     with pytest.raises(SystemExit, match="no such thing"):
         run_child(["-c", "raise ValueError('no such thing')"])
@@ -207,3 +216,16 @@ def test_roofline_leaves_the_share_of_the_cores_rate(tmp_path):
 
     assert row["GFLOP/s"] == pytest.approx(row["images/s"] * row["GFLOP an image"])
     assert row["ratio"] == pytest.approx(row["GFLOP/s"] / row["products GFLOP/s"])
+
+
+@pytest.mark.slow
+def test_input_leaves_the_share_that_reading_takes_of_an_epoch_of_either_fit(tmp_path):
+    options = ("--size", 75, "--images", 32, "--batch", 8)
+
+    rows = figures("input", tmp_path / "i.json", *options)
+
+    assert [row["fit"] for row in rows] == ["fit 1, vectors", "fit 2, trunk's output"]
+    for row in rows:
+        assert row["input's share of an epoch"] == pytest.approx(
+            row["fit, images/s"] / row["input alone, images/s"]
+        )
