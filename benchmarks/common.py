@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 _SAMPLE_SECS = 0.2
 # The kernel walks all pages to tell what several processes share: looking all the time would
-# take a tenth of a core from what is timed.
+# take a seventh of a core from what is timed.
 _PAUSE_PER_LOOK = 50
 _TAIL_BYTES = 300
 _MOST_COLUMNS = 8
@@ -90,11 +91,11 @@ def run_child(arguments: Sequence[object]) -> Child:
                 looked = time.monotonic()
                 peak = max(peak, _tree_bytes(child))
                 pause = max(_SAMPLE_SECS, _PAUSE_PER_LOOK * (time.monotonic() - looked))
-                minutes, seconds = divmod(int(time.monotonic() - started), 60)
-                status.update(f"{minutes}:{seconds:02} {escape(_last_line(printed.fileno()))}")
+                elapsed = timedelta(seconds=int(time.monotonic() - started))
+                status.update(f"{elapsed} {escape(_last_line(printed.fileno()))}")
                 with suppress(psutil.TimeoutExpired, subprocess.TimeoutExpired):
                     child.wait(timeout=pause)
-            whole = time.monotonic() - started
+            seconds = time.monotonic() - started
         finally:
             if child.poll() is None:
                 child.terminate()
@@ -103,7 +104,7 @@ def run_child(arguments: Sequence[object]) -> Child:
         if child.returncode:
             tail = (printed.read() + errors.read())[-3000:]
             raise SystemExit(f"{' '.join(command)} failed with {child.returncode}:\n{tail}")
-        return Child(whole, _cpu_of_ended_children() - cpu_before, peak, printed.read())
+        return Child(seconds, _cpu_of_ended_children() - cpu_before, peak, printed.read())
 
 
 def _last_line(descriptor: int) -> str:
