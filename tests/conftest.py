@@ -1,6 +1,7 @@
 """Shared places: real photographs and weights, where a checkout has them beside it."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from xdist.scheduler import LoadScopeScheduling
 # Before anything imports TensorFlow: no greeting on stderr, and the Keras that trains.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import trainer  # noqa: F401
+
+# A shell starts what runs in its background with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile(

@@ -1,8 +1,8 @@
 """The work: each file of images becomes one file of features, in the same order.
 
 A bundle of Beam's reads a file, runs the trunk and writes a file without a step that
-groups, so memory stays bounded on runners that keep groups in memory, and the result is
-the same on every runner.
+groups, so memory stays bounded on runners that keep groups in memory, and every runner
+writes the same rows into the same files.
 """
 
 import functools

@@ -163,7 +163,9 @@ def test_features_are_the_same_in_the_same_files_and_order(pairs, split):
         was, found = trunk_of(one), trunk_of(other)
         del one.features.feature[features.TRUNK], other.features.feature[features.TRUNK]
         assert other == one
-        np.testing.assert_array_equal(found, was)
+        # Other batches: some processors then sum in another order, which can tip a number
+        # to its neighbour in float16.
+        np.testing.assert_allclose(found, was, rtol=2**-10, atol=1e-6)
 
 
 def test_weights_of_the_trunk_are_the_same(pairs):

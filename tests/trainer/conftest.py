@@ -61,7 +61,10 @@ def images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def data() -> FitData:
     def dataset(count: int, seed: int) -> tf.data.Dataset:
-        examples = tf.data.Dataset.from_tensor_slices(images(count, seed)).batch(8)
+        # Odd: of as many images of one class as of the other the gradients of a bias can
+        # cancel exactly under bfloat16, as long as the model guesses.
+        batch_size = 7
+        examples = tf.data.Dataset.from_tensor_slices(images(count, seed)).batch(batch_size)
         return examples.map(lambda pixels, ids: (pixels, tf.one_hot(ids, CLASSES)))
 
     return FitData(lambda first: dataset(24, 0).repeat(), val=dataset(16, 1), train_steps=3)
