@@ -34,6 +34,8 @@ def find_model(path: Path) -> Path:
     Raises:
       PredictError: if there is none.
     """
+    if not path.exists():
+        raise PredictError(f"{path}: there is no such folder.")
     if (path / "saved_model.pb").exists():
         return path
     served = path / "serving"

@@ -97,6 +97,11 @@ def test_no_model_says_that_only_a_blessed_one_is_pushed(tmp_path):
         find_model(tmp_path)
 
 
+def test_a_folder_that_is_not_there_is_no_run_without_a_push(tmp_path):
+    with pytest.raises(PredictError, match="no such folder"):
+        find_model(tmp_path / "missing")
+
+
 def test_folders_become_the_images_below_them(photos):
     (photos / "deep").mkdir()
     (photos / "deep" / "c.JPG").touch()
