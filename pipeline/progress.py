@@ -1,5 +1,6 @@
 """The live view of a run: one row a node."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,8 +35,12 @@ class NodeView:
         return (self.ended or now) - self.started if self.started else 0.0
 
     def amount(self) -> str:
-        """`3/50 epochs`, or nothing where the work is not countable."""
-        return f"{self.done:.0f}/{self.total:.0f} {self.unit}" if self.total else ""
+        """`3/50 epochs`, `3.4/50 epochs`, or nothing where the work is not countable."""
+        if not self.total:
+            return ""
+        # Down, not to the nearest: what is counted is finished.
+        done = f"{math.floor(self.done * 10) / 10:.1f}".removesuffix(".0")
+        return f"{done}/{self.total:.0f} {self.unit}"
 
 
 @dataclass

@@ -207,8 +207,9 @@ class _Progress(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        done = self._epoch + min((batch + 1) / max(self._steps, 1), 1.0)
-        self._counter.reach(round(done, 3), self._detail)
+        # Validation is one step more: the epoch is not over before it.
+        share = (batch + 1) / (self._steps + 1)
+        self._counter.reach(round(self._epoch + share, 3), self._detail)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}

@@ -15,7 +15,7 @@ def node(name: str, state: str, time: float = 100.0, **more: str) -> dict[str, o
     return {"event": "node", "node": name, "state": state, "time": time, **more}
 
 
-def step(done: int) -> dict[str, object]:
+def step(done: float) -> dict[str, object]:
     return {"event": "progress", "node": "Fit", "done": done, "total": 50, "unit": "epochs",
             "detail": "val 0.9"}  # fmt: skip
 
@@ -47,6 +47,18 @@ def test_plain_view_reports_progress_at_most_every_ten_seconds(plain, monkeypatc
         view.on_event(step(int(clock - 999)))
 
     assert lines[1:] == ["Fit: 1/50 epochs val 0.9", "Fit: 11/50 epochs val 0.9"]
+
+
+@pytest.mark.parametrize(
+    ("done", "shown"), [(0, "0/50"), (5.96, "5.9/50"), (6, "6/50"), (6.04, "6/50"), (50, "50/50")]
+)
+def test_an_epoch_at_work_is_never_shown_as_finished(plain, done, shown):
+    view, lines = plain
+
+    for event in (PLAN, node("Fit", "running"), step(done)):
+        view.on_event(event)
+
+    assert lines[-1] == f"Fit: {shown} epochs val 0.9"
 
 
 def test_live_view_has_a_row_for_each_node():
