@@ -88,7 +88,6 @@ def export_saved_model(
     """
     module = tf.Module()
     module.weights = model.weights
-    module.assets = [tf.saved_model.Asset(path) for path in _write_assets(card)]
     names = tf.constant(list(card.labels))
 
     # Nothing here is for autograph to rewrite; without it tracing takes half the time.
@@ -123,11 +122,13 @@ def export_saved_model(
         return {PROBABILITIES: result}
 
     module.serve, module.evaluate = serve, evaluate
-    tf.saved_model.save(
-        module,
-        directory,
-        signatures={SERVING_SIGNATURE: module.serve, EVALUATION_SIGNATURE: module.evaluate},
-    )
+    with tempfile.TemporaryDirectory(prefix="thaw-assets-") as folder:
+        module.assets = [tf.saved_model.Asset(path) for path in _write_assets(card, folder)]
+        tf.saved_model.save(
+            module,
+            directory,
+            signatures={SERVING_SIGNATURE: module.serve, EVALUATION_SIGNATURE: module.evaluate},
+        )
 
 
 def _probabilities(model: keras.Model, inputs: tf.Tensor) -> tf.Tensor:
@@ -161,8 +162,7 @@ def _in_chunks(
     return tf.ensure_shape(results.concat(), [None, width])
 
 
-def _write_assets(card: Card) -> list[str]:
-    folder = tempfile.mkdtemp(prefix="thaw-assets-")
+def _write_assets(card: Card, folder: str) -> list[str]:
     texts = {
         LABELS_FILE: "".join(f"{name}\n" for name in card.labels),
         CONFIG_FILE: json.dumps(card.config, indent=2, sort_keys=True),

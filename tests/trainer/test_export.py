@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import tempfile
 
 import numpy as np
 import pytest
@@ -35,7 +36,15 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
+def temporary(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def exported(model, temporary, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "model"
     card = Card(LABELS, {"seed": 3}, {"fingerprint": "abc"})
     export_saved_model(
@@ -51,6 +60,10 @@ def exported(model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(exported):
     return tf.saved_model.load(str(exported))
+
+
+def test_nothing_is_left_in_the_temporary_folder(exported, temporary):
+    assert not list(temporary.glob("thaw-*"))
 
 
 def serve(served, files: list[bytes]) -> dict[str, np.ndarray]:
