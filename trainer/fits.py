@@ -173,7 +173,7 @@ def _fit(
             )
     # Keras puts the best weights back only if it stopped early, not after the last epoch.
     fitted.set_weights(stopper.best_weights)
-    weight_checks.check_fit_moved(before, classifier, may_move)
+    weight_checks.check_fit_moved(before, classifier, optimizer, may_move)
     return FitRecord(
         history={name: [_finite(x) for x in values] for name, values in keeper.history.items()},
         best_epoch=stopper.best_epoch + 1,

@@ -7,9 +7,13 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from trainer.data import FitData
 from trainer.fits import FineTune, HeadFit, fine_tune, fit_head
 from trainer.model import freeze, thaw_above
+from trainer.precision import layers_compute_in
 from trainer.weight_checks import UnexpectedWeights, check_fit_moved, moved_weights, snapshot
+
+from .conftest import images
 
 HEAD = HeadFit(learning_rate=1e-3, max_epochs=3, patience=3)
 TOP = FineTune("block2", "block2", learning_rate=1e-2, momentum=0.9, max_epochs=3, patience=3)
@@ -83,7 +87,24 @@ def test_thawing_without_compiling_again_is_noticed(make_network, data):
     model.fit(data.train, steps_per_epoch=3, verbose=0)
 
     with pytest.raises(UnexpectedWeights, match=r"trainable weights did not move: conv3"):
-        check_fit_moved(before, model)
+        check_fit_moved(before, model, model.optimizer)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_fit_with_nothing_left_to_learn_is_no_failure(make_network, tmp_path, precision):
+    """Every image is of class 0, and the model is certain of it: all gradients are 0."""
+    with layers_compute_in(precision):
+        network = make_network()
+    network.classifier.get_layer("logits").bias.assign([500.0, 0.0])
+    pixels, labels = images(16, 0)
+    certain = tf.data.Dataset.from_tensor_slices((pixels, tf.one_hot(0 * labels, 2))).batch(8)
+    data = FitData(lambda first: certain.repeat(), val=certain, train_steps=2)
+    before = snapshot(network.classifier)
+
+    record = fine_tune(network, data, TOP, str(tmp_path))
+
+    assert record.history["loss"][-1] == 0
+    assert not moved_weights(before, network.classifier)
 
 
 def test_best_epoch_is_kept_even_if_the_fit_never_stopped_early(make_network, data, tmp_path):
