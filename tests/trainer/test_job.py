@@ -158,6 +158,9 @@ def test_one_seed_gives_identical_weights_after_both_fits_and_another_seed_does_
         assert furthest(first, second) == 0
     one, third = (weights_in(models / "head" / WEIGHTS_FILE) for models in (plain, other))
     assert furthest(one, third) > 0.1
+    history = json.loads((plain / "top" / HISTORY_FILE).read_text())
+    assert history["frozen_layers"] == 249
+    assert len(history["history"]["val_loss"]) == 3
 
 
 def test_features_kept_in_float32_give_the_curves_and_the_weights_of_the_plain_fits(
@@ -182,5 +185,5 @@ def test_both_fits_of_this_file_learn_and_move_weights(plain):
     for fit in FITS:
         losses = curves(plain)[f"{fit} val_loss"]
         assert losses[-1] < losses[0] - 1e-2
-    head, top = (weights_in(plain / fit / WEIGHTS_FILE) for fit in ("head", "top"))
+    head, top = (weights_in(plain / fit / WEIGHTS_FILE) for fit in FITS)
     assert furthest(head, top) > 5 * FLOAT32_WEIGHTS
