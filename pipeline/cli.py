@@ -145,6 +145,8 @@ def _show_failure(view: Any, code: int, files: Any) -> None:
     name, node = view.failed() or ("", None)
     if node and node.error:
         err.print(f"[bold red]{name} failed:[/] {escape(node.error)}")
+    elif view.error:
+        err.print(f"[bold red]thaw:[/] {escape(view.error)}")
     else:
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         where = f" while {name} was running" if name else " before the first node"

@@ -10,7 +10,18 @@ from pathlib import Path
 
 from trainer.progress import EVENTS_FILE, NODE, emit
 
-__all__ = ["CACHED", "DONE", "EVENTS_FILE", "FAILED", "NODE", "RUNNING", "end", "node", "plan"]
+__all__ = [
+    "CACHED",
+    "DONE",
+    "EVENTS_FILE",
+    "FAILED",
+    "NODE",
+    "RUNNING",
+    "end",
+    "node",
+    "note",
+    "plan",
+]
 
 RUNNING = "running"
 CACHED = "cached"
@@ -33,6 +44,11 @@ def node(name: str, state: str, log: Path | None = None, error: str | None = Non
     emit(event)
 
 
-def end(ok: bool) -> None:
-    """Says that the run is over."""
-    emit({"event": "end", "ok": ok})
+def note(text: str) -> None:
+    """Says something about the run that a user should know; it goes on."""
+    emit({"event": "note", "text": text})
+
+
+def end(ok: bool, error: str | None = None) -> None:
+    """Says that the run is over; `error` is why, where no node has said it."""
+    emit({"event": "end", "ok": ok, **({"error": error} if error else {})})

@@ -27,10 +27,12 @@ from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.proto.orchestration import pipeline_pb2
+from tfx.proto.orchestration.execution_result_pb2 import ExecutorOutput
 
 import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
-from pipeline import beam_options, disk, events
+from pipeline import artifact_files, beam_options, disk, events
 from pipeline.config import Config
 from pipeline.dag import local_pipeline
 
@@ -41,28 +43,58 @@ _GRACE_SECS = 5.0
 
 
 def main(arguments: list[str]) -> int:
-    """Runs a config's pipeline and writes what it leaves; 0 if every node succeeded."""
+    """Runs a config's pipeline and its report; see `run_nodes`."""
     config_path, output_dir, run_dir = (Path(path) for path in arguments)
     config = Config.model_validate_json(config_path.read_text())
     os.environ[events.EVENTS_FILE] = str(run_dir / "events.jsonl")
     pipeline = local_pipeline(config, str(config.data.images), str(output_dir))
+    return run_nodes(pipeline, output_dir, run_dir, _report, config, output_dir, run_dir)
+
+
+def run_nodes(
+    pipeline: Pipeline, output_dir: Path, run_dir: Path, report: Any, *arguments: Any
+) -> int:
+    """Runs the nodes of a pipeline one after the other, each in a fork, and then a report.
+
+    Args:
+      pipeline: whose artifacts and metadata are below `output_dir`.
+      output_dir: what earlier runs have left there is checked first.
+      run_dir: for logs; its name is the run's id.
+      report: called with `arguments` in a fork of its own; returns a state of `events`.
+
+    Returns:
+      The exit code: 0 if all went well. Events tell more.
+    """
     ir = compile_pipeline(pipeline, run_id=run_dir.name)
     nodes = [node.pipeline_node.node_info.id for node in ir.nodes]
     events.plan([*nodes, REPORT_NODE])
-    ran = []
+    try:
+        _check_earlier_results(output_dir)
+    except artifact_files.UnusableStore as problem:
+        events.end(ok=False, error=str(problem))
+        return 1
     for node in nodes:
-        outcome = run_forked(node, run_dir, _launch, ir, node)
-        if not outcome["ok"]:
+        if not run_forked(node, run_dir, _launch, ir, node)["ok"]:
             events.end(ok=False)
             return 1
-        ran.append(outcome["state"])
-    if all(state == events.CACHED for state in ran) and (output_dir / "run.json").exists():
-        events.node(REPORT_NODE, events.CACHED)
-        events.end(ok=True)
-        return 0
-    outcome = run_forked(REPORT_NODE, run_dir, _report, config, output_dir, run_dir)
+    outcome = run_forked(REPORT_NODE, run_dir, report, *arguments)
     events.end(ok=outcome["ok"])
     return 0 if outcome["ok"] else 1
+
+
+def _check_earlier_results(output_dir: Path) -> None:
+    """Looks at what earlier runs have left in the folder before any of it is used again.
+
+    Raises:
+      UnusableStore: if the metadata store is damaged or is not that of the artifacts.
+    """
+    path, artifacts_dir = output_dir / "metadata.sqlite", output_dir / "artifacts"
+    artifact_files.require_readable(path)
+    connection = metadata.sqlite_metadata_connection_config(str(path))
+    with metadata.Metadata(connection) as handle:
+        artifact_files.require_same_history(handle.store, artifacts_dir)
+        for damage in artifact_files.retire_damaged(handle.store, artifacts_dir):
+            events.note(str(damage))
 
 
 def compile_pipeline(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
@@ -165,7 +197,7 @@ def _launch(ir: pipeline_pb2.Pipeline, node_id: str) -> str:
         runner_utils.extract_executor_spec(deployment, node_id)
     )
     started = time.time()
-    info = launcher.Launcher(
+    info = _Launcher(
         pipeline_node=node,
         mlmd_connection=metadata.Metadata(store),
         pipeline_info=ir.pipeline_info,
@@ -185,10 +217,28 @@ def _launch(ir: pipeline_pb2.Pipeline, node_id: str) -> str:
     return states[execution.last_known_state]
 
 
+class _Launcher(launcher.Launcher):
+    """TFX's launcher of one node, with a look at the node's files before and after its work."""
+
+    def _run_executor(self, execution_info: ExecutionInfo) -> ExecutorOutput:
+        artifact_files.require_empty(execution_info.output_dict)
+        try:
+            output = super()._run_executor(execution_info)
+        except Exception as error:
+            artifact_files.blame_damaged(execution_info.input_dict, error)
+            raise
+        artifact_files.write_manifests(
+            artifact for group in output.output_artifacts.values() for artifact in group.artifacts
+        )
+        return output
+
+
 def _report(config: Config, output_dir: Path, run_dir: Path) -> str:
     from pipeline.report import build_report
-    from pipeline.results import write_results
+    from pipeline.results import is_up_to_date, write_results
 
+    if is_up_to_date(output_dir, run_dir):
+        return events.CACHED
     write_results(config, output_dir, run_dir)
     build_report(output_dir)
     return events.DONE

@@ -49,6 +49,7 @@ class RunView:
 
     nodes: dict[str, NodeView] = field(default_factory=dict)
     finished: bool = False
+    error: str = ""
 
     def update(self, event: dict[str, Any]) -> None:
         """Takes in one event; see `pipeline.events`."""
@@ -63,6 +64,7 @@ class RunView:
                 setattr(node, name, event[name])
         elif kind == "end":
             self.finished = True
+            self.error = event.get("error", "")
 
     def _update_node(self, node: NodeView, event: dict[str, Any]) -> None:
         node.state = event["state"]
@@ -104,6 +106,8 @@ class LiveView:
     def on_event(self, event: dict[str, Any]) -> None:
         """Takes in one event; the next refresh shows it."""
         self._view.update(event)
+        if event["event"] == "note":
+            self._live.console.print(event["text"], style="yellow", markup=False)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
@@ -147,6 +151,8 @@ class PlainView:
         if event["event"] == "node" and node:
             clock = f" {node.seconds(time.time()):.1f} s" if node.ended else ""
             self._write(f"{name}: {node.state}{clock}")
+        elif event["event"] == "note":
+            self._write(event["text"])
         elif event["event"] == "progress" and node and self._due():
             self._write(f"{name}: {node.amount()} {node.detail}".rstrip())
 

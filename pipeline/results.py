@@ -18,7 +18,7 @@ from components.tuner.executor import TRIALS_FILE
 from pipeline import __version__, node_args, paired
 from pipeline.config import Config
 from pipeline.evaluation import MODELS, confusion, failed_thresholds, read_metrics, read_rows
-from pipeline.report import RUN_FILE, SCHEMA
+from pipeline.report import REPORT_FILE, RUN_FILE, SCHEMA, ReportError, read_run
 from pipeline.run_metadata import NodeRun, read_nodes
 from pipeline.sample_images import write_samples
 from trainer.data_card import read_card
@@ -72,6 +72,28 @@ def write_results(config: Config, output_dir: Path, run_dir: Path) -> None:
         "versions": _versions(),
     }
     _replace(output_dir / RUN_FILE, json.dumps(results, indent=2, allow_nan=False))
+
+
+def is_up_to_date(output_dir: Path, run_dir: Path) -> bool:
+    """Whether `run.json` and the report are there and describe the outputs of this very run.
+
+    Args:
+      output_dir: holds them, if an earlier run has written them.
+      run_dir: as of `write_results`.
+    """
+    try:
+        run = read_run(output_dir)
+        described = {node["name"]: _ids(node["outputs"]) for node in run["nodes"]}
+        shown = [REPORT_FILE, *(sample["thumbnail"] for sample in run["samples"])]
+    except (ReportError, KeyError, TypeError):
+        return False
+    nodes = read_nodes(output_dir / "metadata.sqlite", run_dir.name)
+    made = {name: _ids(_outputs(node)) for name, node in nodes.items()}
+    return made == described and all((output_dir / name).is_file() for name in shown)
+
+
+def _ids(outputs: dict[str, list[dict[str, Any]]]) -> dict[str, list[int]]:
+    return {key: [artifact["id"] for artifact in artifacts] for key, artifacts in outputs.items()}
 
 
 def _replace(path: Path, text: str) -> None:
@@ -228,10 +250,14 @@ def _node(node: NodeRun, run_dir: Path) -> dict[str, Any]:
         "seconds": round(node.seconds, 2),
         "log": str(run_dir / f"{node.name}.log"),
         "execution_id": node.execution_id,
-        "outputs": {
-            key: [{"id": artifact.id, "uri": artifact.uri} for artifact in artifacts]
-            for key, artifacts in node.outputs.items()
-        },
+        "outputs": _outputs(node),
+    }
+
+
+def _outputs(node: NodeRun) -> dict[str, list[dict[str, Any]]]:
+    return {
+        key: [{"id": artifact.id, "uri": artifact.uri} for artifact in artifacts]
+        for key, artifacts in node.outputs.items()
     }
 
 
