@@ -101,9 +101,9 @@ def run(
     output = output.resolve()
     try:
         preflight.check(chosen, output)
-        with launch.only_run(output):
+        with launch.only_run(output) as lock:
             files = launch.new_run(chosen, output)
-            code = _watch(files, launch.local_command(files, output))
+            code = _watch(files, launch.local_command(files, output), lock)
     except preflight.PreflightError as problem:
         raise stop(problem, BAD_USAGE) from problem
     except launch.AlreadyRunning as problem:
@@ -121,7 +121,7 @@ def _absolute(images: str | None) -> str | None:
     return images if images is None or "://" in images else str(Path(images).resolve())
 
 
-def _watch(files: Any, command: list[str]) -> int:
+def _watch(files: Any, command: list[str], lock: int) -> int:
     """Shows a run until it ends; says what went wrong, if anything."""
     from pipeline import launch
     from pipeline.progress import LiveView, PlainView, RunView
@@ -131,7 +131,7 @@ def _watch(files: Any, command: list[str]) -> int:
     drawn = LiveView(out, view) if out.is_terminal else PlainView(print_line, view)
     try:
         with drawn, launch.terminate_like_interrupt():
-            code = launch.watch(command, files, drawn.on_event)
+            code = launch.watch(command, files, drawn.on_event, lock)
     except KeyboardInterrupt:
         err.print("[yellow]interrupted.[/] The same command goes on where this run stopped.")
         return INTERRUPTED

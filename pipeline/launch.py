@@ -11,12 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import psutil
+
+from components.gang import leash
 from pipeline.config import Config
 
 _POLL_SECS = 0.1
 _GRACE_SECS = 4.0
+# What is left of a run whose `thaw run` was killed ends within moments.
+_LEFT_OVER_SECS = 30.0
 
 
 class AlreadyRunning(RuntimeError):
@@ -85,47 +90,102 @@ def terminate_like_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def only_run(output_dir: Path) -> Iterator[None]:
+def only_run(output_dir: Path) -> Iterator[int]:
     """Keeps a second run out of the same output folder.
+
+    Yields:
+      The file descriptor of the lock, for `watch`: the folder stays locked until every
+      process that has it is gone.
 
     Raises:
       AlreadyRunning: if there is one.
     """
-    with open(output_dir / ".lock", "w") as lock:
+    with open(output_dir / ".lock", "a+") as lock:
+        _take(lock, output_dir)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield lock.fileno()
+
+
+def _take(lock: IO[str], output_dir: Path) -> None:
+    """Waits only where the run that holds the lock has lost its `thaw run`."""
+    until = time.monotonic() + _LEFT_OVER_SECS
+    while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except OSError as error:
-            raise AlreadyRunning(
-                f"{output_dir}: another run is writing here. Wait for it, or give another --output."
-            ) from error
-        yield
+            if _holder_lives(lock) or time.monotonic() > until:
+                raise AlreadyRunning(
+                    f"{output_dir}: another run is writing here. Wait for it, "
+                    "or give another --output."
+                ) from error
+        time.sleep(_POLL_SECS)
+
+
+def _holder_lives(lock: IO[str]) -> bool:
+    lock.seek(0)
+    number = lock.read().strip()
+    return not number.isdecimal() or psutil.pid_exists(int(number))
 
 
 def watch(
-    command: Sequence[str], files: RunFiles, on_event: Callable[[dict[str, Any]], None]
+    command: Sequence[str],
+    files: RunFiles,
+    on_event: Callable[[dict[str, Any]], None],
+    lock: int,
 ) -> int:
     """Runs a child to its end, handing on what it tells.
 
-    The child gets a session of its own, so that all its processes can be ended at once;
-    on Ctrl-C, or any other exception here, they are.
+    The child gets a session of its own, so that all its processes can be ended at once:
+    on Ctrl-C, on any other exception here, and when this process ends, in whatever way.
 
     Args:
       command: the child. Its output is appended to `files.log`.
       files: the child writes `files.events`.
       on_event: called with each event, in order.
+      lock: from `only_run`; the child's processes hold it too.
 
     Returns:
       The child's exit code; negative for the signal that ended it.
     """
-    with open(files.log, "ab") as log:
-        child = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1", "PYTHONUNBUFFERED": "1"},
-        )
+    read_end, write_end = os.pipe()
+    try:
+        return _watch(_start(command, files, read_end, lock), files, on_event)
+    finally:
+        os.close(write_end)
+
+
+def _start(
+    command: Sequence[str], files: RunFiles, read_end: int, lock: int
+) -> subprocess.Popen[bytes]:
+    """Starts the child so that it is killed when the other end of the pipe closes."""
+    try:
+        with open(files.log, "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", leash.__name__, str(read_end), *command],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=[read_end, lock],
+                env={
+                    **os.environ,
+                    leash.RUN_LOCK: str(lock),
+                    "TF_CPP_MIN_LOG_LEVEL": "1",
+                    "PYTHONUNBUFFERED": "1",
+                    # What lies in the current folder is not ours, whatever its name.
+                    "PYTHONSAFEPATH": "1",
+                },
+            )
+    finally:
+        os.close(read_end)
+
+
+def _watch(
+    child: subprocess.Popen[bytes], files: RunFiles, on_event: Callable[[dict[str, Any]], None]
+) -> int:
     try:
         with open(files.events, encoding="utf-8") as events:
             while child.poll() is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from components.gang.launcher import LAST_LINES
+from components.gang.leash import inherited_lock
 from trainer import exit_codes, progress, tasks, watchdog
 
 _TAIL_BYTES = 32_768
@@ -179,7 +180,7 @@ def _on_leash(
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                pass_fds=[read_end],
+                pass_fds=[read_end, *inherited_lock()],
                 env=environment,
             )
     finally:

@@ -1,9 +1,18 @@
 """`thaw run` around a child that succeeds, fails, dies, hangs."""
 
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from processes import is_alive, wait_for
+
+from pipeline import launch
+from pipeline.config import Config
+
+ROOT = Path(__file__).parents[2]
 
 # A child with a child of its own, both deaf to SIGTERM, as TensorFlow is.
 HANGS = """
@@ -137,3 +146,57 @@ def test_second_run_in_the_same_output_is_refused(thaw_run, tmp_path):
 def test_output_is_free_again_after_a_run(thaw_run):
     assert result(thaw_run("finish(True)"))[0] == 0
     assert result(thaw_run("finish(True)"))[0] == 0
+
+
+def test_killing_thaw_alone_ends_all_that_it_started(thaw_run, tmp_path):
+    process = thaw_run(HANGS)
+    children = pids(tmp_path)
+
+    process.kill()
+
+    assert wait_for(lambda: not any(map(is_alive, children)), secs=15)
+
+
+def test_run_started_at_once_after_a_kill_waits_for_what_is_left_and_goes_on(thaw_run, tmp_path):
+    process = thaw_run(HANGS)
+    children = pids(tmp_path)
+
+    process.kill()
+    code, out = result(thaw_run("finish(True)"))
+
+    assert code == 0, out
+    assert not any(map(is_alive, children))
+
+
+def test_folder_stays_locked_while_a_process_of_a_killed_run_lives(tmp_path):
+    """The lock belongs to whoever writes, and the last of them may outlive `thaw run`."""
+    with launch.only_run(tmp_path) as lock:
+        writer = subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(2)"], pass_fds=[lock]
+        )
+        (tmp_path / ".lock").write_text(str(_pid_of_nobody()))
+
+    started = time.monotonic()
+    with launch.only_run(tmp_path):
+        assert writer.poll() is not None or time.monotonic() - started > 1
+
+
+def _pid_of_nobody() -> int:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    return gone.pid
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="PYTHONSAFEPATH came with Python 3.11")
+def test_modules_in_the_current_folder_are_not_taken_for_ours(tmp_path, monkeypatch):
+    for name in ("components", "pipeline", "trainer"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('not ours')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    files = launch.new_run(Config(), tmp_path)
+    code = "import components, pipeline, trainer; print(trainer.__file__)"
+
+    with launch.only_run(tmp_path) as lock:
+        ended = launch.watch([sys.executable, "-c", code], files, print, lock)
+
+    assert (ended, files.log.read_text()) == (0, f"{ROOT / 'trainer' / '__init__.py'}\n")
