@@ -118,7 +118,8 @@ def run(
 
 def _absolute(images: str | None) -> str | None:
     """Local folders by their full path: the run must mean the same from any directory."""
-    return images if images is None or "://" in images else str(Path(images).resolve())
+    # An empty path would resolve to the current folder.
+    return str(Path(images).resolve()) if images and "://" not in images else images
 
 
 def _watch(files: Any, command: list[str], lock: int) -> int:

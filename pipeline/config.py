@@ -31,6 +31,12 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 RateRange = tuple[PositiveFloat, PositiveFloat]
 
+# Far above what anybody needs, and below what a library cannot count.
+MAX_PARTS = 1_000_000
+MAX_EPOCHS = 100_000
+MAX_UNITS = 100_000
+MAX_WAIT_SECS = 30 * 86_400
+
 # Of an augmentation. Far below it 1 + share rounds to 1, and tf.image refuses an empty range.
 SMALLEST_CHANGE = 0.001
 
@@ -41,9 +47,13 @@ class Splits(Section):
     A file's content decides its split, so that the same bytes never stand in two.
     """
 
-    train: PositiveInt = Field(70, description="Both fits learn from these.")
-    val: PositiveInt = Field(15, description="Early stopping of both fits watches these.")
-    test: PositiveInt = Field(15, description="The gate judges on these; no fit ever sees them.")
+    train: PositiveInt = Field(70, le=MAX_PARTS, description="Both fits learn from these.")
+    val: PositiveInt = Field(
+        15, le=MAX_PARTS, description="Early stopping of both fits watches these."
+    )
+    test: PositiveInt = Field(
+        15, le=MAX_PARTS, description="The gate judges on these; no fit ever sees them."
+    )
 
 
 class Data(Section):
@@ -60,7 +70,7 @@ class Data(Section):
         description="Larger images are set aside by their header, before they are decoded.",
     )
     max_file_bytes: PositiveInt = Field(
-        64 * 2**20, description="Larger files are set aside unread."
+        64 * 2**20, le=2**40, description="Larger files are set aside unread."
     )
 
 
@@ -128,7 +138,7 @@ class Augmentation(Section):
 class Head(Section):
     """The new layers: global average pooling, one hidden layer, logits."""
 
-    units: PositiveInt = Field(1024, description="Width of the hidden layer.")
+    units: PositiveInt = Field(1024, le=MAX_UNITS, description="Width of the hidden layer.")
     dropout: NonNegativeFloat = Field(
         0.0, lt=1, description="Share of hidden units dropped while training."
     )
@@ -138,9 +148,11 @@ class HeadFit(Section):
     """Fit 1: the new head learns on the frozen backbone, with RMSprop."""
 
     learning_rate: PositiveFloat = Field(1e-3, description="Of RMSprop.")
-    max_epochs: PositiveInt = Field(50, description="Early stopping usually ends the fit before.")
+    max_epochs: PositiveInt = Field(
+        50, le=MAX_EPOCHS, description="Early stopping usually ends the fit before."
+    )
     patience: PositiveInt = Field(
-        5, description="Epochs without a better validation loss before stopping."
+        5, le=MAX_EPOCHS, description="Epochs without a better validation loss before stopping."
     )
 
 
@@ -158,9 +170,11 @@ class FineTune(Section):
         1e-4, description="Of SGD. Low on purpose: these weights are good already."
     )
     momentum: NonNegativeFloat = Field(0.9, lt=1, description="Of SGD.")
-    max_epochs: PositiveInt = Field(50, description="Early stopping usually ends the fit before.")
+    max_epochs: PositiveInt = Field(
+        50, le=MAX_EPOCHS, description="Early stopping usually ends the fit before."
+    )
     patience: PositiveInt = Field(
-        5, description="Epochs without a better validation loss before stopping."
+        5, le=MAX_EPOCHS, description="Epochs without a better validation loss before stopping."
     )
     batch_norm: Literal["frozen", "train"] = Field(
         "frozen",
@@ -193,12 +207,14 @@ class Tuner(Section):
         30, le=10_000, description="Of the head, each on a fixed backbone: a second or less."
     )
     max_epochs: PositiveInt = Field(
-        12, description="Of a trial of the head. With hyperband only the best get as many."
+        12,
+        le=MAX_EPOCHS,
+        description="Of a trial of the head. With hyperband only the best get as many.",
     )
     head_learning_rates: RateRange = Field(
         (1e-4, 1e-2), description="Lowest and highest learning rate of fit 1."
     )
-    units: list[PositiveInt] = Field(
+    units: list[Annotated[int, Field(gt=0, le=MAX_UNITS)]] = Field(
         [256, 512, 1024], description="Widths of the hidden layer, besides head.units."
     )
     dropouts: list[Share] = Field(
@@ -210,7 +226,7 @@ class Tuner(Section):
     fine_tune_trials: NonNegativeInt = Field(
         4, le=1000, description="Of fit 2, from the best head on. 0: its values are not tuned."
     )
-    fine_tune_max_epochs: PositiveInt = Field(5, description="Of a trial of fit 2.")
+    fine_tune_max_epochs: PositiveInt = Field(5, le=MAX_EPOCHS, description="Of a trial of fit 2.")
     fine_tune_learning_rates: RateRange = Field(
         (1e-5, 1e-2), description="Lowest and highest learning rate of fit 2."
     )
@@ -233,7 +249,9 @@ class Tuner(Section):
 class Train(Section):
     """What both fits share."""
 
-    global_batch_size: PositiveInt = Field(32, description="Images in a step, over all replicas.")
+    global_batch_size: PositiveInt = Field(
+        32, le=1_000_000, description="Images in a step, over all replicas."
+    )
     workers: PositiveInt = Field(
         1,
         le=1000,
@@ -243,10 +261,14 @@ class Train(Section):
         ),
     )
     start_secs: PositiveFloat = Field(
-        600, description="With several workers: how long they may take to meet before it fails."
+        600,
+        le=MAX_WAIT_SECS,
+        description="With several workers: how long they may take to meet before it fails.",
     )
     stall_secs: PositiveFloat = Field(
-        600, description="With several workers: how long they may stand still before it fails."
+        600,
+        le=MAX_WAIT_SECS,
+        description="With several workers: how long they may stand still before it fails.",
     )
     max_restarts: NonNegativeInt = Field(
         3,
@@ -273,7 +295,9 @@ class Gate(Section):
         None, le=1, description="Accuracy must be at least this, if set."
     )
     top_k: PositiveInt = Field(
-        5, description="Top-k accuracy is reported for this k; at most the number of classes."
+        5,
+        le=1_000_000,
+        description="Top-k accuracy is reported for this k; at most the number of classes.",
     )
 
 

@@ -14,6 +14,12 @@ from pydantic_core import ErrorDetails
 from pipeline.config import Config
 
 
+# A config has about a hundred values. Aliases can make millions of a few lines ("billion laughs").
+_MAX_FILE_BYTES = 2**20
+_MAX_VALUES = 100_000
+_MAX_SHOWN = 200
+
+
 class ConfigError(ValueError):
     """The config cannot be used; every problem is in the message, one a paragraph."""
 
@@ -51,6 +57,52 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _parse(text: str) -> Any:
+    """Reads one YAML document.
+
+    Raises:
+      yaml.YAMLError: if it is none, or one that no config can be.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count_values(node, {})
+        return loader.construct_document(node)
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits, an impossible date
+        raise yaml.YAMLError(str(error)) from error
+    finally:
+        loader.dispose()
+
+
+def _count_values(node: yaml.Node, counts: dict[int, int | None]) -> int:
+    """How many values a node stands for once each alias is replaced by what it names.
+
+    Raises:
+      yaml.YAMLError: if there are too many, or a value contains itself.
+    """
+    if id(node) in counts:
+        known = counts[id(node)]
+        if known is None:
+            raise yaml.YAMLError("an alias stands inside the value that it names")
+        return known
+    counts[id(node)] = None
+    total = 1 + sum(_count_values(child, counts) for child in _children(node))
+    if total > _MAX_VALUES:
+        raise yaml.YAMLError(f"it stands for more than {_MAX_VALUES:,} values")
+    counts[id(node)] = total
+    return total
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def load_config(
@@ -96,9 +148,9 @@ def parse_override(text: str) -> tuple[str, Any]:
             "such as --set fits.fine_tune.learning_rate=1e-5."
         )
     try:
-        return key, yaml.load(value, _Loader)
+        return key, _parse(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not valid YAML: {error}") from error
+        raise ConfigError(f"--set {key}: the value is not valid YAML: {error}") from error
 
 
 def to_yaml(config: Config) -> str:
@@ -108,7 +160,11 @@ def to_yaml(config: Config) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        with open(path, "rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+        if len(content) > _MAX_FILE_BYTES:
+            raise ConfigError(f"{path}: is larger than {_MAX_FILE_BYTES:,} bytes: not a config.")
+        values = _parse(content.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -153,8 +209,13 @@ def _describe(details: ErrorDetails, source: Source) -> str:
     value = details["input"]
     if details["type"] == "model_type":
         keys = _known_keys((*details["loc"], ""))
-        return f"{place}: {value!r} is not allowed. It is a section. {keys}"
-    return f"{place}: {value!r} is not allowed. {_allowed(details)}"
+        return f"{place}: {_shown(value)} is not allowed. It is a section. {keys}"
+    return f"{place}: {_shown(value)} is not allowed. {_allowed(details)}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def _allowed(details: ErrorDetails) -> str:

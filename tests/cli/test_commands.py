@@ -48,6 +48,25 @@ def test_a_bad_config_is_refused_before_anything_heavy_is_loaded(tmp_path):
     assert (done.returncode, done.stdout.strip()) == (2, "[]")
 
 
+def test_module_of_the_same_name_on_pythonpath_is_named(tmp_path):
+    (tmp_path / "trainer.py").write_text("")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", "from pipeline.cli import main; main()", "--version"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"thaw: the package 'trainer' is not Thaw's, but {tmp_path / 'trainer.py'}.",
+        "  Remove its folder from PYTHONPATH, or start thaw from another folder.",
+    ]
+
+
 def test_version():
     from pipeline import __version__
 
@@ -70,6 +89,7 @@ def test_help_explains_each_command(command):
         (("run", "--output", "o", "--set", "head.units=x"), "head.units"),
         (("run", "--output", "o"), "--images"),
         (("run", "--output", "o", "--images", "/none"), "/none"),
+        (("run", "--output", "o", "--images", ""), "no images: give their folder"),
         (("config", "--config", "none.yaml"), "none.yaml"),
         (("predict", "x.png", "--model", "/none"), "/none"),
         (("sample-images", "o", "--per-class", "0"), "--per-class"),

@@ -1,10 +1,14 @@
 """Reading configs, and what is said of those that cannot be used."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pipeline.config import Config
 from pipeline.config_io import ConfigError, load_config, parse_override, to_yaml
@@ -21,7 +25,34 @@ def written(tmp_path):
     return write
 
 
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "\n".join(
+    f"{this}: &{this} [{', '.join([f'*{last}'] * 9)}]"
+    for last, this in zip("abcdefgh", "bcdefghi", strict=True)
+)
+MERGES = "a: &a {k0: 1}\n" + "\n".join(
+    f"{this}: &{this} {{<<: [{', '.join([f'*{last}'] * 9)}]}}"
+    for last, this in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
 BAD_FILES = {
+    "billion laughs": (LAUGHS, ["birds.yaml", "more than 100,000 values"]),
+    "billion merges": (MERGES, ["birds.yaml", "more than 100,000 values"]),
+    "laughs where a number should be": (
+        "x: &x [1]\nhead: {units: [*x, *x]}",
+        ["birds.yaml: head.units: [[1], [1]] is not allowed"],
+    ),
+    "alias in itself": ("a: &a [*a]", ["birds.yaml", "inside the value that it names"]),
+    "depth": ("a: " + "[" * 5000, ["birds.yaml", "nested too deeply"]),
+    "length": ("name: " + "x" * 2**20, ["birds.yaml: is larger than 1,048,576 bytes"]),
+    "long value": ("head: {units: [" + "1, " * 999 + "1]}", ["head.units: [1, 1,", "… is not all"]),
+    "absurd epochs": (
+        "fits: {head: {max_epochs: 99999999999999999999999}}",
+        ["fits.head.max_epochs: 99999999999999999999999", "less than or equal to 100000"],
+    ),
+    "absurd digits": ("head: {units: " + "9" * 5000 + "}", ["birds.yaml", "not valid YAML"]),
+    "infinite rate": ("fits: {head: {learning_rate: .inf}}", ["learning_rate: inf", "finite"]),
+    "impossible date": ("name: 2024-13-45", ["birds.yaml: not valid YAML"]),
+    "key that is a number": ("1: 2", ["birds.yaml"]),
     "boundary": (
         "fits: {fine_tune: {boundary: mixed99}}",
         [
@@ -127,7 +158,7 @@ configs = st.builds(
         }
     ),
     st.sampled_from(sorted(BACKBONES)),
-    st.integers(1, 10**6),
+    st.integers(1, 10**5),
     st.floats(1e-12, 1e3),
     st.floats(0, 1, exclude_max=True),
     st.integers(0, 2**32 - 1),
@@ -169,3 +200,28 @@ def test_true_is_no_number():
 def test_key_that_is_a_list_is_refused(written):
     with pytest.raises(ConfigError, match=r"birds\.yaml"):
         load_config(written("? [a]\n: 1\n"))
+
+
+def test_endless_file_is_refused_without_reading_it_to_its_end():
+    with pytest.raises(ConfigError, match="/dev/zero: is larger than"):
+        load_config(Path("/dev/zero"))
+
+
+def test_laughs_in_an_override_are_refused():
+    with pytest.raises(ConfigError, match="--set head"):
+        load_config(None, ["head={a: &a [1], b: [*a, &b [*b]]}"])
+
+
+def _whole_numbers(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _whole_numbers(inner, f"{prefix}{name}.")
+        elif inner is int or int in get_args(inner):
+            yield prefix + name
+
+
+@pytest.mark.parametrize("key", _whole_numbers(Config))
+def test_absurd_whole_numbers_are_refused_everywhere(key):
+    with pytest.raises(ConfigError, match=key):
+        load_config(None, [f"{key}=99999999999999999999999"])
