@@ -2,7 +2,8 @@
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,6 +66,43 @@ def list_files(patterns: Sequence[str]) -> list[str]:
     if not files:
         raise ValueError(f"no examples in {', '.join(patterns)}.")
     return files
+
+
+class DamagedRecords(ValueError):
+    """A file of records cannot be read to its end. The message says which, and what to do."""
+
+
+@contextmanager
+def naming_damaged_files(patterns: Sequence[str]) -> Iterator[None]:
+    """Says which file it was when TensorFlow finds a damaged record, which it does not.
+
+    Args:
+      patterns: globs of all files that are read inside.
+
+    Raises:
+      DamagedRecords: in place of `tf.errors.DataLossError`.
+    """
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        for path in list_files(patterns):
+            if reason := _damage(path):
+                raise DamagedRecords(
+                    f"{path} is damaged: {reason}.\n"
+                    "  Delete the folder of this artifact and run again: its node writes it again."
+                ) from error
+        raise
+
+
+def _damage(path: str) -> str | None:
+    """What stops TensorFlow from reading a file of records; None if nothing does."""
+    try:
+        for _ in read_records([path]):
+            pass
+    except tf.errors.DataLossError as error:
+        # "{{function_node …}} truncated record at 1234 [Op:IteratorGetNext] name:"
+        return "a truncated record" if "truncated" in error.message else "a corrupted record"
+    return None
 
 
 def read_records(files: Sequence[str]) -> tf.data.Dataset:

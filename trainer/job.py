@@ -1,11 +1,12 @@
 """One training job from examples to an exported model: what each Trainer node does."""
 
+import functools
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import tensorflow as tf
 import tf_keras as keras
@@ -75,6 +76,23 @@ class Job:
     recovery_dir: str = ""
 
 
+_Arguments = ParamSpec("_Arguments")
+
+
+def _names_damaged_files(
+    run: Callable[Concatenate[Job, _Arguments], fits.FitRecord],
+) -> Callable[Concatenate[Job, _Arguments], fits.FitRecord]:
+    """Has a fit name the file in which a record is damaged."""
+
+    @functools.wraps(run)
+    def naming(job: Job, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> fits.FitRecord:
+        with data.naming_damaged_files([*job.train_files, *job.val_files]):
+            return run(job, *args, **kwargs)
+
+    return naming
+
+
+@_names_damaged_files
 def run_head_fit(job: Job, fit: fits.HeadFit, weights: str) -> fits.FitRecord:
     """Fit 1 and its export. The first TensorFlow work of the process.
 
@@ -109,6 +127,7 @@ def run_head_fit(job: Job, fit: fits.HeadFit, weights: str) -> fits.FitRecord:
     return record
 
 
+@_names_damaged_files
 def run_fine_tune(job: Job, fit: fits.FineTune, base_model_dir: str) -> fits.FitRecord:
     """Fit 2 from the weights that fit 1 left in `base_model_dir`, and its export."""
     strategy = make_strategy()

@@ -1,6 +1,7 @@
 """What the fits read: which records, in which order, pass after pass."""
 
 import itertools
+import os
 import zlib
 
 import numpy as np
@@ -289,3 +290,34 @@ def test_views_are_told_apart_by_their_names_and_plain_files_are_one_view():
 
     assert trunk.files_by_view(sorted(files)) == [files[:2], files[2:4], files[4:]]
     assert trunk.files_by_view(["data/part-0", "data/part-1"]) == [["data/part-0", "data/part-1"]]
+
+
+@pytest.mark.parametrize(("compression", "suffix"), [("", ""), ("GZIP", ".gz")])
+def test_file_with_a_truncated_record_is_named_with_what_to_do(tmp_path, compression, suffix):
+    for name in ("1", "2"):
+        with tf.io.TFRecordWriter(str(tmp_path / f"part-{name}{suffix}"), compression) as writer:
+            writer.write(np.random.default_rng(0).bytes(10_000))
+    damaged = tmp_path / f"part-2{suffix}"
+    os.truncate(damaged, damaged.stat().st_size // 2)
+    patterns = [str(tmp_path / "part-*")]
+
+    with (
+        pytest.raises(data.DamagedRecords) as caught,
+        data.naming_damaged_files(patterns),
+    ):
+        list(data.read_records(data.list_files(patterns)))
+
+    assert str(caught.value).startswith(f"{damaged} is damaged: a truncated record.\n  Delete the")
+
+
+def test_file_with_a_changed_byte_is_named(tmp_path):
+    path = tmp_path / "part"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(b"x" * 1000)
+    path.write_bytes(path.read_bytes().replace(b"xxx", b"xyx", 1))
+
+    with (
+        pytest.raises(data.DamagedRecords, match=f"{path} is damaged: a corrupted record"),
+        data.naming_damaged_files([str(path)]),
+    ):
+        list(data.read_records([str(path)]))
