@@ -13,7 +13,6 @@ from pydantic_core import ErrorDetails
 
 from pipeline.config import Config
 
-
 # A config has about a hundred values. Aliases can make millions of a few lines ("billion laughs").
 _MAX_FILE_BYTES = 2**20
 _MAX_VALUES = 100_000

@@ -16,7 +16,6 @@ import sys
 import threading
 from collections.abc import Sequence
 
-
 RUN_LOCK = "THAW_RUN_LOCK_FD"
 """Environment variable: file descriptor of the lock of the output folder."""
 
