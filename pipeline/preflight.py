@@ -4,19 +4,17 @@ import os
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from pathlib import Path
 
 from components.image_example_gen.formats import EXTENSIONS
 from pipeline.config import Config
 from trainer.backbones import BACKBONES
-from trainer.labels import is_utf8, label_problem, printable
+from trainer.labels import is_utf8, name_problems, printable
 
 _REACH_TIMEOUT_SECS = 5
 # Folders below the output folder that a run writes to.
 _WRITTEN = ("artifacts", "logs", "samples", "serving")
 _PATTERN_CHARACTERS = frozenset("*?[\\")
-_MOST_NAMES = 10
 
 
 class PreflightError(ValueError):
@@ -59,7 +57,9 @@ def check_images(images: str | None) -> None:
     classes = _class_folders(folder)
     if not classes:
         raise PreflightError(_no_classes(folder))
-    _check_names(folder, classes)
+    problems = name_problems(path.name for path in classes)
+    if problems:
+        raise PreflightError(f"{folder}: {problems}")
     if len(classes) == 1:
         raise PreflightError(
             f"{images} holds one class only, {classes[0].name}; a classifier needs two or more.\n"
@@ -77,26 +77,6 @@ def _class_folders(folder: Path) -> list[Path]:
     return sorted(
         path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
-
-
-def _check_names(folder: Path, classes: Sequence[Path]) -> None:
-    problems = [
-        f"  '{printable(path.name)}' {problem}"
-        for path in classes
-        if (problem := label_problem(path.name))
-    ]
-    if problems:
-        more = len(problems) - _MOST_NAMES
-        raise PreflightError(
-            "\n".join(
-                [
-                    f"{folder}: these folders' names cannot be class names:",
-                    *problems[:_MOST_NAMES],
-                    *([f"  and {more} more"] if more > 0 else []),
-                    "  Rename them.",
-                ]
-            )
-        )
 
 
 def _no_classes(folder: Path) -> str:

@@ -1,9 +1,11 @@
 """Which names a class may have. Imports no TensorFlow, so the command line may use it."""
 
 import unicodedata
+from collections.abc import Iterable
 
 # Control characters, line and paragraph separators: a list of labels has one a line.
 _BREAKING = frozenset({"Cc", "Zl", "Zp"})
+_MOST_NAMES = 10
 
 
 def label_problem(name: str) -> str | None:
@@ -25,6 +27,26 @@ def label_problem(name: str) -> str | None:
     if any(unicodedata.category(character) in _BREAKING for character in name):
         return "contains a line break or another control character"
     return None
+
+
+def name_problems(names: Iterable[str]) -> str | None:
+    """Lists the class folders' names that cannot be labels, for a message; None if all can."""
+    problems = [
+        f"  '{printable(name)}' {problem}"
+        for name in sorted(names)
+        if (problem := label_problem(name))
+    ]
+    if not problems:
+        return None
+    more = len(problems) - _MOST_NAMES
+    return "\n".join(
+        [
+            "these folders' names cannot be class names:",
+            *problems[:_MOST_NAMES],
+            *([f"  and {more} more"] if more > 0 else []),
+            "  Rename them.",
+        ]
+    )
 
 
 def is_utf8(name: str) -> bool:

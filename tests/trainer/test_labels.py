@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.labels import is_utf8, label_problem, printable
+from trainer.labels import is_utf8, label_problem, name_problems, printable
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,22 @@ def test_every_name_can_be_shown(content):
 def test_label_is_one_line_by_every_rule_of_lines(name):
     if label_problem(name) is None:
         assert name.splitlines() == [name]
+
+
+def test_problems_are_listed_sorted_and_not_without_end():
+    assert name_problems(["cat", "dog"]) is None
+    assert name_problems(["cat", "d\tg", " "]) == (
+        "these folders' names cannot be class names:\n"
+        "  ' ' is blank\n"
+        "  'd\\tg' contains a line break or another control character\n"
+        "  Rename them."
+    )
+
+    many = name_problems(f"{number:02d}\n" for number in range(30))
+
+    assert many is not None
+    assert many.splitlines()[10:] == [
+        "  '09\\n' contains a line break or another control character",
+        "  and 20 more",
+        "  Rename them.",
+    ]
