@@ -9,8 +9,12 @@ from pathlib import Path
 from components.image_example_gen.formats import EXTENSIONS
 from pipeline.config import Config
 from trainer.backbones import BACKBONES
+from trainer.labels import is_utf8, name_problems, printable
 
 _REACH_TIMEOUT_SECS = 5
+# Folders below the output folder that a run writes to.
+_WRITTEN = ("artifacts", "logs", "samples", "serving")
+_PATTERN_CHARACTERS = frozenset("*?[\\")
 
 
 class PreflightError(ValueError):
@@ -25,8 +29,11 @@ def check(config: Config, output_dir: Path) -> None:
     """
     try:
         check_images(config.data.images)
+        check_places(str(config.data.images), output_dir)
     except OSError as error:
-        raise PreflightError(f"{error.filename}: cannot be read: {error.strerror}.") from error
+        raise PreflightError(
+            f"{printable(str(error.filename))}: cannot be read: {error.strerror}."
+        ) from error
     check_weights(config)
     check_output(output_dir)
 
@@ -40,16 +47,19 @@ def check_images(images: str | None) -> None:
         raise PreflightError("no images: give their folder with --images DIR.")
     if "://" in images:
         return
+    if not is_utf8(images):
+        raise PreflightError(f"{printable(images)}: this path is not UTF-8. Rename the folder.")
     folder = Path(images)
     if not folder.exists():
         raise PreflightError(f"{images}: there is no such folder.")
     if not folder.is_dir():
         raise PreflightError(f"{images}: is a file. Give the folder that holds the class folders.")
-    classes = sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
+    classes = _class_folders(folder)
     if not classes:
         raise PreflightError(_no_classes(folder))
+    problems = name_problems(path.name for path in classes)
+    if problems:
+        raise PreflightError(f"{folder}: {problems}")
     if len(classes) == 1:
         raise PreflightError(
             f"{images} holds one class only, {classes[0].name}; a classifier needs two or more.\n"
@@ -63,6 +73,12 @@ def check_images(images: str | None) -> None:
         )
 
 
+def _class_folders(folder: Path) -> list[Path]:
+    return sorted(
+        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+
+
 def _no_classes(folder: Path) -> str:
     if _has_image(folder):
         return (
@@ -73,7 +89,52 @@ def _no_classes(folder: Path) -> str:
 
 
 def _has_image(folder: Path) -> bool:
-    return any(path.suffix.lower() in EXTENSIONS for path in folder.iterdir())
+    return any(
+        path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+        for path in folder.iterdir()
+    )
+
+
+def check_places(images: str, output_dir: Path) -> None:
+    """Checks that a run does not write among its images. Links are followed.
+
+    Args:
+      images: the folder of class folders; nothing is checked of a remote one.
+      output_dir: need not exist.
+    """
+    if "://" in images:
+        return
+    folder = Path(images)
+    _check_output_outside(output_dir, folder, f"the images folder, {folder}")
+    for path in _class_folders(folder) if folder.is_dir() else []:
+        _check_output_outside(output_dir, path, f"the class folder {path.name}")
+    for name in _WRITTEN:
+        written = output_dir / name
+        if _is_in(folder, written):
+            raise PreflightError(
+                f"{folder}: the images are in {written}, which the run writes to.\n"
+                "  Move them, or give another --output."
+            )
+
+
+def _check_output_outside(output_dir: Path, folder: Path, name: str) -> None:
+    if _is_in(output_dir, folder):
+        where = "is" if _is_in(folder, output_dir) else "is inside"
+        raise PreflightError(
+            f"{output_dir}: the output folder {where} {name}: the run would take what it writes "
+            "for images.\n  Give an --output elsewhere."
+        )
+
+
+def _is_in(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder, or lies below it, by any name that leads there."""
+    resolved = Path(os.path.realpath(path))
+    if resolved.is_relative_to(os.path.realpath(folder)):
+        return True
+    # The same folder by another mount, or by other letters where case does not count.
+    return folder.exists() and any(
+        parent.exists() and parent.samefile(folder) for parent in (resolved, *resolved.parents)
+    )
 
 
 def keras_models_dir() -> Path:
@@ -130,7 +191,16 @@ def reachable(url: str) -> bool:
 
 
 def check_output(output_dir: Path) -> None:
-    """Checks that files can be written below the output folder."""
+    """Checks that files can be written below the output folder.
+
+    Its path must be no pattern: TFX, TFT and Beam name their artifacts' files by patterns,
+    and would find none, or those of another folder.
+    """
+    if _PATTERN_CHARACTERS.intersection(str(output_dir)):
+        raise PreflightError(
+            f"{output_dir}: TensorFlow and Beam read *, ?, [ and \\ in a path as a pattern.\n"
+            "  Give an --output without them. (In the images folder's path they are fine.)"
+        )
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output_dir):

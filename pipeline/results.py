@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from components.evaluator.gate import ACCURACY, BASELINE, CANDIDATE
-from components.image_example_gen.executor import SET_ASIDE_FOLDER
+from components.image_example_gen.rejected import SET_ASIDE_FOLDER
 from components.serving_check.executor import RESULT_FILE
 from components.tuner.executor import TRIALS_FILE
 from pipeline import __version__, node_args, paired

@@ -16,29 +16,34 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
-from apache_beam.io.filesystems import FileSystems
 from google.protobuf import struct_pb2
 from tfx import types
 from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
 from tfx.components.util import examples_utils
-from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from components.image_example_gen.folder import (
-    UnusableImages,
     check_card,
     check_folder,
     list_files,
 )
 from components.image_example_gen.inspect import Unusable, inspect_image
+from components.image_example_gen.reading import read_file
+from components.image_example_gen.rejected import (
+    count_reasons,
+    reject,
+    shard_of_rejected,
+    write_rejected,
+)
 from trainer import features, progress
 from trainer.data_card import DataCard, write_card
+from trainer.labels import is_utf8
 
-SET_ASIDE_FOLDER = "set_aside"
-
-_SET_ASIDE = "set_aside"
+_REJECTED = "rejected"
+_A_COPY = "a copy of another file of its class"
+_SUMMARIES_FOLDER = "shards"
 _IMAGES_PER_SHARD = 1024
 # Gzip is the one format that TFX's own nodes take. Image files are compressed already: to
 # deflate them again took more than half of this node's time on large photographs.
@@ -47,7 +52,7 @@ _STORED = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=0)
 
 @dataclass(frozen=True)
 class Limits:
-    """Files beyond these are set aside: pixels before decoding, bytes before reading."""
+    """Files beyond these are rejected: pixels before decoding, bytes before reading."""
 
     max_pixels: int
     max_file_bytes: int
@@ -65,7 +70,7 @@ class ImageFile:
 
 
 class Executor(BaseExampleGenExecutor):
-    """Writes the splits, the data card and the list of files that were set aside."""
+    """Writes the splits, the data card and the list of rejected files."""
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
         """Not used: grouping by content needs more than one transform."""
@@ -120,7 +125,7 @@ def write_examples(
       uri: gets `Split-<name>/` folders of gzipped TFRecords, `set_aside/` and the card.
         The files' names and contents depend on the images alone, not on the runner.
       splits: split name -> parts.
-      limits: files beyond them are set aside.
+      limits: files beyond them are rejected.
 
     Raises:
       UnusableImages: on fewer than two classes, an empty class, or a split or class
@@ -130,63 +135,57 @@ def write_examples(
     num_shards = max(1, num_files // _IMAGES_PER_SHARD)
     counter = progress.Counter("files", 2 * num_files)
     with pipeline as p:
-        checked = (
+        listed = (
             p
             | "List" >> beam.Create([images_dir])
-            | "Files" >> beam.FlatMap(list_files)
+            | "Files" >> beam.ParDo(_List()).with_outputs(_REJECTED, main="files")
+        )
+        checked = (
+            listed.files
             | "Spread" >> beam.Reshuffle()
-            | "Check" >> beam.ParDo(_Check(limits, counter)).with_outputs(_SET_ASIDE, main="images")
+            | "Check" >> beam.ParDo(_Check(limits, counter)).with_outputs(_REJECTED, main="images")
         )
         written = (
             checked.images
             | "ByShard" >> beam.Map(lambda image: (shard_of(image, splits, num_shards), image))
             | "Group" >> beam.GroupByKey()
             | "Write"
-            >> beam.ParDo(_WriteShard(uri, num_shards, counter)).with_outputs(
-                _SET_ASIDE, main="counted"
-            )
+            >> beam.ParDo(
+                _WriteShard(uri, num_shards, limits.max_file_bytes, counter)
+            ).with_outputs(_REJECTED, main="counted")
         )
         _ = (
-            (checked[_SET_ASIDE], written[_SET_ASIDE])
+            (listed[_REJECTED], checked[_REJECTED], written[_REJECTED])
             | "SetAside" >> beam.Flatten()
-            | "SetAsideByShard"
-            >> beam.Map(lambda entry: (_shard_of_path(entry, num_shards), entry))
+            | "SetAsideByShard" >> beam.Map(lambda e: (shard_of_rejected(e, num_shards), e))
             | "GroupSetAside" >> beam.GroupByKey()
-            | "WriteSetAside" >> beam.Map(lambda group: _write_set_aside(uri, num_shards, *group))
+            | "WriteSetAside" >> beam.Map(lambda group: write_rejected(uri, num_shards, *group))
         )
-        _ = (
-            written.counted
-            | "Summaries" >> beam.Map(json.dumps)
-            | "WriteSummaries"
-            >> beam.io.WriteToText(os.path.join(uri, "shards", "shard"), file_name_suffix=".jsonl")
-        )
-    card = _make_card(images_dir, uri)
-    check_card(card)
+        _ = written.counted | "WriteSummaries" >> beam.Map(_write_summary, uri)
+    rejected = count_reasons(uri)
+    card = _make_card(images_dir, uri, rejected)
+    check_card(card, rejected, splits)
     write_card(card, uri)
     return card
 
 
-def _set_aside(path: str, reason: str) -> beam.pvalue.TaggedOutput:
-    return beam.pvalue.TaggedOutput(_SET_ASIDE, {"path": path, "reason": reason})
+def _reject(path: str, reason: object) -> beam.pvalue.TaggedOutput:
+    return beam.pvalue.TaggedOutput(_REJECTED, reject(path, reason))
 
 
-def _shard_of_path(entry: dict[str, str], num_shards: int) -> int:
-    return int(hashlib.sha256(entry["path"].encode()).hexdigest(), 16) % num_shards
+class _List(beam.DoFn):
+    """A folder to (label, path) of its files. Beam and TensorFlow take none but UTF-8."""
 
-
-def _write_set_aside(
-    uri: str, num_shards: int, shard: int, entries: Iterable[dict[str, str]]
-) -> None:
-    """Writes one file of the list, by path: `WriteToText` leaves the order to the runner."""
-    path = os.path.join(uri, SET_ASIDE_FOLDER, f"files-{shard:05d}-of-{num_shards:05d}.jsonl")
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    with tf.io.gfile.GFile(path, "w") as file:
-        for entry in sorted(entries, key=lambda entry: entry["path"]):
-            file.write(json.dumps(entry) + "\n")
+    def process(self, images_dir: str) -> Iterator[Any]:
+        for label, path in list_files(images_dir):
+            if is_utf8(path):
+                yield label, path
+            else:
+                yield _reject(path, "the file name is not UTF-8: rename it")
 
 
 class _Check(beam.DoFn):
-    """(label, path) to ImageFile, or set aside."""
+    """(label, path) to ImageFile, or rejected."""
 
     def __init__(self, limits: Limits, counter: progress.Counter) -> None:
         self._limits = limits
@@ -196,23 +195,12 @@ class _Check(beam.DoFn):
         label, path = element
         self._counter.add()
         try:
-            found = inspect_image(path, self._read(path), self._limits.max_pixels)
+            content = read_file(path, self._limits.max_file_bytes)
+            found = inspect_image(path, content, self._limits.max_pixels)
         except Unusable as reason:
-            yield _set_aside(path, str(reason))
+            yield _reject(path, reason)
             return
         yield ImageFile(found.sha256, path, label, found.height_px, found.width_px)
-
-    def _read(self, path: str) -> bytes:
-        try:
-            if fileio.isdir(path):
-                raise Unusable("a folder inside a class folder")
-            with FileSystems.open(path, "application/octet-stream", "uncompressed") as file:
-                content = file.read(self._limits.max_file_bytes + 1)
-        except OSError as error:
-            raise Unusable("the file cannot be read") from error
-        if len(content) > self._limits.max_file_bytes:
-            raise Unusable(f"larger than {self._limits.max_file_bytes:,} bytes")
-        return content
 
 
 def split_of(sha256: str, splits: dict[str, int]) -> str:
@@ -229,55 +217,77 @@ def shard_of(image: ImageFile, splits: dict[str, int], num_shards: int) -> tuple
 
 
 class _WriteShard(beam.DoFn):
-    """Writes one output file; yields its summary, and duplicates as set aside."""
+    """Writes one output file; yields its summary, and what is not in it as rejected."""
 
-    def __init__(self, uri: str, num_shards: int, counter: progress.Counter) -> None:
+    def __init__(
+        self, uri: str, num_shards: int, max_file_bytes: int, counter: progress.Counter
+    ) -> None:
         self._uri = uri
         self._num_shards = num_shards
+        self._max_file_bytes = max_file_bytes
         self._counter = counter
 
     def process(self, element: tuple[tuple[str, int], Iterable[ImageFile]]) -> Iterator[Any]:
         (split, shard), images = element
         ordered = sorted(images)
         self._counter.add(len(ordered))
-        chosen, aside = choose_unique(ordered)
-        yield from (_set_aside(path, reason) for path, reason in aside)
+        groups, rejected = group_copies(ordered)
         folder = os.path.join(self._uri, f"Split-{split}")
         tf.io.gfile.makedirs(folder)
         path = os.path.join(folder, f"images-{shard:05d}-of-{self._num_shards:05d}.gz")
+        written = []
         with tf.io.TFRecordWriter(path, _STORED) as writer:
-            for image in chosen:
-                writer.write(_example(image).SerializeToString(deterministic=True))
+            for copies in groups:
+                image, content, others = self._read_one(copies)
+                rejected += others
+                if image:
+                    writer.write(_example(image, content).SerializeToString(deterministic=True))
+                    written.append(image)
+        yield from (_reject(path, reason) for path, reason in rejected)
         yield {
             "split": split,
-            "counts": Counter(image.label for image in chosen),
-            "fingerprint": fingerprint(chosen),
+            "shard": shard,
+            "counts": Counter(image.label for image in written),
+            "fingerprint": fingerprint(written),
         }
 
+    def _read_one(
+        self, copies: Sequence[ImageFile]
+    ) -> tuple[ImageFile | None, bytes, list[tuple[str, str]]]:
+        """The first file that is still as it was checked; (path, reason) of the others."""
+        rejected = []
+        for index, image in enumerate(copies):
+            try:
+                content = _read_unchanged(image, self._max_file_bytes)
+            except Unusable as reason:
+                rejected.append((image.path, str(reason)))
+                continue
+            rejected += [(other.path, _A_COPY) for other in copies[index + 1 :]]
+            return image, content, rejected
+        return None, b"", rejected
 
-def choose_unique(
+
+def group_copies(
     images: Sequence[ImageFile],
-) -> tuple[list[ImageFile], list[tuple[str, str]]]:
-    """Keeps one file of each content.
+) -> tuple[list[list[ImageFile]], list[tuple[str, str]]]:
+    """Groups the files of each content, of which one is to be kept.
 
     Args:
       images: sorted, so that the same bytes stand together.
 
     Returns:
-      The files to keep, and (path, reason) of the others: copies within a class, and
-      every file whose bytes stand in several classes, for nobody knows which is right.
+      Groups of one content and one class, by path; and (path, reason) of every file whose
+      bytes stand in several classes, for nobody knows which is right.
     """
-    chosen, aside = [], []
+    groups, rejected = [], []
     for _, group in itertools.groupby(images, key=lambda image: image.sha256):
-        same = list(group)
-        labels = sorted({image.label for image in same})
-        if len(labels) > 1:
+        copies = list(group)
+        if len({image.label for image in copies}) > 1:
             reason = "the same image stands in several classes"
-            aside += [(image.path, reason) for image in same]
-            continue
-        chosen.append(same[0])
-        aside += [(image.path, "a copy of another file of its class") for image in same[1:]]
-    return chosen, aside
+            rejected += [(image.path, reason) for image in copies]
+        else:
+            groups.append(copies)
+    return groups, rejected
 
 
 def fingerprint(images: Iterable[ImageFile]) -> str:
@@ -292,11 +302,15 @@ def fingerprint(images: Iterable[ImageFile]) -> str:
     return f"{digest:064x}"
 
 
-def _example(image: ImageFile) -> tf.train.Example:
-    with FileSystems.open(image.path, "application/octet-stream", "uncompressed") as file:
-        content = file.read()
+def _read_unchanged(image: ImageFile, max_bytes: int) -> bytes:
+    """Reads a file once more; another content would belong to another split, unchecked."""
+    content = read_file(image.path, max_bytes)
     if hashlib.sha256(content).hexdigest() != image.sha256:
-        raise UnusableImages(f"{image.path} changed while it was being read. Run again.")
+        raise Unusable("changed while the images were being read")
+    return content
+
+
+def _example(image: ImageFile, content: bytes) -> tf.train.Example:
     values = {
         features.IMAGE_BYTES: content,
         features.LABEL: image.label.encode(),
@@ -320,27 +334,35 @@ def _example(image: ImageFile) -> tf.train.Example:
     )
 
 
-def _read_lines(pattern: str) -> Iterator[dict[str, Any]]:
-    for path in sorted(tf.io.gfile.glob(pattern)):
-        with tf.io.gfile.GFile(path) as file:
-            for line in file:
-                yield json.loads(line)
+def _write_summary(summary: dict[str, Any], uri: str) -> None:
+    folder = os.path.join(uri, _SUMMARIES_FOLDER)
+    tf.io.gfile.makedirs(folder)
+    name = f"{summary['split']}-{summary['shard']:05d}.json"
+    with tf.io.gfile.GFile(os.path.join(folder, name), "w") as file:
+        file.write(json.dumps(summary))
 
 
-def _make_card(images_dir: str, uri: str) -> DataCard:
+def _take_summaries(uri: str) -> Iterator[dict[str, Any]]:
+    """What the shards reported; deletes it. Nothing if no image was usable."""
+    folder = os.path.join(uri, _SUMMARIES_FOLDER)
+    if not tf.io.gfile.isdir(folder):
+        return
+    for name in tf.io.gfile.listdir(folder):
+        with tf.io.gfile.GFile(os.path.join(folder, name)) as file:
+            yield json.loads(file.read())
+    tf.io.gfile.rmtree(folder)
+
+
+def _make_card(images_dir: str, uri: str, rejected: dict[str, Counter[str]]) -> DataCard:
     """Sums up what the shards reported."""
     counts: dict[str, Counter[str]] = {split: Counter() for split in features.SPLITS}
     digest = 0
-    for shard in _read_lines(os.path.join(uri, "shards", "*.jsonl")):
-        counts[shard["split"]].update(shard["counts"])
-        digest ^= int(shard["fingerprint"], 16)
-    tf.io.gfile.rmtree(os.path.join(uri, "shards"))
-    reasons = Counter(
-        entry["reason"] for entry in _read_lines(os.path.join(uri, SET_ASIDE_FOLDER, "*.jsonl"))
-    )
+    for summary in _take_summaries(uri):
+        counts[summary["split"]].update(summary["counts"])
+        digest ^= int(summary["fingerprint"], 16)
     return DataCard(
         images_dir=images_dir,
         fingerprint=f"{digest:064x}",
         counts={split: dict(sorted(found.items())) for split, found in counts.items()},
-        set_aside=dict(sorted(reasons.items())),
+        set_aside=dict(sorted(sum(rejected.values(), Counter[str]()).items())),
     )

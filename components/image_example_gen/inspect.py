@@ -5,7 +5,7 @@ import io
 from dataclasses import dataclass
 
 import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from components.image_example_gen.formats import EXTENSIONS
 from trainer.images import decode
@@ -89,7 +89,7 @@ def _header(content: bytes) -> tuple[str, int, int]:
             if image.format not in _DECODABLE:
                 raise Unusable(f"{image.format} is not read: convert it to JPEG or PNG")
             return image.format, *image.size
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise Unusable("not an image, whatever its name says") from error
-    except SyntaxError as error:  # Pillow's way of reporting a broken PNG header
+    except Unusable:
+        raise
+    except Exception as error:  # Pillow's readers of some 40 formats raise whatever they like
         raise Unusable("not an image, whatever its name says") from error

@@ -1,5 +1,8 @@
 """Runs Transform with batches that fit in memory."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -10,10 +13,16 @@ from tfx.components.util import examples_utils
 from tfx.types import artifact_utils, standard_component_specs
 
 from trainer.data_card import read_card, write_card
+from trainer.labels import printable
+from trainer.preprocessing import UNKNOWN_LABEL
 
 # Left to itself Beam grows batches to 1,000 rows: decoded at 299 px that is 268 MB, held
 # several times over. 32 rows take 9 MB and decode as fast.
 BATCH_ROWS = 32
+
+
+class UnknownLabel(ValueError):
+    """An image has a label that no training image has. The message says what to do."""
 
 
 class Processor(tfx_transform.TransformProcessor):
@@ -49,9 +58,14 @@ class Executor(tfx_transform.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Transforms all splits, then puts the data card beside them."""
+        """Transforms all splits, then puts the data card beside them.
+
+        Raises:
+          UnknownLabel: naming the label.
+        """
         # TFX offers no argument for the batch size and names its processor in `Do`.
-        with mock.patch.object(tfx_transform, "TransformProcessor", Processor):
+        patched = mock.patch.object(tfx_transform, "TransformProcessor", Processor)
+        with patched, _unknown_label_named():
             super().Do(input_dict, output_dict, exec_properties)
         source = artifact_utils.get_single_uri(input_dict[standard_component_specs.EXAMPLES_KEY])
         transformed = artifact_utils.get_single_instance(
@@ -59,3 +73,19 @@ class Executor(tfx_transform.Executor):
         )
         examples_utils.set_file_format(transformed, "tfrecords")
         write_card(read_card(source), transformed.uri)
+
+
+@contextmanager
+def _unknown_label_named() -> Iterator[None]:
+    """Finds the label in what TensorFlow, TFT and Beam wrap around it, whichever the runner."""
+    pattern = re.escape(UNKNOWN_LABEL).replace(re.escape("{}"), "(.*?)")
+    try:
+        yield
+    except Exception as error:
+        found = re.search(pattern, str(error), re.DOTALL)
+        if not found:
+            raise
+        problem = UNKNOWN_LABEL.format(printable(found[1]))
+        raise UnknownLabel(
+            f"{problem}\n  Add training images of it, or remove the images that have it."
+        ) from error

@@ -1,12 +1,21 @@
 """What stops a run before it starts."""
 
+import os
 import urllib.error
+from pathlib import Path
 
 import pytest
 
 from pipeline import preflight
 from pipeline.config_io import load_config
-from pipeline.preflight import PreflightError, check_images, check_output, check_weights
+from pipeline.preflight import (
+    PreflightError,
+    check,
+    check_images,
+    check_output,
+    check_places,
+    check_weights,
+)
 
 
 def folder(root, *files: str) -> str:
@@ -103,3 +112,123 @@ def test_output_below_a_file_cannot_be_written(tmp_path):
 
     with pytest.raises(PreflightError, match="cannot be written"):
         check_output(tmp_path / "file" / "out")
+
+
+def refusal_of_images(images: str) -> str:
+    with pytest.raises(PreflightError) as error:
+        check_images(images)
+    return str(error.value)
+
+
+def test_class_names_that_cannot_be_labels_are_all_named(tmp_path):
+    names = ["ca\nt", "cat", " ", os.fsdecode(b"caf\xe9"), "été", "tab\there"]
+    images = folder(tmp_path, *(f"{name}/1.jpg" for name in names))
+
+    assert refusal_of_images(images) == (
+        f"{images}: these folders' names cannot be class names:\n"
+        "  ' ' is blank\n"
+        "  'ca\\nt' contains a line break or another control character\n"
+        "  'caf\\xe9' is not UTF-8\n"
+        "  'tab\\there' contains a line break or another control character\n"
+        "  Rename them."
+    )
+
+
+def test_hidden_folders_may_have_any_name(tmp_path):
+    check_images(folder(tmp_path, ".ca\nt/1.jpg", "cat/1.jpg", "dog/1.jpg"))
+
+
+def test_path_that_is_not_utf8_is_refused(tmp_path):
+    images = folder(tmp_path / os.fsdecode(b"caf\xe9"), "cat/1.jpg", "dog/1.jpg")
+
+    message = refusal_of_images(images)
+
+    assert message == f"{tmp_path}/caf\\xe9/in: this path is not UTF-8. Rename the folder."
+
+
+def test_hidden_files_are_no_images(tmp_path):
+    images = folder(tmp_path, "cat/1.jpg", "dog/.1.jpg")
+
+    assert "no image files in dog" in refusal_of_images(images)
+
+
+def refusal_of_places(images: Path, output: Path) -> str:
+    with pytest.raises(PreflightError) as error:
+        check_places(str(images), output)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("below", ["", "out", "cat/out", ".hidden/out", "not/yet/there"])
+def test_output_in_the_images_folder_is_refused(tmp_path, below):
+    images = Path(folder(tmp_path, "cat/1.jpg", "dog/1.jpg"))
+
+    message = refusal_of_places(images, images / below)
+
+    where = "is" if not below else "is inside"
+    assert message == (
+        f"{images / below}: the output folder {where} the images folder, {images}: the run would "
+        "take what it writes for images.\n  Give an --output elsewhere."
+    )
+
+
+def test_links_do_not_hide_that_output_lies_in_the_images_folder(tmp_path):
+    images = Path(folder(tmp_path, "cat/1.jpg", "dog/1.jpg"))
+    (tmp_path / "link").symlink_to(images)
+    (tmp_path / "elsewhere" / "bee").mkdir(parents=True)
+    (images / "bee").symlink_to(tmp_path / "elsewhere" / "bee")
+
+    assert "is the images folder" in refusal_of_places(images, tmp_path / "link")
+    assert "is inside the images folder" in refusal_of_places(tmp_path / "link", images / "out")
+    assert "is inside the class folder bee" in refusal_of_places(
+        images, tmp_path / "elsewhere" / "bee" / "out"
+    )
+
+
+@pytest.mark.parametrize("name", ["artifacts", "serving", "logs", "samples"])
+@pytest.mark.parametrize("below", ["", "photos"])
+def test_images_where_a_run_writes_are_refused(tmp_path, name, below):
+    images = tmp_path / name / below
+
+    assert refusal_of_places(images, tmp_path) == (
+        f"{images}: the images are in {tmp_path / name}, which the run writes to.\n"
+        "  Move them, or give another --output."
+    )
+
+
+@pytest.mark.parametrize("images", ["images", "logs of bees", "in/serving"])
+def test_images_elsewhere_in_the_output_folder_are_fine(tmp_path, images):
+    check_places(str(tmp_path / images), tmp_path)
+
+
+def test_folders_side_by_side_and_remote_ones_are_fine(tmp_path):
+    images = folder(tmp_path, "cat/1.jpg", "dog/1.jpg")
+
+    check_places(images, tmp_path / "input")
+    check_places(images, tmp_path / "not" / "yet")
+    check_places("gs://bucket/images", tmp_path)
+
+
+def test_nothing_is_written_before_the_places_are_checked(tmp_path):
+    images = Path(folder(tmp_path, "cat/1.jpg", "dog/1.jpg"))
+    config = load_config(None, ["backbone.weights=random"], str(images))
+
+    with pytest.raises(PreflightError, match="is inside the images folder"):
+        check(config, images / "out")
+
+    assert sorted(path.name for path in images.iterdir()) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("name", ["out [2024]", "o*", "wh?t", "back\\slash"])
+def test_output_path_that_would_be_read_as_a_pattern_is_refused(tmp_path, name):
+    with pytest.raises(PreflightError) as error:
+        check_output(tmp_path / name / "out")
+
+    assert str(error.value) == (
+        f"{tmp_path / name / 'out'}: TensorFlow and Beam read *, ?, [ and \\ in a path as a "
+        "pattern.\n  Give an --output without them. (In the images folder's path they are fine.)"
+    )
+    assert not (tmp_path / name).exists()
+
+
+def test_other_punctuation_in_the_output_path_is_fine(tmp_path):
+    check_output(tmp_path / "out {a}, 'b' & (c)!")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from components.image_example_gen.executor import (
     ImageFile,
-    choose_unique,
     fingerprint,
+    group_copies,
     shard_of,
     split_of,
 )
@@ -17,7 +17,6 @@ from components.image_example_gen.executor import (
 from .conftest import SPLITS
 
 SEVERAL_CLASSES = "the same image stands in several classes"
-A_COPY = "a copy of another file of its class"
 
 
 def image(content: int, label: str, name: str) -> ImageFile:
@@ -92,44 +91,41 @@ def test_split_of_a_file_is_the_same_in_every_version():
 
 
 @given(files=files)
-def test_every_file_is_kept_or_set_aside_once(files):
-    chosen, aside = choose_unique(sorted(files))
+def test_every_file_is_in_a_group_or_rejected_once(files):
+    groups, rejected = group_copies(sorted(files))
 
-    assert sorted([kept.path for kept in chosen] + [path for path, _ in aside]) == sorted(
-        file.path for file in files
-    )
+    paths = [file.path for group in groups for file in group] + [path for path, _ in rejected]
+    assert sorted(paths) == sorted(file.path for file in files)
 
 
 @given(files=files)
-def test_each_content_of_one_class_is_kept_once_and_of_several_never(files):
+def test_each_content_of_one_class_has_one_group_and_of_several_none(files):
     labels_of = defaultdict(set)
     for file in files:
         labels_of[file.sha256].add(file.label)
 
-    chosen, _ = choose_unique(sorted(files))
+    groups, _ = group_copies(sorted(files))
 
-    assert Counter(kept.sha256 for kept in chosen) == {
+    assert [len({file.sha256 for file in group}) for group in groups] == [1] * len(groups)
+    assert Counter(group[0].sha256 for group in groups) == {
         sha256: 1 for sha256, labels in labels_of.items() if len(labels) == 1
     }
 
 
-def test_of_copies_within_a_class_the_first_by_path_is_kept():
+def test_copies_within_a_class_stand_by_path():
     first, second, third = (image(1, "ant", f"{name}.png") for name in "abc")
 
-    chosen, aside = choose_unique(sorted([third, first, second]))
-
-    assert chosen == [first]
-    assert aside == [(second.path, A_COPY), (third.path, A_COPY)]
+    assert group_copies(sorted([third, first, second])) == ([[first, second, third]], [])
 
 
-def test_image_in_two_classes_is_set_aside_wherever_it_stands():
+def test_image_in_two_classes_is_rejected_wherever_it_stands():
     twice = [image(1, "ant", "a.png"), image(1, "ant", "b.png"), image(1, "bee", "a.png")]
     other = image(2, "bee", "other.png")
 
-    chosen, aside = choose_unique(sorted([*twice, other]))
+    groups, rejected = group_copies(sorted([*twice, other]))
 
-    assert chosen == [other]
-    assert sorted(aside) == [(file.path, SEVERAL_CLASSES) for file in sorted(twice)]
+    assert groups == [[other]]
+    assert sorted(rejected) == [(file.path, SEVERAL_CLASSES) for file in sorted(twice)]
 
 
 @given(pairs=distinct_images, data=st.data())

@@ -15,10 +15,10 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.image_example_gen.executor import Limits, write_examples
-from components.transform.executor import Executor
+from components.transform.executor import Executor, UnknownLabel
 from trainer import features
 from trainer.data import read_records
-from trainer.data_card import read_card
+from trainer.data_card import DataCard, read_card, write_card
 from trainer.images import decode_and_resize, parse_image
 
 from .conftest import SPLITS, encoded
@@ -38,6 +38,25 @@ def rows_in_batch(inputs: dict[str, tf.Tensor], custom_config: object) -> dict[s
     """Stands in for the real preprocessing: tells each row how many it came with."""
     rows = tf.shape(inputs[features.ID])[0]
     return {"rows": tf.fill([rows], tf.cast(rows, tf.int64))}
+
+
+def write_split(examples: Path, split: str, images: dict[str, bytes]) -> None:
+    """Writes examples of (label, content) without ingestion's checks."""
+    (examples / f"Split-{split}").mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(examples / f"Split-{split}" / "images-0.gz"), "GZIP") as writer:
+        for label, content in images.items():
+            values = {
+                features.IMAGE_BYTES: content,
+                features.LABEL: label.encode(),
+                features.ID: b"id",
+                features.PATH: b"path",
+            }
+            example = tf.train.Example()
+            for name, value in values.items():
+                example.features.feature[name].bytes_list.value.append(value)
+            for name in (features.HEIGHT, features.WIDTH):
+                example.features.feature[name].int64_list.value.append(8)
+            writer.write(example.SerializeToString())
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +166,24 @@ def test_labels_are_numbered_from_0_by_falling_frequency_in_training(transformed
         (b"ant", 1),
         (b"bee", 2),
     }
+
+
+def test_label_outside_the_vocabulary_is_an_error_that_names_it(tmp_path):
+    """Both fits would train with -1; the vocabulary leaves names out that hold a newline."""
+    image = encoded("PNG")
+    for split, label in {"train": "ant", "val": "ant", "test": "ow\nl"}.items():
+        write_split(tmp_path / "examples", split, {label: image})
+    write_card(
+        DataCard("photos", "", {split: {"ant": 1} for split in SPLITS}), str(tmp_path / "examples")
+    )
+
+    with pytest.raises(UnknownLabel) as caught:
+        transform(tmp_path, tmp_path, "trainer.preprocessing.preprocessing_fn")
+
+    assert str(caught.value) == (
+        "no training image has the label 'ow\\nl'.\n"
+        "  Add training images of it, or remove the images that have it."
+    )
 
 
 def test_data_card_travels_along(ingested, transformed):

@@ -206,39 +206,84 @@ def test_empty_classes_are_named(make_folder):
     assert refusal(folder) == ("IMAGES: no files in bee, dog. Add images, or remove the folder.")
 
 
-def test_class_without_a_usable_image_is_named_with_the_reasons(make_folder):
-    dogs = {"dog/1.jpg": b"text", "dog/2.jpg": b"", "dog/3.jpg": b"more text"}
+def test_class_names_that_cannot_be_labels_are_refused(make_folder):
+    folder = make_folder({**GOOD_CATS, "do\ng/1.jpg": DOG[0]})
 
-    message = refusal(make_folder({**GOOD_CATS, **dogs}))
-
-    assert message == (
-        "IMAGES: not one usable image in dog. "
-        "Set aside: 2 × not an image, whatever its name says; 1 × the file is empty."
+    assert refusal(folder) == (
+        "IMAGES: these folders' names cannot be class names:\n"
+        "  'do\\ng' contains a line break or another control character\n"
+        "  Rename them."
     )
 
 
-def test_class_without_a_training_image_is_named(make_folder):
-    unseen = next(
+def test_class_without_a_usable_image_is_named_with_its_own_reasons(make_folder):
+    dogs = {"dog/1.jpg": b"text", "dog/2.jpg": b"", "dog/3.jpg": b"more text"}
+    cats = {f"cat/{number}.webp": encoded("WEBP", seed=number) for number in range(9)}
+
+    message = refusal(make_folder({**GOOD_CATS, **cats, **dogs}))
+
+    assert message == (
+        "IMAGES: not one usable image in dog. Rejected:\n"
+        "  dog: 2 × not an image, whatever its name says; 1 × the file is empty\n"
+        "  Add images, or remove the folders."
+    )
+
+
+def test_each_of_many_classes_without_a_usable_image_has_its_three_commonest_reasons(make_folder):
+    files = {f"class {number}/1.txt": b"text" for number in range(7)}
+    contents = {"txt": b"text", "gif": b"", "png": CAT[0][:150], "jpg": encoded("WEBP")}
+    for count, (suffix, content) in enumerate(contents.items()):
+        files |= {f"ant/{copy}.{suffix}": content for copy in range(count + 1)}
+
+    message = refusal(make_folder(files))
+
+    lines = message.splitlines()
+    assert lines[0] == (
+        "IMAGES: not one usable image in ant, class 0, class 1, class 2, class 3 and 3 more. "
+        "Rejected:"
+    )
+    assert lines[1] == (
+        "  ant: 4 × WEBP is not read: convert it to JPEG or PNG; 3 × the image data is damaged; "
+        "2 × the file is empty"
+    )
+    assert lines[2:] == [
+        *(f"  class {n}: 1 × the name does not end like an image's" for n in range(4)),
+        "  Add images, or remove the folders.",
+    ]
+
+
+def test_classes_without_a_training_image_are_named_with_what_they_need(make_folder):
+    unseen = [
         content
         for content in DOG
         if split_of(hashlib.sha256(content).hexdigest(), SPLITS) != "train"
-    )
+    ]
+    files = {"bee/1.jpg": unseen[0], "dog/1.jpg": unseen[1], "dog/2.jpg": unseen[2]}
 
-    assert refusal(make_folder({**GOOD_CATS, "dog/1.jpg": unseen})) == (
-        "IMAGES: no training images of dog: too few images for the splits. "
-        "Add images, or give train a larger part."
-    )
-
-
-def test_empty_split_is_named(make_folder):
-    splits = {"train": 1, "val": 1, "test": 0}
-
-    assert refusal(make_folder(GOOD), splits) == (
-        "IMAGES: no images in the test split. Add images, or raise data.splits.test."
+    assert refusal(make_folder({**GOOD_CATS, **files})) == (
+        "IMAGES: no training images of bee (1 image), dog (2 images).\n"
+        "  The content of an image decides its split, and none of these fell into train.\n"
+        "  Add images, 6 or more a class, or give train a larger part: data.splits.train."
     )
 
 
-def test_folder_in_which_nothing_is_an_image_is_refused_like_any_other(make_folder):
-    message = refusal(make_folder({"cat/1.txt": b"text", "dog/1.jpg": b"text"}))
+def test_class_of_one_training_image_is_taken(make_folder, tmp_path):
+    seen = next(
+        content
+        for content in DOG
+        if split_of(hashlib.sha256(content).hexdigest(), SPLITS) == "train"
+    )
 
-    assert message.startswith("IMAGES: not one usable image in cat, dog. Set aside: 1 × ")
+    write(make_folder({**GOOD_CATS, "dog/1.jpg": seen}), tmp_path / "examples")
+
+    assert read_card(str(tmp_path / "examples")).counts["train"]["dog"] == 1
+
+
+def test_empty_split_is_named_with_what_it_needs(make_folder):
+    splits = {"train": 98, "val": 1, "test": 1}
+    first = {name: GOOD[name] for name in ("cat/00.png", "cat/01.png", "dog/00.jpg", "dog/01.jpg")}
+
+    assert refusal(make_folder(first), splits) == (
+        "IMAGES: no images in the val split, of 4 in all.\n"
+        "  Add images, 688 or more in all, or raise data.splits.val."
+    )

@@ -1,0 +1,50 @@
+"""Reads image files, on this machine and elsewhere, one bad file costing no other."""
+
+import os
+
+from apache_beam.io.filesystems import FileSystems
+
+from components.image_example_gen.inspect import Unusable
+from trainer.regular_files import UnreadableFile, read_regular_file
+
+_NOT_FOUND = 404
+
+
+def is_remote(path: str) -> bool:
+    """Whether Beam's file systems read it, rather than the operating system."""
+    return "://" in path
+
+
+def read_file(path: str, max_bytes: int) -> bytes:
+    """Returns the content of a file, without any decompression.
+
+    Args:
+      path: of a local file, or a URI of a file system that Beam reads.
+      max_bytes: larger files are rejected; no more than one byte above is ever read.
+
+    Raises:
+      Unusable: with the reason.
+    """
+    if is_remote(path):
+        return _read_remote(path, max_bytes)
+    if os.path.isdir(path):
+        raise Unusable("a folder inside a class folder")
+    try:
+        return read_regular_file(path, max_bytes)
+    except UnreadableFile as error:
+        raise Unusable(str(error)) from error
+
+
+def _read_remote(path: str, max_bytes: int) -> bytes:
+    try:
+        with FileSystems.open(path, "application/octet-stream", "uncompressed") as file:
+            content = file.read(max_bytes + 1)
+    except Exception as error:
+        # The clients of object stores raise errors of their own, with HTTP's codes. No access
+        # to a bucket is a matter of all its files, a missing object of one.
+        if not isinstance(error, OSError) and getattr(error, "code", None) != _NOT_FOUND:
+            raise
+        raise Unusable("cannot be read") from error
+    if len(content) > max_bytes:
+        raise Unusable(f"larger than {max_bytes:,} bytes")
+    return content

@@ -1,0 +1,66 @@
+"""The list of files that were left out, written beside the examples: each with its reason."""
+
+import hashlib
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+import tensorflow as tf
+
+from trainer.labels import printable
+
+SET_ASIDE_FOLDER = "set_aside"
+
+
+@dataclass(frozen=True, order=True)
+class Rejected:
+    """A file that was left out. Its path is UTF-8, whatever the file system holds."""
+
+    path: str
+    reason: str
+
+
+def reject(path: str, reason: object) -> Rejected:
+    """Makes an entry of the list from a path as the operating system gives it."""
+    safe = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return Rejected(safe, str(reason))
+
+
+def shard_of_rejected(entry: Rejected, num_shards: int) -> int:
+    """The file of the list that an entry belongs to, below `num_shards`."""
+    return int(hashlib.sha256(entry.path.encode()).hexdigest(), 16) % num_shards
+
+
+def write_rejected(uri: str, num_shards: int, shard: int, entries: Iterable[Rejected]) -> None:
+    """Writes one file of the list, by path: `WriteToText` leaves the order to the runner."""
+    path = os.path.join(uri, SET_ASIDE_FOLDER, f"files-{shard:05d}-of-{num_shards:05d}.jsonl")
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "w") as file:
+        for entry in sorted(entries):
+            file.write(json.dumps(asdict(entry)) + "\n")
+
+
+def count_reasons(uri: str) -> dict[str, Counter[str]]:
+    """Counts the list: class -> reason -> number of files."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for entry in _read_rejected(os.path.join(uri, SET_ASIDE_FOLDER)):
+        label = os.path.basename(os.path.dirname(entry.path))
+        counts[label][entry.reason] += 1
+    return dict(counts)
+
+
+def _read_rejected(folder: str) -> Iterator[Rejected]:
+    # Not by a pattern: one with the folder's name in it would be another if that has a [.
+    names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+    for name in sorted(names):
+        with tf.io.gfile.GFile(os.path.join(folder, name)) as file:
+            for line in file:
+                yield Rejected(**json.loads(line))
+
+
+def commonest(reasons: Counter[str], most: int) -> str:
+    """The commonest reasons with their counts, such as `2 × the file is empty; 1 × …`."""
+    ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return "; ".join(f"{count} × {printable(reason)}" for reason, count in ranked[:most])
