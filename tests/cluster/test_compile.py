@@ -265,6 +265,7 @@ def test_the_command_writes_the_same_bytes_in_another_process(target, request, t
         ((), None, "vertex", r"cluster\.image, cluster\.pipeline_root, data\.images: must be set"),
         (COMMON, "photos", "kubeflow", r"data\.images: 'photos' is a folder of this machine"),
         (COMMON, "/photos", "vertex", r"data\.images: '/photos' is in no bucket"),
+        (COMMON, "s3://photos", "vertex", r"data\.images: 's3://photos' is in no bucket"),
         (
             (*COMMON, "train.workers=2"),
             "gs://b/i",
@@ -291,6 +292,56 @@ def test_what_cannot_be_compiled_says_which_key_is_wrong(settings, images, targe
 
     with pytest.raises(ClusterError, match=f"(?s){message}"):
         compile_pipeline(load_config(None, settings, images), Target(target))
+
+
+NO_S3 = r"apart from gs://, TensorFlow reads and writes no remote storage\. Use gs://BUCKET/…"
+
+
+@pytest.mark.parametrize(
+    ("key", "place", "message"),
+    [
+        (
+            "cluster.pipeline_root",
+            "/data/root",
+            r"Kubeflow Pipelines accepts no folder as its root",
+        ),
+        ("cluster.pipeline_root", "s3://bucket/root", NO_S3),
+        ("cluster.pipeline_root", "minio://mlpipeline/root", NO_S3),
+        ("cluster.pipeline_root", "gs://", r"names no bucket"),
+        ("cluster.serving_dir", "s3://bucket/models", NO_S3),
+        ("cluster.serving_dir", "/models", r"cluster\.resources\.Pusher\.claims"),
+        ("data.images", "minio://bucket/images", NO_S3),
+        ("data.images", "hdfs://server/images", NO_S3),
+        ("data.images", "/database/images", r"cluster\.resources\.ImageExampleGen\.claims"),
+        ("data.images", "/data/../photos", r"cluster\.resources\.ImageExampleGen\.claims"),
+    ],
+)
+def test_places_that_a_cluster_cannot_use_are_refused(key, place, message):
+    """No pod of FineTuner's reads images or pushes: its claim on /data is of no use there."""
+    from pipeline.cluster.compile import check_complete
+
+    chosen = [f"{key}={place}"] if key != "data.images" else []
+    images = place if key == "data.images" else "gs://bucket/images"
+
+    with pytest.raises(ClusterError, match=rf"(?s)^{re.escape(key)}: '{place}' .*{message}"):
+        check_complete(config_of((*KUBEFLOW, *chosen), images), Target.KUBEFLOW)
+
+
+def test_images_and_models_may_be_on_a_volume_that_their_node_mounts():
+    settings = (
+        *COMMON,
+        "cluster.serving_dir=/models/birds",
+        "cluster.resources={ImageExampleGen: {claims: {/data: photos}}, "
+        "Pusher: {claims: {/models: served}}}",
+    )
+
+    spec, platform = read_kubeflow(compiled(settings, Target.KUBEFLOW, "/data/photos"))
+
+    executors = platform.platforms["kubernetes"].deployment_spec.executors
+    mounts = {name: pod["pvcMount"][0]["mountPath"] for name, pod in executors.items()}
+    assert mounts == {"ImageExampleGen_executor": "/data", "Pusher_executor": "/models"}
+    told = spec.root.dag.tasks["ImageExampleGen"].inputs.parameters["input_base"]
+    assert told.runtime_value.constant.string_value == "/data/photos"
 
 
 def test_nodes_of_the_config_are_those_of_the_pipeline():
