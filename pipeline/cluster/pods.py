@@ -8,7 +8,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 
 from pipeline.cluster.containers import resources_here
 from pipeline.config import Config
-from pipeline.config_cluster import Resources
+from pipeline.config_cluster import Resources, Toleration
 from pipeline.training import Place
 
 _SHARED_MEMORY = "/dev/shm"
@@ -34,7 +34,7 @@ def pod_config(resources: Resources) -> pods_pb2.KubernetesExecutorConfig:
     pod.node_selector.labels.update(resources.node_selector or {})
     if not resources.node_selector:
         pod.ClearField("node_selector")
-    for toleration in resources.tolerations or []:
+    for toleration in _tolerations(resources):
         pod.tolerations.add(**toleration.model_dump(exclude_none=True))
     for folder, name in sorted((resources.secrets or {}).items()):
         secret = pod.secret_as_volume.add(secret_name=name, mount_path=folder)
@@ -51,3 +51,12 @@ def pod_config(resources: Resources) -> pods_pb2.KubernetesExecutorConfig:
             size_limit=resources.shared_memory,
         )
     return pod
+
+
+def _tolerations(resources: Resources) -> list[Toleration]:
+    """The configured ones, and that of GPU nodes: clusters taint them with the resource's name."""
+    tolerations = list(resources.tolerations or [])
+    if resources.accelerator:
+        gpu = Toleration(key=resources.accelerator, operator="Exists", effect="NoSchedule")
+        tolerations += [gpu] if gpu not in tolerations else []
+    return tolerations

@@ -125,6 +125,30 @@ def test_what_only_pods_have_stands_in_a_second_document(kubeflow_text):
     assert (claim.constant, claim.mount_path) == ("photos", "/data")
 
 
+def test_a_pod_with_a_gpu_tolerates_the_taint_of_gpu_nodes():
+    settings = (
+        *COMMON,
+        "cluster.resources={default: {accelerator: amd.com/gpu}, "
+        "Pusher: {tolerations: [{key: team, value: vision}]}}",
+    )
+
+    _, platform = read_kubeflow(compiled(settings, Target.KUBEFLOW))
+
+    kubernetes = json_format.MessageToDict(platform)["platforms"]["kubernetes"]
+    pods = kubernetes["deploymentSpec"]["executors"]
+    assert len(pods) == len(NODES) - 1  # there is no Tuner
+    taint = {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    team = {"key": "team", "operator": "Equal", "value": "vision"}
+    for name, pod in pods.items():
+        assert pod["tolerations"] == ([team, taint] if name == "Pusher_executor" else [taint])
+
+
+def test_a_pod_that_only_starts_workers_with_gpus_tolerates_nothing(gangs_text):
+    _, platform = read_kubeflow(gangs_text)
+
+    assert "FineTuner_executor" not in platform.platforms["kubernetes"].deployment_spec.executors
+
+
 def test_pods_that_need_nothing_special_get_no_second_document():
     text = compiled(COMMON, Target.KUBEFLOW)
 
