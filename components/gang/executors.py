@@ -48,7 +48,7 @@ class GangTrainerExecutor(GenericExecutor):
             super().Do(input_dict, output_dict, exec_properties)
             return
         folder = artifact_utils.get_single_uri(output_dict[specs.MODEL_RUN_KEY])
-        request = _request(self, GenericExecutor, input_dict, output_dict, exec_properties)
+        request = _request(GenericExecutor, input_dict, output_dict, exec_properties)
         _run(request, settings, folder)
         _check_model(artifact_utils.get_single_uri(output_dict[specs.MODEL_KEY]))
 
@@ -72,7 +72,7 @@ class GangTunerExecutor(TunerExecutor):
             super().Do(input_dict, output_dict, exec_properties)
             return
         folder = artifact_utils.get_single_uri(output_dict[specs.TUNER_RESULTS_KEY])
-        request = _request(self, TunerExecutor, input_dict, output_dict, exec_properties)
+        request = _request(TunerExecutor, input_dict, output_dict, exec_properties)
         _run(request, settings, folder)
 
 
@@ -86,7 +86,6 @@ def _elsewhere(exec_properties: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _request(
-    asked: BaseExecutor,
     executor: type[BaseExecutor],
     input_dict: Artifacts,
     output_dict: Artifacts,
@@ -97,7 +96,6 @@ def _request(
         input_dict=input_dict,
         output_dict=output_dict,
         exec_properties=exec_properties,
-        tmp_path=asked._get_tmp_dir(),
     )
 
 

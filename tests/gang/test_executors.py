@@ -57,6 +57,16 @@ def properties(workers: int, *command: str) -> dict[str, Any]:
     return {"custom_config": json_utils.dumps({"gang": gang}), "module_path": None}
 
 
+def test_workers_are_told_of_no_place_but_the_outputs(outputs, tmp_path):
+    """As on Kubeflow: the folder that TFX gives the node is in its own pod, not in theirs."""
+    (tmp_path / "gcs").write_text("a file, so that nothing can be written below it")
+    told = properties(2, sys.executable, "-c", WORKER, "exports")
+
+    executor(tmp_path / "gcs").Do({}, outputs, told)
+
+    assert "gcs" not in (tmp_path / "run/7/gang/request.json").read_text()
+
+
 def executor(tmp_path: Path) -> GangTrainerExecutor:
     return GangTrainerExecutor(BaseExecutor.Context(tmp_dir=str(tmp_path), unique_id="7"))
 
@@ -111,7 +121,7 @@ def test_one_worker_elsewhere_is_a_gang():
 
 
 def request(outputs: dict[str, list[Artifact]], **properties: Any) -> Request:
-    return Request("a.b.C", {"examples": []}, outputs, {"seed": 1, **properties}, "/tmp/x/7/")
+    return Request("a.b.C", {"examples": []}, outputs, {"seed": 1, **properties})
 
 
 def test_request_is_read_as_it_was_written(outputs, tmp_path):
