@@ -5,7 +5,7 @@ from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
-from components.image_example_gen import executor
+from components.image_example_gen import driver, executor
 from trainer import features
 
 
@@ -18,6 +18,7 @@ class ImageExampleGen(FileBasedExampleGen):
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+    DRIVER_CLASS = driver.Driver
 
     def __init__(
         self, images_dir: str, splits: dict[str, int], max_pixels: int, max_file_bytes: int
