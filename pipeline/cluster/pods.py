@@ -1,11 +1,14 @@
 """What pods need and a pipeline spec has no fields for, as kfp-kubernetes writes it."""
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2 as pods_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 
+from components.gang.executors import SETTINGS_ANNOTATION, SETTINGS_VARIABLE
 from pipeline.cluster.containers import resources_here
 from pipeline.config import Config
 from pipeline.config_cluster import Resources, Toleration
@@ -21,11 +24,23 @@ def platform_spec(
     platform = spec_pb2.PlatformSpec()
     for node, task in spec.root.dag.tasks.items():
         pod = pod_config(resources_here(config, node, places))
+        if node in places and places[node].uncached:
+            _hand_over(places[node].uncached, pod)
         if pod.ListFields():
             executor = spec.components[task.component_ref.name].executor_label
             executors = platform.platforms["kubernetes"].deployment_spec.executors
             executors[executor].update(json_format.MessageToDict(pod))
     return platform
+
+
+def _hand_over(settings: Mapping[str, Any], pod: pods_pb2.KubernetesExecutorConfig) -> None:
+    """Gives a node's process settings without its arguments: in an annotation of its pod, from
+    which Kubernetes fills a variable. No version's cache key has anything of the two.
+    """
+    pod.pod_metadata.annotations[SETTINGS_ANNOTATION] = json.dumps(settings, sort_keys=True)
+    pod.field_path_as_env.add(
+        name=SETTINGS_VARIABLE, field_path=f"metadata.annotations['{SETTINGS_ANNOTATION}']"
+    )
 
 
 def pod_config(resources: Resources) -> pods_pb2.KubernetesExecutorConfig:

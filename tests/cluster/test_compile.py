@@ -14,8 +14,9 @@ from pipeline.config_cluster import NODES
 from pipeline.config_io import ConfigError
 
 from ..conftest import ROOT
-from .conftest import COMMON, KUBEFLOW, VERTEX, compiled, config_of, needs_kfp
-from .specs import container_of, custom_config, deployment_of, read_kubeflow, read_vertex
+from .cache_key import cache_keys
+from .conftest import COMMON, GANGS, KUBEFLOW, VERTEX, compiled, config_of, needs_kfp
+from .specs import container_of, custom_config, deployment_of, gang_of, read_kubeflow, read_vertex
 
 pytestmark = [pytest.mark.slow, needs_kfp]
 
@@ -143,12 +144,6 @@ def test_a_pod_with_a_gpu_tolerates_the_taint_of_gpu_nodes():
         assert pod["tolerations"] == ([team, taint] if name == "Pusher_executor" else [taint])
 
 
-def test_a_pod_that_only_starts_workers_with_gpus_tolerates_nothing(gangs_text):
-    _, platform = read_kubeflow(gangs_text)
-
-    assert "FineTuner_executor" not in platform.platforms["kubernetes"].deployment_spec.executors
-
-
 def test_pods_that_need_nothing_special_get_no_second_document():
     text = compiled(COMMON, Target.KUBEFLOW)
 
@@ -181,7 +176,7 @@ def test_several_workers_are_a_job_with_the_nodes_resources(gangs_text):
 
     spec, platform = read_kubeflow(gangs_text)
 
-    gang = custom_config(spec, "FineTuner")["gang"]
+    gang = gang_of(spec, platform, "FineTuner")
     assert (gang["workers"], gang["launcher"].pop("kind")) == (3, "kubernetes")
     worker = read_settings(gang["launcher"])
     assert (worker.image, worker.cpu, worker.memory) == ("example/thaw:1-gpu", "8", "32Gi")
@@ -195,7 +190,9 @@ def test_several_workers_are_a_job_with_the_nodes_resources(gangs_text):
     waiting = container_of(spec, "FineTuner")
     assert (waiting.image, waiting.resources.resource_cpu_limit) == ("example/thaw:1", "2")
     assert not waiting.resources.HasField("accelerator")
-    assert not platform.platforms
+    pods = platform.platforms["kubernetes"].deployment_spec.executors
+    assert sorted(pods) == ["FineTuner_executor", "HeadTrainer_executor"]
+    assert all(set(pod) == {"podMetadata", "fieldPathAsEnv"} for pod in pods.values())
     # A search goes one trial after the other.
     assert "gang" not in custom_config(spec, "Tuner")
 
@@ -203,12 +200,51 @@ def test_several_workers_are_a_job_with_the_nodes_resources(gangs_text):
 def test_a_launcher_in_the_config_is_used_even_by_one_worker():
     settings = (*COMMON, "tuner.enabled=true", "cluster.launcher={workload: jobset, memory: 4Gi}")
 
-    spec, _ = read_kubeflow(compiled(settings, Target.KUBEFLOW))
+    spec, platform = read_kubeflow(compiled(settings, Target.KUBEFLOW))
 
     for node in ("Tuner", "HeadTrainer", "FineTuner"):
-        gang = custom_config(spec, node)["gang"]
+        gang = gang_of(spec, platform, node)
         assert gang["workers"] == 1
         assert (gang["launcher"]["workload"], gang["launcher"]["memory"]) == ("jobset", "4Gi")
+
+
+WATCHED = (*GANGS, "cluster.launcher={namespace: a}")
+
+
+@pytest.fixture(scope="module")
+def watched_keys():
+    return cache_keys(compiled(WATCHED, Target.KUBEFLOW))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "train.start_secs=5",
+        "train.stall_secs=5",
+        "train.max_restarts=9",
+        "cluster.launcher={namespace: b, keep_secs: 1, pending_secs: 2, deadline_secs: 3, "
+        "api_retry_secs: 4, grace_secs: 5, labels: {queue: mine}, spot: gke, workload: jobset}",
+        "cluster.resources.FineTuner={accelerator: nvidia.com/gpu, accelerator_count: 2, "
+        "image: 'example/thaw:1-gpu', claims: {/data: photos}, cpu: 16, memory: 64Gi}",
+    ],
+)
+def test_no_node_runs_again_for_how_workers_are_placed_and_watched(change, watched_keys):
+    assert cache_keys(compiled((*WATCHED, change), Target.KUBEFLOW)) == watched_keys
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "fits.fine_tune.max_epochs=9",
+        "cluster.resources.FineTuner.image=example/thaw:2",
+        "cluster.resources.FineTuner.env={XLA_FLAGS: '--fast'}",
+        "cluster.resources.FineTuner.accelerator_count=4",
+    ],
+)
+def test_a_fit_runs_again_for_what_its_result_depends_on(change, watched_keys):
+    changed = cache_keys(compiled((*WATCHED, change), Target.KUBEFLOW))
+
+    assert [task for task, key in changed.items() if key != watched_keys[task]] == ["FineTuner"]
 
 
 def test_vertex_trains_in_custom_jobs_whose_first_pool_is_the_chief(vertex_text):
@@ -395,12 +431,13 @@ def test_the_example_configs_compile(target):
 
     text = compile_pipeline(load_config(ROOT / "configs" / f"{target.value}.yaml"), target)
 
-    spec, _ = (read_vertex if target is Target.VERTEX else read_kubeflow)(text)
-    told = custom_config(spec, "FineTuner")
+    spec, platform = (read_vertex if target is Target.VERTEX else read_kubeflow)(text)
     if target is Target.VERTEX:
+        told = custom_config(spec, "FineTuner")
         pools = told["ai_platform_training_args"]["job_spec"]["worker_pool_specs"]
         assert [pool["replica_count"] for pool in pools] == [1, 1]
     else:
-        assert told["gang"]["workers"] == 2
-        assert told["gang"]["launcher"]["service_account"] == "thaw-worker"
-        assert told["gang"]["launcher"]["gpus"] == 1
+        gang = gang_of(spec, platform, "FineTuner")
+        assert gang["workers"] == 2
+        assert gang["launcher"]["service_account"] == "thaw-worker"
+        assert gang["launcher"]["gpus"] == 1
