@@ -1,10 +1,10 @@
 """What the cache of Kubeflow Pipelines goes by, so that a test can say when a task runs again.
 
-As `GenerateCacheKey` in backend/src/v2/cacheutils/cache.go of kubeflow/pipelines makes it, of
-2.14 and of later versions, which added the claims and the variables: values of parameters,
-names of input artifacts, what the outputs are declared as, the container's image, command,
-arguments and variables, and the claims that its pod mounts. Of the second document, with what
-else the pods need, it takes nothing.
+Everything that any version from 2.14 on puts into its key (`GenerateCacheKey` in
+backend/src/v2/cacheutils/cache.go of kubeflow/pipelines): the parameters' values, the names of
+the input artifacts, the declared outputs, the container's image, command and arguments; later
+versions added the claims that its pod mounts, and its variables. Nothing else that stands in
+the second document, of what pods need, is part of the key.
 """
 
 from typing import Any

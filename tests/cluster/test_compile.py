@@ -14,8 +14,7 @@ from pipeline.config_cluster import NODES
 from pipeline.config_io import ConfigError
 
 from ..conftest import ROOT
-from .cache_key import cache_keys
-from .conftest import COMMON, GANGS, KUBEFLOW, VERTEX, compiled, config_of, needs_kfp
+from .conftest import COMMON, KUBEFLOW, VERTEX, compiled, config_of, needs_kfp
 from .specs import container_of, custom_config, deployment_of, gang_of, read_kubeflow, read_vertex
 
 pytestmark = [pytest.mark.slow, needs_kfp]
@@ -208,45 +207,6 @@ def test_a_launcher_in_the_config_is_used_even_by_one_worker():
         assert (gang["launcher"]["workload"], gang["launcher"]["memory"]) == ("jobset", "4Gi")
 
 
-WATCHED = (*GANGS, "cluster.launcher={namespace: a}")
-
-
-@pytest.fixture(scope="module")
-def watched_keys():
-    return cache_keys(compiled(WATCHED, Target.KUBEFLOW))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "train.start_secs=5",
-        "train.stall_secs=5",
-        "train.max_restarts=9",
-        "cluster.launcher={namespace: b, keep_secs: 1, pending_secs: 2, deadline_secs: 3, "
-        "api_retry_secs: 4, grace_secs: 5, labels: {queue: mine}, spot: gke, workload: jobset}",
-        "cluster.resources.FineTuner={accelerator: nvidia.com/gpu, accelerator_count: 2, "
-        "image: 'example/thaw:1-gpu', claims: {/data: photos}, cpu: 16, memory: 64Gi}",
-    ],
-)
-def test_no_node_runs_again_for_how_workers_are_placed_and_watched(change, watched_keys):
-    assert cache_keys(compiled((*WATCHED, change), Target.KUBEFLOW)) == watched_keys
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "fits.fine_tune.max_epochs=9",
-        "cluster.resources.FineTuner.image=example/thaw:2",
-        "cluster.resources.FineTuner.env={XLA_FLAGS: '--fast'}",
-        "cluster.resources.FineTuner.accelerator_count=4",
-    ],
-)
-def test_a_fit_runs_again_for_what_its_result_depends_on(change, watched_keys):
-    changed = cache_keys(compiled((*WATCHED, change), Target.KUBEFLOW))
-
-    assert [task for task, key in changed.items() if key != watched_keys[task]] == ["FineTuner"]
-
-
 def test_vertex_trains_in_custom_jobs_whose_first_pool_is_the_chief(vertex_text):
     from google.cloud.aiplatform_v1 import types
 
@@ -352,56 +312,6 @@ def test_what_cannot_be_compiled_says_which_key_is_wrong(settings, images, targe
 
     with pytest.raises(ClusterError, match=f"(?s){message}"):
         compile_pipeline(load_config(None, settings, images), Target(target))
-
-
-NO_S3 = r"apart from gs://, TensorFlow reads and writes no remote storage\. Use gs://BUCKET/…"
-
-
-@pytest.mark.parametrize(
-    ("key", "place", "message"),
-    [
-        (
-            "cluster.pipeline_root",
-            "/data/root",
-            r"Kubeflow Pipelines accepts no folder as its root",
-        ),
-        ("cluster.pipeline_root", "s3://bucket/root", NO_S3),
-        ("cluster.pipeline_root", "minio://mlpipeline/root", NO_S3),
-        ("cluster.pipeline_root", "gs://", r"names no bucket"),
-        ("cluster.serving_dir", "s3://bucket/models", NO_S3),
-        ("cluster.serving_dir", "/models", r"cluster\.resources\.Pusher\.claims"),
-        ("data.images", "minio://bucket/images", NO_S3),
-        ("data.images", "hdfs://server/images", NO_S3),
-        ("data.images", "/database/images", r"cluster\.resources\.ImageExampleGen\.claims"),
-        ("data.images", "/data/../photos", r"cluster\.resources\.ImageExampleGen\.claims"),
-    ],
-)
-def test_places_that_a_cluster_cannot_use_are_refused(key, place, message):
-    """No pod of FineTuner's reads images or pushes: its claim on /data is of no use there."""
-    from pipeline.cluster.compile import check_complete
-
-    chosen = [f"{key}={place}"] if key != "data.images" else []
-    images = place if key == "data.images" else "gs://bucket/images"
-
-    with pytest.raises(ClusterError, match=rf"(?s)^{re.escape(key)}: '{place}' .*{message}"):
-        check_complete(config_of((*KUBEFLOW, *chosen), images), Target.KUBEFLOW)
-
-
-def test_images_and_models_may_be_on_a_volume_that_their_node_mounts():
-    settings = (
-        *COMMON,
-        "cluster.serving_dir=/models/birds",
-        "cluster.resources={ImageExampleGen: {claims: {/data: photos}}, "
-        "Pusher: {claims: {/models: served}}}",
-    )
-
-    spec, platform = read_kubeflow(compiled(settings, Target.KUBEFLOW, "/data/photos"))
-
-    executors = platform.platforms["kubernetes"].deployment_spec.executors
-    mounts = {name: pod["pvcMount"][0]["mountPath"] for name, pod in executors.items()}
-    assert mounts == {"ImageExampleGen_executor": "/data", "Pusher_executor": "/models"}
-    told = spec.root.dag.tasks["ImageExampleGen"].inputs.parameters["input_base"]
-    assert told.runtime_value.constant.string_value == "/data/photos"
 
 
 def test_nodes_of_the_config_are_those_of_the_pipeline():
