@@ -97,9 +97,7 @@ class Cluster(Section):
     """Where `thaw compile` and `thaw submit` aim. `thaw run` needs none of it."""
 
     image: Text | None = Field(None, description="Container image that holds this project.")
-    pipeline_root: Text | None = Field(
-        None, description="Folder for all artifacts that every node can reach."
-    )
+    pipeline_root: Text | None = Field(None, description="Folder for all artifacts, on gs://.")
     serving_dir: Text | None = Field(
         None, description="Models are pushed here. Unset: serving/NAME below the pipeline root."
     )

@@ -25,12 +25,14 @@ class Place:
       node_class: of TFX's Trainer or Tuner.
       told: goes into the node's `custom_config`, beside what its result depends on.
       elsewhere: whether the node only starts a job and waits for it.
+      uncached: settings for the node's process that its cache key is to leave out.
     """
 
     node: str
     node_class: type[Trainer] | type[Tuner]
     told: dict[str, Any] = field(default_factory=dict)
     elsewhere: bool = False
+    uncached: dict[str, Any] = field(default_factory=dict)
 
     def make(self, custom_config: dict[str, Any], **arguments: Any) -> BaseComponent:
         """Makes the node; `arguments` are its class's."""

@@ -13,6 +13,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
 from trainer import features, fit_state, fits, guard, hyperparameters, tasks
+from trainer.artifact_dirs import node_dir
 from trainer.augment import Augmentation
 from trainer.backbones import BACKBONES
 from trainer.data_card import read_card
@@ -43,24 +44,16 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
 
 
 def _trials_dir(fn_args: FnArgs, job: Job) -> str:
-    """A folder that the next execution finds again, if it is told the same.
+    """A folder that the next execution finds again, if it gets the same arguments.
 
-    TFX's `working_dir` is below `<node>/.system` and of one execution alone.
+    `working_dir` is the node's folder; see `components.tuner.executor`.
     """
-    node_dir = fn_args.working_dir.split("/.system/")[0]
-    return os.path.join(node_dir, ".system", "trials", _digest(fn_args, job))
+    return os.path.join(fn_args.working_dir, ".system", "trials", _digest(fn_args, job))
 
 
 def _recovery_dir(fn_args: FnArgs, job: Job) -> str:
-    """A folder beside the model that the next execution, or attempt, finds again.
-
-    TFX numbers the executions of a local run, `<node>/model/7`; on Kubeflow and Vertex a
-    model is at `<task>/model`.
-    """
-    model = job.model_dir.rstrip("/")
-    if os.path.basename(model).isdigit():
-        model = os.path.dirname(model)
-    return os.path.join(os.path.dirname(model), ".system", "recovery", _digest(fn_args, job))
+    """A folder beside the model that the next execution, or attempt, finds again."""
+    return os.path.join(node_dir(job.model_dir), ".system", "recovery", _digest(fn_args, job))
 
 
 def _digest(fn_args: FnArgs, job: Job) -> str:

@@ -3,9 +3,13 @@
 It holds `name`, of the job; `workers`, how many; `launcher`, settings for `make_launcher`;
 and `limits`, the fields of `Limits`. Without it, or with one worker on this machine, a
 node runs in this process, as TFX's own does.
+
+The variable `THAW_GANG_SETTINGS` may hold more of it, as JSON: `limits`, and settings of the
+launcher that go over those of `custom_config`. A cluster's cache goes by `custom_config`.
 """
 
 import hashlib
+import json
 import os
 import re
 import tempfile
@@ -23,6 +27,10 @@ from components.gang.request import Artifacts, Request, write_request
 from components.tuner.executor import Executor as TunerExecutor
 from trainer import progress
 from trainer.tasks import GANG
+
+SETTINGS_VARIABLE = "THAW_GANG_SETTINGS"
+SETTINGS_ANNOTATION = "thaw-gang-settings"
+"""Of a pod; the variable is filled from it."""
 
 REQUEST_FILE = os.path.join("gang", "request.json")
 
@@ -48,7 +56,8 @@ class GangTrainerExecutor(GenericExecutor):
             super().Do(input_dict, output_dict, exec_properties)
             return
         folder = artifact_utils.get_single_uri(output_dict[specs.MODEL_RUN_KEY])
-        request = _request(self, GenericExecutor, input_dict, output_dict, exec_properties)
+        told = _with_settings(exec_properties, settings)
+        request = _request(GenericExecutor, input_dict, output_dict, told)
         _run(request, settings, folder)
         _check_model(artifact_utils.get_single_uri(output_dict[specs.MODEL_KEY]))
 
@@ -72,21 +81,46 @@ class GangTunerExecutor(TunerExecutor):
             super().Do(input_dict, output_dict, exec_properties)
             return
         folder = artifact_utils.get_single_uri(output_dict[specs.TUNER_RESULTS_KEY])
-        request = _request(self, TunerExecutor, input_dict, output_dict, exec_properties)
+        told = _with_settings(exec_properties, settings)
+        request = _request(TunerExecutor, input_dict, output_dict, told)
         _run(request, settings, folder)
 
 
 def _elsewhere(exec_properties: dict[str, Any]) -> dict[str, Any] | None:
-    """How the gang is to be made; None where this process does the work itself."""
-    custom = json_utils.loads(exec_properties.get(specs.CUSTOM_CONFIG_KEY) or "null") or {}
-    settings = custom.get(GANG)
-    if settings and settings["workers"] == 1 and settings["launcher"]["kind"] == LOCAL:
+    """How the gang is to be made; None where this process does the work itself.
+
+    Raises:
+      ValueError: if half of it is missing.
+    """
+    settings = _custom_config(exec_properties).get(GANG)
+    if not settings or (settings["workers"] == 1 and settings["launcher"]["kind"] == LOCAL):
         return None
+    more = json.loads(os.environ.get(SETTINGS_VARIABLE) or "{}")
+    settings = {
+        **settings,
+        **more,
+        "launcher": {**settings["launcher"], **more.get("launcher", {})},
+    }
+    if "limits" not in settings:
+        raise ValueError(
+            f"{SETTINGS_VARIABLE} is not set, so that it is unknown where the workers run.\n"
+            f"  The pod's annotation {SETTINGS_ANNOTATION} fills it: submit both documents of "
+            "the compiled pipeline."
+        )
     return settings
 
 
+def _custom_config(exec_properties: dict[str, Any]) -> dict[str, Any]:
+    return json_utils.loads(exec_properties.get(specs.CUSTOM_CONFIG_KEY) or "null") or {}
+
+
+def _with_settings(exec_properties: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The properties for the workers, whose environment does not hold the settings."""
+    custom = {**_custom_config(exec_properties), GANG: settings}
+    return {**exec_properties, specs.CUSTOM_CONFIG_KEY: json_utils.dumps(custom)}
+
+
 def _request(
-    asked: BaseExecutor,
     executor: type[BaseExecutor],
     input_dict: Artifacts,
     output_dict: Artifacts,
@@ -97,7 +131,6 @@ def _request(
         input_dict=input_dict,
         output_dict=output_dict,
         exec_properties=exec_properties,
-        tmp_path=asked._get_tmp_dir(),
     )
 
 

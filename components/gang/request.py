@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfx import types
-from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import import_utils, io_utils
@@ -22,20 +21,18 @@ class Request:
       executor: import path of the executor's class.
       input_dict: artifacts by input name; `output_dict` likewise.
       exec_properties: plain values.
-      tmp_path: folder for what this execution needs while it runs.
     """
 
     executor: str
     input_dict: Artifacts
     output_dict: Artifacts
     exec_properties: dict[str, Any]
-    tmp_path: str
 
     def run(self) -> None:
         """Calls the executor, as TFX would have in this process."""
-        folder, unique_id = os.path.split(self.tmp_path.rstrip("/"))
-        context = BaseExecutor.Context(tmp_dir=folder, unique_id=unique_id)
-        executor = import_utils.import_class_by_path(self.executor)(context)
+        # Without TFX's context, which holds a temporary folder: what an executor needs while
+        # it runs is below its outputs, which every worker can reach.
+        executor = import_utils.import_class_by_path(self.executor)()
         executor.Do(self.input_dict, self.output_dict, self.exec_properties)
 
     def to_json(self) -> str:
@@ -46,7 +43,6 @@ class Request:
                 "inputs": artifact_utils.jsonify_artifact_dict(self.input_dict),
                 "outputs": artifact_utils.jsonify_artifact_dict(self.output_dict),
                 "exec_properties": self.exec_properties,
-                "tmp_path": self.tmp_path,
             },
             indent=1,
             sort_keys=True,
@@ -77,5 +73,4 @@ def read_request(uri: str) -> Request:
         input_dict=artifact_utils.parse_artifact_dict(told["inputs"]),
         output_dict=artifact_utils.parse_artifact_dict(told["outputs"]),
         exec_properties=told["exec_properties"],
-        tmp_path=told["tmp_path"],
     )

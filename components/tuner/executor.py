@@ -10,6 +10,8 @@ from tfx.types import artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import io_utils
 
+from trainer.artifact_dirs import node_dir
+
 # Beside TFX's own file, which leaves out stages, epochs, seconds and trials that failed.
 TRIALS_FILE = "trials.json"
 
@@ -23,10 +25,13 @@ class Executor(tfx_tuner.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Searches; writes the best hyper-parameters and both files of results."""
-        search = tfx_tuner.search(input_dict, exec_properties, self._get_tmp_dir())
-        tfx_tuner.write_best_hyperparameters(search, output_dict)
+        """Searches; writes the best hyper-parameters and both files of results.
+
+        The search works in the folder of the outputs, not in TFX's temporary one.
+        """
         uri = artifact_utils.get_single_uri(output_dict[specs.TUNER_RESULTS_KEY])
+        search = tfx_tuner.search(input_dict, exec_properties, node_dir(uri))
+        tfx_tuner.write_best_hyperparameters(search, output_dict)
         io_utils.write_string_file(
             os.path.join(uri, TRIALS_FILE), json.dumps(search.to_json(), indent=2)
         )

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
-from pipeline.cluster.target import Target, check_places, check_python, require
+from pipeline.cluster.storage import check_places
+from pipeline.cluster.target import Target, check_python, require
 from pipeline.config import Config
 
 

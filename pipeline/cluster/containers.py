@@ -13,6 +13,9 @@ from pipeline.config_cluster import DEFAULT, Resources
 from pipeline.training import Place
 from trainer import LEGACY_KERAS
 
+# Takes the place of TFX's, which does not notice an image that moves to another class.
+_CACHE_CHECK = ("python", "-m", "components.image_example_gen.cache_check")
+
 
 def equip(
     spec: spec_pb2.PipelineSpec, config: Config, target: Target, places: Mapping[str, Place]
@@ -37,6 +40,8 @@ def equip(
         container.image = resources.image or str(config.cluster.image)
         for name, value in sorted({**LEGACY_KERAS, **(resources.env or {})}.items()):
             container.env.add(name=name, value=value)
+        if container.lifecycle.HasField("pre_cache_check"):
+            container.lifecycle.pre_cache_check.command[:] = _CACHE_CHECK
         _set_resources(container, resources)
         _set_retries(task, config)
         # Kubeflow does not run the check for new images that Vertex AI does: a cached

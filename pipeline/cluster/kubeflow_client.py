@@ -111,6 +111,8 @@ class KubeflowClient:
                 run_name=name,
                 experiment_name=self._experiment(),
                 namespace=self._config.cluster.namespace,
+                # The server reads the root from the request only, never from the spec.
+                pipeline_root=self._config.cluster.pipeline_root,
                 service_account=self._config.cluster.service_account,
             )
         return run.run_id, f"{self._host}/#/runs/details/{run.run_id}"
@@ -134,6 +136,7 @@ class KubeflowClient:
                 max_concurrency=1,
                 no_catchup=True,
                 pipeline_package_path=str(package),
+                pipeline_root=self._config.cluster.pipeline_root,
                 service_account=self._config.cluster.service_account,
             )
         return f"{self._host}/#/recurringrun/details/{recurring.recurring_run_id}"

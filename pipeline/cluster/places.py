@@ -1,5 +1,6 @@
 """Where the training nodes run on a cluster: policy; how is `kubernetes` and `vertex_jobs`."""
 
+from dataclasses import replace
 from typing import Any
 
 from components.gang.kubernetes_settings import read_settings
@@ -8,6 +9,10 @@ from pipeline.cluster.target import ClusterError, Target
 from pipeline.config import Config
 from pipeline.config_cluster import TRAINING_NODES, Resources
 from pipeline.training import Place, gang_place, workers_of
+from trainer.tasks import GANG
+
+# Settings of the launcher that a node's result may depend on.
+_KEYED = {"kind", "image", "env", "claims", "gpus", "gpu_resource"}
 
 
 def places_on(target: Target, config: Config) -> dict[str, Place]:
@@ -26,7 +31,21 @@ def _on_kubeflow(config: Config, node: str) -> Place:
     """
     if workers_of(config, node) == 1 and not config.cluster.launcher:
         return gang_place(config, node, None)
-    return gang_place(config, node, launcher_settings(config, node))
+    return _with_smaller_key(gang_place(config, node, launcher_settings(config, node)))
+
+
+def _with_smaller_key(place: Place) -> Place:
+    """Moves out of a node's arguments what its result does not depend on.
+
+    Kubeflow Pipelines' cache goes by all arguments. Of what it knows of a pod it takes image,
+    environment and claims only; so does this, and the number of GPUs, over which sums are split.
+    """
+    gang = place.told[GANG]
+    keyed = {key: value for key, value in gang["launcher"].items() if key in _KEYED}
+    others = {key: value for key, value in gang["launcher"].items() if key not in _KEYED}
+    told = {"name": gang["name"], "workers": gang["workers"], "launcher": keyed}
+    uncached = {"launcher": others, "limits": gang["limits"]}
+    return replace(place, told={GANG: told}, uncached=uncached)
 
 
 def launcher_settings(config: Config, node: str) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """What pods need and a pipeline spec has no fields for, as kfp-kubernetes writes it."""
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2 as pods_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 
+from components.gang.executors import SETTINGS_ANNOTATION, SETTINGS_VARIABLE
 from pipeline.cluster.containers import resources_here
 from pipeline.config import Config
-from pipeline.config_cluster import Resources
+from pipeline.config_cluster import Resources, Toleration
 from pipeline.training import Place
 
 _SHARED_MEMORY = "/dev/shm"
@@ -21,11 +24,23 @@ def platform_spec(
     platform = spec_pb2.PlatformSpec()
     for node, task in spec.root.dag.tasks.items():
         pod = pod_config(resources_here(config, node, places))
+        if node in places and places[node].uncached:
+            _hand_over(places[node].uncached, pod)
         if pod.ListFields():
             executor = spec.components[task.component_ref.name].executor_label
             executors = platform.platforms["kubernetes"].deployment_spec.executors
             executors[executor].update(json_format.MessageToDict(pod))
     return platform
+
+
+def _hand_over(settings: Mapping[str, Any], pod: pods_pb2.KubernetesExecutorConfig) -> None:
+    """Gives a node's process settings without its arguments: in an annotation of its pod, from
+    which Kubernetes fills a variable. No version's cache key has anything of the two.
+    """
+    pod.pod_metadata.annotations[SETTINGS_ANNOTATION] = json.dumps(settings, sort_keys=True)
+    pod.field_path_as_env.add(
+        name=SETTINGS_VARIABLE, field_path=f"metadata.annotations['{SETTINGS_ANNOTATION}']"
+    )
 
 
 def pod_config(resources: Resources) -> pods_pb2.KubernetesExecutorConfig:
@@ -34,7 +49,7 @@ def pod_config(resources: Resources) -> pods_pb2.KubernetesExecutorConfig:
     pod.node_selector.labels.update(resources.node_selector or {})
     if not resources.node_selector:
         pod.ClearField("node_selector")
-    for toleration in resources.tolerations or []:
+    for toleration in _tolerations(resources):
         pod.tolerations.add(**toleration.model_dump(exclude_none=True))
     for folder, name in sorted((resources.secrets or {}).items()):
         secret = pod.secret_as_volume.add(secret_name=name, mount_path=folder)
@@ -51,3 +66,12 @@ def pod_config(resources: Resources) -> pods_pb2.KubernetesExecutorConfig:
             size_limit=resources.shared_memory,
         )
     return pod
+
+
+def _tolerations(resources: Resources) -> list[Toleration]:
+    """The configured ones, and that of GPU nodes: clusters taint them with the resource's name."""
+    tolerations = list(resources.tolerations or [])
+    if resources.accelerator:
+        gpu = Toleration(key=resources.accelerator, operator="Exists", effect="NoSchedule")
+        tolerations += [gpu] if gpu not in tolerations else []
+    return tolerations

@@ -49,27 +49,3 @@ def check_python() -> None:
             "compiling needs kfp, which TFX brings for Python 3.10 and 3.11 only: "
             "set the environment up with one of them (make setup PYTHON=python3.11)."
         )
-
-
-def check_places(config: Config, target: Target) -> None:
-    """Checks that folders can mean the same on every machine.
-
-    Raises:
-      ClusterError: naming one that is no address, nor, on Kubeflow, a full path: that of a
-        volume which every pod mounts.
-    """
-    places = {
-        "data.images": config.data.images,
-        "cluster.pipeline_root": config.cluster.pipeline_root,
-        "cluster.serving_dir": config.cluster.serving_dir,
-    }
-    for key, place in places.items():
-        if not place or place.startswith("gs://"):
-            continue
-        if target is Target.VERTEX:
-            raise ClusterError(f"{key}: {place!r} is in no bucket: Vertex AI needs gs://BUCKET/….")
-        if "://" not in place and not place.startswith("/"):
-            raise ClusterError(
-                f"{key}: {place!r} is a folder of this machine: a cluster needs an address such as "
-                "gs://BUCKET/…, or the full path of a volume (cluster.resources.default.claims)."
-            )

@@ -47,10 +47,10 @@ def config_of(settings: tuple[str, ...], images: str = "gs://bucket/images") -> 
     return load_config(None, settings, images)
 
 
-def compiled(settings: tuple[str, ...], target: Target) -> str:
+def compiled(settings: tuple[str, ...], target: Target, images: str = "gs://bucket/images") -> str:
     from pipeline.cluster.compile import compile_pipeline
 
-    return compile_pipeline(config_of(settings), target)
+    return compile_pipeline(config_of(settings, images), target)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,12 @@
 """Stands in for the API server of Kubeflow Pipelines (v2beta1): checks what it is sent as
 the real one does, keeps it, and tells of runs as the test says.
+
+Where a run's artifacts go is decided as in kubeflow/pipelines 2.14 to 2.17. The API server
+copies `runtime_config.pipeline_root` of the request, and nothing else, into the job's
+`GcsOutputDirectory` (`modelToPipelineJobRuntimeConfig`, backend/src/apiserver/template). The
+driver of the root DAG takes that, or, where it is empty, `DefaultPipelineRoot()` of
+backend/src/v2/config/env.go: the ConfigMap `kfp-launcher`, else
+`minio://mlpipeline/v2/artifacts`. The spec's own `defaultPipelineRoot` is never read.
 """
 
 import json
@@ -12,6 +19,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 from .http_server import Asked
 
 API = "/apis/v2beta1"
+DEFAULT_ROOT = "minio://mlpipeline/v2/artifacts"
 
 
 @dataclass
@@ -22,12 +30,14 @@ class Kubeflow:
       token: without it nobody is let in; None: everybody is.
       states: how a run does, look by look; the last one stays.
       outages: how many looks at a run fail with 503 first.
+      launcher_root: `defaultPipelineRoot` of the ConfigMap `kfp-launcher`, if there is one.
     """
 
     token: str | None = None
     multi_user: bool = False
     states: list[dict[str, Any]] = field(default_factory=lambda: [{"state": "SUCCEEDED"}])
     outages: int = 0
+    launcher_root: str = ""
     asked: list[Asked] = field(default_factory=list)
     experiments: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
@@ -52,6 +62,11 @@ class Kubeflow:
             found = [one for one in self.recurring_runs if one["experiment_id"] == of]
             return 200, {"recurringRuns": found, "total_size": len(found)}
         return 404, {"message": f"there is no {asked.path}"}
+
+    def root_of(self, run: dict[str, Any]) -> str:
+        """Where the artifacts of a run, or of recurring runs, go."""
+        sent = run.get("runtime_config", {}).get("pipeline_root")
+        return sent or self.launcher_root or DEFAULT_ROOT
 
     def _experiments(self, asked: Asked) -> tuple[int, Any]:
         if self.multi_user and "namespace" not in (asked.body or asked.query):

@@ -15,7 +15,7 @@ from pipeline.config_io import ConfigError
 
 from ..conftest import ROOT
 from .conftest import COMMON, KUBEFLOW, VERTEX, compiled, config_of, needs_kfp
-from .specs import container_of, custom_config, deployment_of, read_kubeflow, read_vertex
+from .specs import container_of, custom_config, deployment_of, gang_of, read_kubeflow, read_vertex
 
 pytestmark = [pytest.mark.slow, needs_kfp]
 
@@ -125,6 +125,24 @@ def test_what_only_pods_have_stands_in_a_second_document(kubeflow_text):
     assert (claim.constant, claim.mount_path) == ("photos", "/data")
 
 
+def test_a_pod_with_a_gpu_tolerates_the_taint_of_gpu_nodes():
+    settings = (
+        *COMMON,
+        "cluster.resources={default: {accelerator: amd.com/gpu}, "
+        "Pusher: {tolerations: [{key: team, value: vision}]}}",
+    )
+
+    _, platform = read_kubeflow(compiled(settings, Target.KUBEFLOW))
+
+    kubernetes = json_format.MessageToDict(platform)["platforms"]["kubernetes"]
+    pods = kubernetes["deploymentSpec"]["executors"]
+    assert len(pods) == len(NODES) - 1  # there is no Tuner
+    taint = {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    team = {"key": "team", "operator": "Equal", "value": "vision"}
+    for name, pod in pods.items():
+        assert pod["tolerations"] == ([team, taint] if name == "Pusher_executor" else [taint])
+
+
 def test_pods_that_need_nothing_special_get_no_second_document():
     text = compiled(COMMON, Target.KUBEFLOW)
 
@@ -157,7 +175,7 @@ def test_several_workers_are_a_job_with_the_nodes_resources(gangs_text):
 
     spec, platform = read_kubeflow(gangs_text)
 
-    gang = custom_config(spec, "FineTuner")["gang"]
+    gang = gang_of(spec, platform, "FineTuner")
     assert (gang["workers"], gang["launcher"].pop("kind")) == (3, "kubernetes")
     worker = read_settings(gang["launcher"])
     assert (worker.image, worker.cpu, worker.memory) == ("example/thaw:1-gpu", "8", "32Gi")
@@ -171,7 +189,9 @@ def test_several_workers_are_a_job_with_the_nodes_resources(gangs_text):
     waiting = container_of(spec, "FineTuner")
     assert (waiting.image, waiting.resources.resource_cpu_limit) == ("example/thaw:1", "2")
     assert not waiting.resources.HasField("accelerator")
-    assert not platform.platforms
+    pods = platform.platforms["kubernetes"].deployment_spec.executors
+    assert sorted(pods) == ["FineTuner_executor", "HeadTrainer_executor"]
+    assert all(set(pod) == {"podMetadata", "fieldPathAsEnv"} for pod in pods.values())
     # A search goes one trial after the other.
     assert "gang" not in custom_config(spec, "Tuner")
 
@@ -179,10 +199,10 @@ def test_several_workers_are_a_job_with_the_nodes_resources(gangs_text):
 def test_a_launcher_in_the_config_is_used_even_by_one_worker():
     settings = (*COMMON, "tuner.enabled=true", "cluster.launcher={workload: jobset, memory: 4Gi}")
 
-    spec, _ = read_kubeflow(compiled(settings, Target.KUBEFLOW))
+    spec, platform = read_kubeflow(compiled(settings, Target.KUBEFLOW))
 
     for node in ("Tuner", "HeadTrainer", "FineTuner"):
-        gang = custom_config(spec, node)["gang"]
+        gang = gang_of(spec, platform, node)
         assert gang["workers"] == 1
         assert (gang["launcher"]["workload"], gang["launcher"]["memory"]) == ("jobset", "4Gi")
 
@@ -265,6 +285,7 @@ def test_the_command_writes_the_same_bytes_in_another_process(target, request, t
         ((), None, "vertex", r"cluster\.image, cluster\.pipeline_root, data\.images: must be set"),
         (COMMON, "photos", "kubeflow", r"data\.images: 'photos' is a folder of this machine"),
         (COMMON, "/photos", "vertex", r"data\.images: '/photos' is in no bucket"),
+        (COMMON, "s3://photos", "vertex", r"data\.images: 's3://photos' is in no bucket"),
         (
             (*COMMON, "train.workers=2"),
             "gs://b/i",
@@ -320,12 +341,13 @@ def test_the_example_configs_compile(target):
 
     text = compile_pipeline(load_config(ROOT / "configs" / f"{target.value}.yaml"), target)
 
-    spec, _ = (read_vertex if target is Target.VERTEX else read_kubeflow)(text)
-    told = custom_config(spec, "FineTuner")
+    spec, platform = (read_vertex if target is Target.VERTEX else read_kubeflow)(text)
     if target is Target.VERTEX:
+        told = custom_config(spec, "FineTuner")
         pools = told["ai_platform_training_args"]["job_spec"]["worker_pool_specs"]
         assert [pool["replica_count"] for pool in pools] == [1, 1]
     else:
-        assert told["gang"]["workers"] == 2
-        assert told["gang"]["launcher"]["service_account"] == "thaw-worker"
-        assert told["gang"]["launcher"]["gpus"] == 1
+        gang = gang_of(spec, platform, "FineTuner")
+        assert gang["workers"] == 2
+        assert gang["launcher"]["service_account"] == "thaw-worker"
+        assert gang["launcher"]["gpus"] == 1

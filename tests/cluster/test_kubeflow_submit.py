@@ -45,12 +45,22 @@ def test_a_run_is_started_and_its_address_printed(kubeflow):
     assert run["service_account"] == "trainer"
     assert [one["display_name"] for one in kubeflow.experiments] == ["birds"]
     sent = run["pipeline_spec"]
-    assert sent["pipeline_spec"]["defaultPipelineRoot"] == "gs://bucket/root"
     executors = sent["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert executors["FineTuner_executor"]["nodeSelector"]["labels"] == {"pool": "gpu"}
     task = sent["pipeline_spec"]["root"]["dag"]["tasks"]["FineTuner"]
     assert task["cachingOptions"] == {"enableCache": True}
     assert "authorization" not in kubeflow.asked[0].headers
+
+
+@pytest.mark.parametrize("options", [(), ("--schedule", "0 3 * * 1")])
+def test_artifacts_go_to_the_root_of_the_config(kubeflow, options):
+    kubeflow.launcher_root = "s3://of-the-cluster"
+
+    done, printed = submit(kubeflow, *options)
+
+    assert done.exit_code == 0, printed
+    (started,) = [*kubeflow.runs, *kubeflow.recurring_runs]
+    assert kubeflow.root_of(started) == "gs://bucket/root"
 
 
 def test_a_token_namespace_and_experiment_are_sent(kubeflow, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from google.auth.credentials import AnonymousCredentials
 
+from components.image_example_gen.driver import fingerprint
 from pipeline.cluster.compile import compile_pipeline
 from pipeline.cluster.target import Target
 from pipeline.config import Config
@@ -17,7 +18,7 @@ from ..cluster.conftest import needs_kfp
 from ..cluster.containers import ColdPython, Command, WarmPython
 from ..cluster.custom_jobs import run_replicas
 from ..cluster.http_server import serving
-from ..cluster.spec_runner import SpecRun
+from ..cluster.spec_runner import Service, SpecRun
 from ..cluster.specs import read_kubeflow, read_vertex
 from ..cluster.vertex_service import PARENT, Vertex
 from .test_run import NODES
@@ -31,7 +32,14 @@ COLD = {"ImageExampleGen"}
 def config_like(run, **cluster) -> Config:
     """The config of a finished `thaw run`, for a cluster."""
     return Config.model_validate(
-        {**run.results["config"], "cluster": {"image": "example/thaw:1", **cluster}}
+        {
+            **run.results["config"],
+            "cluster": {
+                "image": "example/thaw:1",
+                "pipeline_root": "gs://bucket/root",
+                **cluster,
+            },
+        }
     )
 
 
@@ -43,43 +51,86 @@ def warm_python(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def kubeflow_run(good_run, warm_python, tmp_path_factory) -> SpecRun:
+    """With a search, which keeps its trials."""
     directory = tmp_path_factory.mktemp("kubeflow")
-    config = config_like(
-        good_run, pipeline_root=f"{directory}/artifacts", serving_dir=f"{directory}/serving"
-    )
-    spec, _ = read_kubeflow(compile_pipeline(config, Target.KUBEFLOW))
-    run = SpecRun(spec, directory)
+    return run_on_kubeflow(one_trial(good_run), Service.KUBEFLOW, directory, warm_python)
+
+
+@pytest.fixture(scope="module")
+def kubeflow_2_14_run(good_run, warm_python, tmp_path_factory) -> SpecRun:
+    directory = tmp_path_factory.mktemp("kubeflow-2.14")
+    return run_on_kubeflow(config_like(good_run), Service.KUBEFLOW_2_14, directory, warm_python)
+
+
+def one_trial(run, **cluster) -> Config:
+    """One trial, of what the config says: the fits then learn as without a search."""
+    config = config_like(run, **cluster)
+    search = {"enabled": True, "head_trials": 1, "fine_tune_trials": 0, "max_epochs": 1}
+    return config.model_copy(update={"tuner": config.tuner.model_copy(update=search)})
+
+
+def run_on_kubeflow(
+    config: Config, service: Service, directory: Path, warm_python: WarmPython
+) -> SpecRun:
+    text = in_a_folder(config, Target.KUBEFLOW, directory)
+    run = SpecRun(read_kubeflow(text)[0], directory, service)
     for task in run.tasks():
         run.run(task, ColdPython().run if task in COLD else warm_python.run)
     return run
 
 
-def test_every_task_ran_after_those_that_it_depends_on(kubeflow_run):
-    order = kubeflow_run.tasks()
+def in_a_folder(config: Config, target: Target, directory: Path) -> str:
+    """The compiled pipeline, with a folder in the place of the bucket."""
+    images = config.data.images
+    on_gs = config.data.model_copy(update={"images": "gs://bucket/images"})
+    text = compile_pipeline(config.model_copy(update={"data": on_gs}), target)
+    return text.replace("gs://bucket/images", str(images)).replace(
+        "gs://bucket", f"{directory}/bucket"
+    )
 
-    assert sorted(order) == sorted(NODES)
+
+on_both_versions = pytest.mark.parametrize("version", ["kubeflow_run", "kubeflow_2_14_run"])
+
+
+@on_both_versions
+def test_every_task_ran_after_those_that_it_depends_on(version, request):
+    run = request.getfixturevalue(version)
+    order = run.tasks()
+
+    assert sorted(order) == sorted([*NODES, "Tuner"] if version == "kubeflow_run" else NODES)
     for task in order:
         before = order[: order.index(task)]
-        assert set(kubeflow_run.spec.root.dag.tasks[task].dependent_tasks) <= set(before)
-    assert list(kubeflow_run.outputs) == order
+        assert set(run.spec.root.dag.tasks[task].dependent_tasks) <= set(before)
+    assert list(run.outputs) == order
 
 
-def test_metrics_are_those_of_thaw_run(kubeflow_run, good_run):
-    evaluation = kubeflow_run.uri("Evaluator", "evaluation")
+def test_trials_outlive_the_pod(kubeflow_run):
+    results = Path(kubeflow_run.uri("Tuner", "tuner_results"))
+
+    assert len(json.loads((results / "trials.json").read_text())["trials"]) == 1
+    assert list(results.parent.glob(".system/trials/*/head/trial_*/trial.json"))
+
+
+@on_both_versions
+def test_metrics_are_those_of_thaw_run(version, good_run, request):
+    run = request.getfixturevalue(version)
+    evaluation = run.uri("Evaluator", "evaluation")
 
     for model in MODELS:
         told = dict(good_run.results["metrics"][model])
         told.pop("confusion")
         assert read_metrics(evaluation, model) == told
-    assert kubeflow_run.metadata("Evaluator", "blessing")["blessed"] == 1
+    assert run.metadata("Evaluator", "blessing")["blessed"] == 1
 
 
-def test_the_pushed_model_is_that_of_thaw_run(kubeflow_run, pushed_model):
-    told = kubeflow_run.metadata("Pusher", "pushed_model")
+@on_both_versions
+def test_the_pushed_model_is_that_of_thaw_run(version, pushed_model, request):
+    run = request.getfixturevalue(version)
+    told = run.metadata("Pusher", "pushed_model")
 
     pushed = Path(told["pushed_destination"])
     assert (told["pushed"], told["pushed_version"]) == (1, "1")
-    assert pushed == kubeflow_run.directory / "serving" / "1"
+    assert pushed == Path(run.root, "serving", "hands", "1")
     one, other = (weights(path) for path in (pushed, pushed_model))
     assert len(one) > 300
     assert [np.array_equal(a, b) for a, b in zip(one, other, strict=True)].count(False) == 0
@@ -98,38 +149,26 @@ def weights(saved_model: Path) -> list[np.ndarray]:
 def vertex_run(good_run, tmp_path_factory) -> SpecRun:
     """Compiled for two workers on machines of their own. A folder stands for the bucket."""
     directory = tmp_path_factory.mktemp("vertex")
-    config = config_like(
+    config = one_trial(
         good_run,
-        pipeline_root="gs://bucket/root",
         project="p",
         location="europe-west4",
         resources={"default": {"machine_type": "n1-standard-8"}},
     )
-    images = config.data.images
-    config = config.model_copy(
-        update={
-            "data": config.data.model_copy(update={"images": "gs://bucket/images"}),
-            "train": config.train.model_copy(update={"workers": 2}),
-            # One trial, of what the config says: the fits then learn as without a search.
-            "tuner": config.tuner.model_copy(
-                update={"enabled": True, "head_trials": 1, "fine_tune_trials": 0, "max_epochs": 1}
-            ),
-        }
-    )
-    text = compile_pipeline(config, Target.VERTEX)
-    text = text.replace("gs://bucket/images", str(images)).replace("gs://bucket", str(directory))
-    return SpecRun(read_vertex(text)[0], directory, named=True, before=True)
+    config = config.model_copy(update={"train": config.train.model_copy(update={"workers": 2})})
+    text = in_a_folder(config, Target.VERTEX, directory)
+    return SpecRun(read_vertex(text)[0], directory, Service.VERTEX)
 
 
 def test_vertex_checks_for_new_images_and_runs_the_same_containers(
-    vertex_run, kubeflow_run, warm_python
+    vertex_run, kubeflow_run, warm_python, images
 ):
     for task in ("ImageExampleGen", "StatisticsGen", "SchemaGen"):
         vertex_run.run(task, warm_python.run)
 
     # What the cache depends on: it changes with the images.
     told = vertex_run.checked["ImageExampleGen"].parameter_values
-    assert "num_files:91" in told["input_fingerprint"].string_value
+    assert told["input_fingerprint"].string_value == fingerprint(str(images))
     examples = vertex_run.metadata("ImageExampleGen", "examples")
     assert json.loads(examples["split_names"]) == ["train", "val", "test"]
     one, other = (

@@ -57,6 +57,16 @@ def properties(workers: int, *command: str) -> dict[str, Any]:
     return {"custom_config": json_utils.dumps({"gang": gang}), "module_path": None}
 
 
+def test_workers_are_told_of_no_place_but_the_outputs(outputs, tmp_path):
+    """As on Kubeflow: the folder that TFX gives the node is in its own pod, not in theirs."""
+    (tmp_path / "gcs").write_text("a file, so that nothing can be written below it")
+    told = properties(2, sys.executable, "-c", WORKER, "exports")
+
+    executor(tmp_path / "gcs").Do({}, outputs, told)
+
+    assert "gcs" not in (tmp_path / "run/7/gang/request.json").read_text()
+
+
 def executor(tmp_path: Path) -> GangTrainerExecutor:
     return GangTrainerExecutor(BaseExecutor.Context(tmp_dir=str(tmp_path), unique_id="7"))
 
@@ -75,6 +85,35 @@ def test_several_workers_are_started_each_with_the_whole_request(outputs, tmp_pa
     assert request.exec_properties == told
     assert artifact_utils.get_single_uri(request.output_dict["model"]) == str(tmp_path / "model/7")
     assert len(list((tmp_path / "logs" / "HeadTrainer-workers").iterdir())) == 3
+
+
+def test_settings_that_no_cache_is_to_see_come_from_the_environment(outputs, tmp_path, monkeypatch):
+    """On Kubeflow: the pod has them from an annotation. Workers need them as well."""
+    told = properties(2)
+    gang = json_utils.loads(told["custom_config"])["gang"]
+    command = gang["launcher"].pop("command")
+    limits = gang.pop("limits")
+    command += [sys.executable, "-c", WORKER, "exports"]
+    more = {"launcher": {"command": command}, "limits": {**limits, "stall_secs": 7}}
+    monkeypatch.setenv("THAW_GANG_SETTINGS", json.dumps(more))
+    config = json_utils.dumps({"seed": 5, "gang": gang})
+
+    executor(tmp_path).Do({}, outputs, {"custom_config": config})
+
+    assert (tmp_path / "model/7/seen/worker-0").exists()
+    request = read_request(str(tmp_path / "run/7/gang/request.json"))
+    read = json_utils.loads(request.exec_properties["custom_config"])
+    assert (read["seed"], read["gang"]["workers"]) == (5, 2)
+    assert read["gang"]["limits"] == {**limits, "stall_secs": 7}
+
+
+def test_settings_that_did_not_reach_the_pod_are_missed(outputs, tmp_path):
+    told = properties(2)
+    gang = json_utils.loads(told["custom_config"])["gang"]
+    del gang["limits"]
+
+    with pytest.raises(ValueError, match=r"THAW_GANG_SETTINGS is not set.*\n.*thaw-gang-settings"):
+        executor(tmp_path).Do({}, outputs, {"custom_config": json_utils.dumps({"gang": gang})})
 
 
 def test_workers_that_end_well_without_a_model_are_an_error(outputs, tmp_path):
@@ -105,13 +144,13 @@ def test_one_worker_on_this_machine_is_this_process(custom, outputs, tmp_path, m
 
 
 def test_one_worker_elsewhere_is_a_gang():
-    gang = {"workers": 1, "launcher": {"kind": "kubernetes"}}
+    gang = {"workers": 1, "launcher": {"kind": "kubernetes"}, "limits": {}}
 
     assert executors._elsewhere({"custom_config": json_utils.dumps({"gang": gang})}) == gang
 
 
 def request(outputs: dict[str, list[Artifact]], **properties: Any) -> Request:
-    return Request("a.b.C", {"examples": []}, outputs, {"seed": 1, **properties}, "/tmp/x/7/")
+    return Request("a.b.C", {"examples": []}, outputs, {"seed": 1, **properties})
 
 
 def test_request_is_read_as_it_was_written(outputs, tmp_path):

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 def test_workers_start_again_after_a_loss_meet_and_compute_together(tmp_path, capfd):
     uri = str(tmp_path / "gang" / "request.json")
     write_request(
-        Request("tests.gang.kube_executor.Sum", {}, {}, {"folder": str(tmp_path)}, f"{tmp_path}/t"),
+        Request("tests.gang.kube_executor.Sum", {}, {}, {"folder": str(tmp_path)}),
         uri,
     )
     with KubeApi() as api:
