@@ -18,7 +18,7 @@ from components.schema_gen.component import ImageSchemaGen
 from components.serving_check.component import ServingCheck
 from components.transform.component import ImageTransform
 from components.trunk_features.component import TrunkFeatures
-from pipeline import beam_options, node_args
+from pipeline import __version__, beam_options, node_args
 from pipeline.config import Config
 from pipeline.training import Place, on_this_machine
 from trainer import features
@@ -44,6 +44,7 @@ def make_nodes(
         splits=config.data.splits.model_dump(),
         max_pixels=config.data.max_pixels,
         max_file_bytes=config.data.max_file_bytes,
+        version=__version__,
     ).with_id("ImageExampleGen")
     statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"],

@@ -6,6 +6,7 @@ its own, and both fits find a TensorFlow that has done nothing yet, which
 `MultiWorkerMirroredStrategy` asks for.
 """
 
+import functools
 import gc
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from multiprocessing.connection import Connection
@@ -48,11 +50,12 @@ def main(arguments: list[str]) -> int:
     config = Config.model_validate_json(config_path.read_text())
     os.environ[events.EVENTS_FILE] = str(run_dir / "events.jsonl")
     pipeline = local_pipeline(config, str(config.data.images), str(output_dir))
-    return run_nodes(pipeline, output_dir, run_dir, _report, config, output_dir, run_dir)
+    report = functools.partial(_report, config, output_dir, run_dir)
+    return run_nodes(pipeline, output_dir, run_dir, report)
 
 
 def run_nodes(
-    pipeline: Pipeline, output_dir: Path, run_dir: Path, report: Any, *arguments: Any
+    pipeline: Pipeline, output_dir: Path, run_dir: Path, report: Callable[[], str]
 ) -> int:
     """Runs the nodes of a pipeline one after the other, each in a fork, and then a report.
 
@@ -60,7 +63,7 @@ def run_nodes(
       pipeline: whose artifacts and metadata are below `output_dir`.
       output_dir: what earlier runs have left there is checked first.
       run_dir: for logs; its name is the run's id.
-      report: called with `arguments` in a fork of its own; returns a state of `events`.
+      report: called in a fork of its own; returns a state of `events`.
 
     Returns:
       The exit code: 0 if all went well. Events tell more.
@@ -77,7 +80,7 @@ def run_nodes(
         if not run_forked(node, run_dir, _launch, ir, node)["ok"]:
             events.end(ok=False)
             return 1
-    outcome = run_forked(REPORT_NODE, run_dir, report, *arguments)
+    outcome = run_forked(REPORT_NODE, run_dir, report)
     events.end(ok=outcome["ok"])
     return 0 if outcome["ok"] else 1
 

@@ -27,6 +27,11 @@ class DataCard:
     counts: dict[str, dict[str, int]]
     set_aside: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def labels(self) -> list[str]:
+        """Class names by label id: sorted, so that only a new or removed class moves an id."""
+        return sorted({label for counts in self.counts.values() for label in counts})
+
     def num_examples(self, split: str) -> int:
         """Number of images in one split."""
         return sum(self.counts.get(split, {}).values())

@@ -10,12 +10,10 @@ WIDTH = "width_px"
 
 # Features that Transform adds.
 IMAGE = "image"  # uint8 [size, size, 3], serialized: what the model sees, no loss
-LABEL_ID = "label_id"  # int64, row of the label vocabulary
+LABEL_ID = "label_id"  # int64, position among the sorted class names
 
 # The feature that TrunkFeatures puts in place of the image.
 TRUNK = "trunk"  # [height, width, channels], serialized: what the trunk made of the image
-
-LABEL_VOCABULARY = "labels"
 
 TRAIN = "train"
 VAL = "val"

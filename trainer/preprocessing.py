@@ -1,17 +1,17 @@
-"""What Transform runs: decode, resize, label vocabulary. Called by TFX by its import path."""
+"""What Transform runs: decode, resize, number the labels. Called by TFX by its import path."""
 
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_transform as tft
 
 from trainer import features
 from trainer.images import decode_and_resize, serialize_image
 
-# What the error of TensorFlow says among other things; {} is the label.
-UNKNOWN_LABEL = "no training image has the label '{}'."
+# What the error of TensorFlow says among other things; {} is the label. No quotation marks:
+# TensorFlow puts a backslash before them, and in the place of a newline.
+UNKNOWN_LABEL = "label outside the ingested classes: <{}>"
 
 
 def preprocessing_fn(
@@ -21,42 +21,38 @@ def preprocessing_fn(
 
     Args:
       inputs: string [batch] or [batch, 1] tensors: file bytes, label, id and path.
-      custom_config: `image_size_px` and `max_pixels`.
+      custom_config: `image_size_px`, `max_pixels` and `labels`, the class names by label id.
 
     Returns:
       Serialized uint8 images, label ids (int64) and names, ids and paths, all [batch].
-      Labels are numbered by falling frequency in the training split.
 
     Raises:
-      tf.errors.InvalidArgumentError: on a label that no training image has, which would
-        otherwise be numbered -1.
+      tf.errors.InvalidArgumentError: on a label that is not among `labels`.
     """
     flat = {name: tf.reshape(tensor, [-1]) for name, tensor in inputs.items()}
     size_px, max_pixels = custom_config["image_size_px"], custom_config["max_pixels"]
     return {
         features.IMAGE: _decoder(size_px, max_pixels)(flat[features.IMAGE_BYTES]),
-        features.LABEL_ID: _without_unknown(
-            tft.compute_and_apply_vocabulary(
-                flat[features.LABEL], vocab_filename=features.LABEL_VOCABULARY
-            ),
-            flat[features.LABEL],
-        ),
+        features.LABEL_ID: _number(flat[features.LABEL], custom_config["labels"]),
         features.LABEL: flat[features.LABEL],
         features.ID: flat[features.ID],
         features.PATH: flat[features.PATH],
     }
 
 
-def _without_unknown(label_ids: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Returns the ids unchanged, int64 [batch]; fails on -1, with `UNKNOWN_LABEL`.
+def _number(labels: tf.Tensor, names: list[str]) -> tf.Tensor:
+    """Returns each label's position among the names, int64 [batch].
 
-    By way of text, which is converted back: Transform also runs operations with side
-    effects, such as assertions, while it collects the vocabulary, when every id is -1.
+    Compared with every name instead of looked up in a table: Transform would have to
+    initialise one, and takes few kinds.
     """
+    matches = tf.equal(labels[:, tf.newaxis], tf.constant(names)[tf.newaxis, :])
+    known = tf.reduce_any(matches, axis=1)
     before, after = UNKNOWN_LABEL.split("{}")
-    problems = tf.strings.join([before, labels, after])
-    texts = tf.where(label_ids < 0, problems, tf.strings.as_string(label_ids))
-    return tf.strings.to_number(texts, tf.int64)
+    unknown = tf.strings.reduce_join(tf.boolean_mask(labels, ~known)[:1])
+    problem = tf.strings.join([before, unknown, after])
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(known), [problem])]):
+        return tf.argmax(tf.cast(matches, tf.int8), axis=1)
 
 
 @functools.cache

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from trainer import features, fit_state, fits, guard, hyperparameters, tasks
+from trainer import fit_state, fits, guard, hyperparameters, tasks
 from trainer.artifact_dirs import node_dir
 from trainer.augment import Augmentation
 from trainer.backbones import BACKBONES
@@ -110,14 +109,11 @@ def fine_tune_run_fn(fn_args: FnArgs) -> None:
 
 
 def _job(fn_args: FnArgs, custom: dict[str, Any]) -> Job:
-    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    labels = [
-        name.decode("utf-8") for name in transform.vocabulary_by_name(features.LABEL_VOCABULARY)
-    ]
+    card = read_card(_examples_dir(fn_args.train_files[0]))
     return Job(
-        spec=ModelSpec(num_classes=len(labels), **custom["model"]),
-        labels=labels,
-        data_card=read_card(_examples_dir(fn_args.train_files[0])),
+        spec=ModelSpec(num_classes=len(card.labels), **custom["model"]),
+        labels=card.labels,
+        data_card=card,
         train_files=fn_args.train_files,
         val_files=fn_args.eval_files,
         global_batch_size=custom["global_batch_size"],

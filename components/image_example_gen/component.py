@@ -21,16 +21,23 @@ class ImageExampleGen(FileBasedExampleGen):
     DRIVER_CLASS = driver.Driver
 
     def __init__(
-        self, images_dir: str, splits: dict[str, int], max_pixels: int, max_file_bytes: int
+        self,
+        images_dir: str,
+        splits: dict[str, int],
+        max_pixels: int,
+        max_file_bytes: int,
+        version: str = "",
     ) -> None:
         """Args:
         images_dir: folder of class folders, on any file system Beam reads.
         splits: parts of train, val and test, e.g. 70, 15, 15.
         max_pixels: larger images are set aside before they are decoded.
         max_file_bytes: larger files are set aside unread.
+        version: of what makes examples of images: another one makes them again.
         """
         config = struct_pb2.Struct()
-        config.update({"max_pixels": max_pixels, "max_file_bytes": max_file_bytes})
+        limits = {"max_pixels": max_pixels, "max_file_bytes": max_file_bytes}
+        config.update({**limits, executor.VERSION: version})
         packed = any_pb2.Any()
         packed.Pack(config)
         super().__init__(

@@ -50,6 +50,10 @@ _IMAGES_PER_SHARD = 1024
 _STORED = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=0)
 
 
+# Key beside the limits that only the cache reads.
+VERSION = "thaw_version"
+
+
 @dataclass(frozen=True)
 class Limits:
     """Files beyond these are rejected: pixels before decoding, bytes before reading."""
@@ -111,7 +115,7 @@ def _limits(exec_properties: dict[str, Any]) -> Limits:
     proto_utils.json_to_proto(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], packed)
     config = struct_pb2.Struct()
     packed.custom_config.Unpack(config)
-    return Limits(**{name: int(value) for name, value in config.items()})
+    return Limits(**{name: int(value) for name, value in config.items() if name != VERSION})
 
 
 def write_examples(

@@ -11,6 +11,7 @@ from tfx import types
 from tfx.components.transform import executor as tfx_transform
 from tfx.components.util import examples_utils
 from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import json_utils
 
 from trainer.data_card import read_card, write_card
 from trainer.labels import printable
@@ -22,7 +23,7 @@ BATCH_ROWS = 32
 
 
 class UnknownLabel(ValueError):
-    """An image has a label that no training image has. The message says what to do."""
+    """An image has a label that was not ingested. The message says what to do."""
 
 
 class Processor(tfx_transform.TransformProcessor):
@@ -60,19 +61,29 @@ class Executor(tfx_transform.Executor):
     ) -> None:
         """Transforms all splits, then puts the data card beside them.
 
+        The card's labels are added to what `preprocessing_fn` gets: they are known since the
+        images were ingested, so that no pass over the examples has to collect them.
+
         Raises:
           UnknownLabel: naming the label.
         """
+        source = artifact_utils.get_single_uri(input_dict[standard_component_specs.EXAMPLES_KEY])
+        card = read_card(source)
         # TFX offers no argument for the batch size and names its processor in `Do`.
         patched = mock.patch.object(tfx_transform, "TransformProcessor", Processor)
         with patched, _unknown_label_named():
-            super().Do(input_dict, output_dict, exec_properties)
-        source = artifact_utils.get_single_uri(input_dict[standard_component_specs.EXAMPLES_KEY])
+            super().Do(input_dict, output_dict, _with_labels(exec_properties, card.labels))
         transformed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.TRANSFORMED_EXAMPLES_KEY]
         )
         examples_utils.set_file_format(transformed, "tfrecords")
-        write_card(read_card(source), transformed.uri)
+        write_card(card, transformed.uri)
+
+
+def _with_labels(exec_properties: dict[str, Any], labels: list[str]) -> dict[str, Any]:
+    key = standard_component_specs.CUSTOM_CONFIG_KEY
+    custom = json_utils.loads(exec_properties.get(key) or "null") or {}
+    return {**exec_properties, key: json_utils.dumps({**custom, "labels": labels})}
 
 
 @contextmanager
@@ -85,7 +96,7 @@ def _unknown_label_named() -> Iterator[None]:
         found = re.search(pattern, str(error), re.DOTALL)
         if not found:
             raise
-        problem = UNKNOWN_LABEL.format(printable(found[1]))
         raise UnknownLabel(
-            f"{problem}\n  Add training images of it, or remove the images that have it."
+            f"the label '{printable(found[1])}' is none of the ingested classes.\n"
+            "  Delete the artifacts of ImageExampleGen and run again."
         ) from error

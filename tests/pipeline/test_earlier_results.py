@@ -1,5 +1,6 @@
 """What a run makes of the results of earlier ones that were deleted, damaged or swapped."""
 
+import functools
 import json
 import os
 import shutil
@@ -67,7 +68,9 @@ class Runs:
                 str(self.output / "metadata.sqlite")
             ),
         )
-        self.code = local.run_nodes(pipeline, self.output, run_dir, report, self.output)
+        self.code = local.run_nodes(
+            pipeline, self.output, run_dir, functools.partial(report, self.output)
+        )
         lines = (run_dir / "events.jsonl").read_text().splitlines()
         self.events = [json.loads(line) for line in lines]
         return {event["node"]: event["state"] for event in self.events if event["event"] == "node"}
