@@ -84,7 +84,7 @@ def workload(
             FIRST_START_ANNOTATION: str(int(first_start)),
         },
     }
-    spec = _job_spec(gang, settings, attempt, f"{name}-{_REPLICATED_JOB}-0" if jobset else name)
+    spec = _job_spec(gang, settings, attempt, child_job_name(name) if jobset else name)
     if gang.limits.deadline_secs:
         left = first_start + gang.limits.deadline_secs - now
         spec["activeDeadlineSeconds"] = max(1, math.ceil(left))
@@ -156,6 +156,11 @@ def attempt_name(gang: Gang, attempt: int) -> str:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = f"{name[: room - 9].rstrip('-')}-{digest}"
     return name + suffix
+
+
+def child_job_name(jobset: str) -> str:
+    """The name that a JobSet's controller gives to its only Job."""
+    return f"{jobset}-{_REPLICATED_JOB}-0"
 
 
 def selector(gang: Gang, attempt: int | None = None) -> str:
@@ -273,8 +278,8 @@ def _container(
 def _resources(settings: KubernetesSettings) -> dict[str, Any]:
     requests = {"cpu": settings.cpu, "memory": settings.memory}
     # Memory is no more than asked for: a pod that takes more is ended, not its neighbours.
-    # CPU is left to burst. GPUs must be asked for as a limit.
-    limits: dict[str, str | None] = {"memory": settings.memory}
+    # CPU is left to burst unless a limit is set. GPUs must be asked for as a limit.
+    limits: dict[str, str | None] = {"cpu": settings.cpu_limit, "memory": settings.memory}
     if settings.gpus:
         limits[settings.gpu_resource] = str(settings.gpus)
     return _without_empty({"requests": _without_empty(requests), "limits": _without_empty(limits)})

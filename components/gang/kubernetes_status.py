@@ -53,8 +53,7 @@ class Worker:
 
     def age_secs(self) -> float:
         """Since the pod was made."""
-        made = datetime.fromisoformat(self.made_at.replace("Z", "+00:00"))
-        return (datetime.now(timezone.utc) - made).total_seconds()
+        return _secs_since(self.made_at)
 
     @property
     def worth_another_start(self) -> bool:
@@ -94,6 +93,52 @@ def ended(workload: dict[str, Any]) -> tuple[bool, str] | None:
         if condition["type"] == "Failed":
             return False, said
     return None
+
+
+def is_suspended(workload: dict[str, Any]) -> bool:
+    """Whether a Job or JobSet is held back, as Kueue does until its queue has room.
+
+    Its controller confirms the end of a suspension by the condition, a moment after the spec.
+    """
+    condition = _condition(workload, "Suspended")
+    return bool(workload.get("spec", {}).get("suspend")) or condition.get("status") == "True"
+
+
+def pending_since(workload: dict[str, Any]) -> float:
+    """From when on a Job or JobSet may have had pods, in seconds since 1970.
+
+    That is its creation, or when it was last resumed; a Job's start time is reset then.
+    """
+    stamps = [
+        workload["metadata"]["creationTimestamp"],
+        workload.get("status", {}).get("startTime"),
+        _condition(workload, "Suspended").get("lastTransitionTime"),
+    ]
+    return max(_seconds(stamp) for stamp in stamps if stamp)
+
+
+def counts_pods(workload: dict[str, Any]) -> bool:
+    """Whether a Job or JobSet counts pods that run or ran, which a list may no longer show."""
+    job = workload.get("status", {})
+    parts = [job, *job.get("replicatedJobsStatus", [])]
+    counts = ("active", "succeeded", "failed", "terminating")
+    return any(part.get(count) for part in parts for count in counts) or any(
+        job.get("uncountedTerminatedPods", {}).values()
+    )
+
+
+def _condition(workload: dict[str, Any], kind: str) -> dict[str, Any]:
+    conditions = workload.get("status", {}).get("conditions", [])
+    return next((one for one in conditions if one["type"] == kind), {})
+
+
+def _seconds(stamp: str) -> float:
+    """RFC 3339 to seconds since 1970."""
+    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+
+
+def _secs_since(stamp: str) -> float:
+    return datetime.now(timezone.utc).timestamp() - _seconds(stamp)
 
 
 def read_worker(pod: dict[str, Any]) -> Worker:
