@@ -9,7 +9,7 @@ from typing import Any
 from components.gang import kubernetes_no_pods as no_pods
 from components.gang import kubernetes_objects as objects
 from components.gang import kubernetes_status as status
-from components.gang.kubernetes_api import Cluster, Kind
+from components.gang.kubernetes_api import ApiRefused, Cluster, Kind
 from components.gang.kubernetes_no_pods import NoPods
 from components.gang.kubernetes_settings import KubernetesSettings
 from components.gang.kubernetes_status import Worker
@@ -88,7 +88,14 @@ class Attempt:
         end = status.ended(now)
         if end:
             ended_well, said = end
-            return True, None if ended_well else self._why_failed(now, workers, said)
+            # A sidecar may fail after the worker has ended.
+            well = ended_well or status.all_ended_well(workers, self.gang.num_workers)
+            return True, None if well else self._why_failed(now, workers, said)
+        if self._are_outlived(workers):
+            if status.all_ended_well(workers, self.gang.num_workers):
+                self._leave_sidecars(workers)
+                return True, None
+            return True, self._why_failed(now, workers, "")
         failure = self._waits_in_vain(workers) or self._has_no_pods(without)
         return failure is not None, failure
 
@@ -115,6 +122,30 @@ class Attempt:
             f"{why.text or 'Kubernetes gives no reason'}",
             why.to_do,
         )
+
+    def _are_outlived(self, workers: list[Worker]) -> bool:
+        """Whether sidecars keep running though a worker failed, or all workers ended.
+
+        A sidecar that Kubernetes itself ends after the worker has the pod's grace period for it.
+        """
+        kept = [worker for worker in workers if worker.kept_by]
+        failed = [worker for worker in kept if worker.state == "failed"]
+        if not failed and not status.all_ended_well(workers, self.gang.num_workers):
+            return False
+        patience = self.settings.grace_secs
+        return bool(kept) and all(one.ended_secs() > patience for one in failed or kept)
+
+    def _leave_sidecars(self, workers: list[Worker]) -> None:
+        """Deletes a job that has done its work but would run until its deadline."""
+        names = ", ".join(sorted({name for worker in workers for name in worker.kept_by}))
+        self.say(
+            f"all {self.gang.num_workers} workers have ended well, but {names} runs on: "
+            f"{self.name} is deleted"
+        )
+        try:
+            self.cluster.delete(self.kind, self.name)
+        except ApiRefused as refused:
+            self.say(f"{refused}\n  {self.name} may still run.")
 
     def say(self, text: str) -> None:
         """One line about this gang, to whoever reads the launcher's log."""
@@ -165,6 +196,8 @@ class Attempt:
             what += f"; {idle.name} never ran: {idle.reason or 'Kubernetes gives no reason'}"
         elif first.exit_code == exit_codes.NOT_STARTED:
             what += self._why_not_all(now)
+        if first.kept_by:
+            what += f"; {', '.join(first.kept_by)} keeps its pod running"
         return self._failure(what, first.to_do, first.name, lines, first.worth_another_start)
 
     def _why_not_all(self, now: dict[str, Any]) -> str:

@@ -29,6 +29,10 @@ COMPONENT_LABELS = {
     # The NetworkPolicy of kubeflow/manifests chooses by this one.
     "app.kubernetes.io/component": "gang-worker",
 }
+# A sidecar outlives the worker, so its pod and its job would never end. Istio prefers the
+# label, and older releases read only the annotation.
+_NO_SIDECAR_LABELS = {"sidecar.istio.io/inject": "false"}
+_NO_SIDECAR_ANNOTATIONS = {"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled"}
 CONTAINER = "worker"
 JOBSET_API = "jobset.x-k8s.io/v1alpha2"
 
@@ -80,6 +84,7 @@ def workload(
         "name": name,
         "labels": _labels(gang, settings, attempt),
         "annotations": {
+            **settings.annotations,
             REQUEST_ANNOTATION: fingerprint(gang, settings),
             FIRST_START_ANNOTATION: str(int(first_start)),
         },
@@ -215,10 +220,25 @@ def _job_spec(gang: Gang, settings: KubernetesSettings, attempt: int, hosts: str
         "parallelism": gang.num_workers,
         "backoffLimit": 0,
         "template": {
-            "metadata": {"labels": _labels(gang, settings, attempt)},
+            "metadata": _pod_metadata(gang, settings, attempt),
             "spec": _pod_spec(gang, settings, attempt_name(gang, attempt), hosts),
         },
     }
+
+
+def _pod_metadata(gang: Gang, settings: KubernetesSettings, attempt: int) -> dict[str, Any]:
+    """What the config says of sidecars goes over the defaults, be it a label or an annotation."""
+    chosen = {**settings.labels, **settings.annotations}
+    labels = {key: value for key, value in _NO_SIDECAR_LABELS.items() if key not in chosen}
+    annotations = {
+        key: value for key, value in _NO_SIDECAR_ANNOTATIONS.items() if key not in chosen
+    }
+    return _without_empty(
+        {
+            "labels": {**labels, **_labels(gang, settings, attempt)},
+            "annotations": {**annotations, **settings.annotations},
+        }
+    )
 
 
 def _pod_spec(

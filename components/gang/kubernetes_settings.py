@@ -104,6 +104,14 @@ class KubernetesSettings(Part):
         default_factory=dict,
         description="More labels of job and pods, such as kueue.x-k8s.io/queue-name.",
     )
+    annotations: dict[str, str] = Field(
+        default_factory=dict,
+        description=(
+            "Additional annotations of the job and its pods. Pods opt out of the sidecars of Istio "
+            "and Linkerd unless labels or annotations set sidecar.istio.io/inject or "
+            "linkerd.io/inject."
+        ),
+    )
     priority_class: str | None = Field(None, min_length=1, description="Of the pods.")
     port: PositiveInt = Field(
         2222, ge=1024, le=65535, description="That TensorFlow's servers listen at, in every pod."
