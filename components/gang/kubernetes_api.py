@@ -26,6 +26,7 @@ _T = TypeVar("_T")
 _CONNECT_SECS = 10
 _READ_SECS = 60
 _PAUSE_SECS = 1
+_EVENTS_RETRY_SECS = 5.0
 _QUIET_SECS = 300  # a log without a line for so long is asked for again
 # Too many requests, and what load balancers and restarting API servers say.
 _TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
@@ -152,6 +153,25 @@ class Cluster:
                     self.namespace, label_selector=selector, _preload_content=False, **_TIMEOUT
                 ).data
             ),
+        )
+        return list(json.loads(answer)["items"])
+
+    def warnings(self, uid: str) -> list[dict[str, Any]]:
+        """The warning events about one object, in no particular order.
+
+        They explain, and nothing depends on them: this does not retry for long.
+        """
+        answer = self._call(
+            "list events",
+            lambda: (
+                self._core.list_namespaced_event(
+                    self.namespace,
+                    field_selector=f"involvedObject.uid={uid},type=Warning",
+                    _preload_content=False,
+                    **_TIMEOUT,
+                ).data
+            ),
+            _EVENTS_RETRY_SECS,
         )
         return list(json.loads(answer)["items"])
 

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.gang import kubernetes_no_pods as no_pods
 from components.gang import kubernetes_objects as objects
 from components.gang import kubernetes_status as status
-from components.gang.kubernetes_api import Cluster, Kind
+from components.gang.kubernetes_api import ApiRefused, Cluster, Kind
+from components.gang.kubernetes_no_pods import NoPods
 from components.gang.kubernetes_settings import KubernetesSettings
 from components.gang.kubernetes_status import Worker
 from components.gang.launcher import LAST_LINES, Gang, GangFailed
 from components.gang.pod_log import PodLog
+from trainer import exit_codes
 
 _LOOK_EVERY_SECS = 10
 _LOG_WAIT_SECS = 5.0
@@ -61,8 +64,12 @@ class Attempt:
             for now in self.cluster.changes(self.kind, self.name, _LOOK_EVERY_SECS):
                 workers = self._workers()
                 log = log or self._follow_chief(workers)
-                said = self._say_once(status.summary(workers, self.gang.num_workers), said)
-                over, failure = self._judge(now, workers)
+                summary = status.summary(workers, self.gang.num_workers)
+                without = None if workers else self._find_no_pods(now)
+                if without:
+                    summary += self._say_no_pods(without)
+                said = self._say_once(summary, said)
+                over, failure = self._judge(now, workers, without)
                 if over:
                     if log:
                         log.wait(_LOG_WAIT_SECS)
@@ -73,17 +80,72 @@ class Attempt:
         raise RuntimeError(f"{self.name} is watched no more")  # `changes` ends with its object
 
     def _judge(
-        self, now: dict[str, Any] | None, workers: list[Worker]
+        self, now: dict[str, Any] | None, workers: list[Worker], without: NoPods | None
     ) -> tuple[bool, Failure | None]:
         """Whether the attempt is over, and if it failed, how."""
-        if now is None or now["metadata"].get("deletionTimestamp"):
+        if now is None or _is_going(now):
             return True, self._was_deleted()
         end = status.ended(now)
         if end:
             ended_well, said = end
-            return True, None if ended_well else self._why_failed(workers, said)
-        failure = self._waits_in_vain(workers)
+            # A sidecar may fail after the worker has ended.
+            well = ended_well or status.all_ended_well(workers, self.gang.num_workers)
+            return True, None if well else self._why_failed(now, workers, said)
+        if self._are_outlived(workers):
+            if status.all_ended_well(workers, self.gang.num_workers):
+                self._leave_sidecars(workers)
+                return True, None
+            return True, self._why_failed(now, workers, "")
+        failure = self._waits_in_vain(workers) or self._has_no_pods(without)
         return failure is not None, failure
+
+    def _find_no_pods(self, now: dict[str, Any] | None) -> NoPods | None:
+        if now is None or _is_going(now) or status.ended(now):
+            return None
+        return no_pods.find(self.cluster, self.kind, now)
+
+    def _say_no_pods(self, without: NoPods) -> str:
+        """What else to say of a job without pods, as long as it may still get some."""
+        if without.suspended:
+            return "; the job is suspended, as by Kueue until its queue has room"
+        if without.secs < min(_LOOK_EVERY_SECS, self.settings.pending_secs):
+            return ""
+        why = no_pods.reasons(self.cluster, self.kind, without.objects)
+        return f"; no pods: {why.text or 'Kubernetes gives no reason'}"
+
+    def _has_no_pods(self, without: NoPods | None) -> Failure | None:
+        if without is None or without.suspended or without.secs <= self.settings.pending_secs:
+            return None
+        why = no_pods.reasons(self.cluster, self.kind, without.objects)
+        return self._failure(
+            f"has no pods after {self.settings.pending_secs:g} s: "
+            f"{why.text or 'Kubernetes gives no reason'}",
+            why.to_do,
+        )
+
+    def _are_outlived(self, workers: list[Worker]) -> bool:
+        """Whether sidecars keep running though a worker failed, or all workers ended.
+
+        A sidecar that Kubernetes itself ends after the worker has the pod's grace period for it.
+        """
+        kept = [worker for worker in workers if worker.kept_by]
+        failed = [worker for worker in kept if worker.state == "failed"]
+        if not failed and not status.all_ended_well(workers, self.gang.num_workers):
+            return False
+        patience = self.settings.grace_secs
+        return bool(kept) and all(one.ended_secs() > patience for one in failed or kept)
+
+    def _leave_sidecars(self, workers: list[Worker]) -> None:
+        """Deletes a job that has done its work but would run until its deadline."""
+        names = ", ".join(sorted({name for worker in workers for name in worker.kept_by}))
+        self.say(
+            f"all {self.gang.num_workers} workers have ended well, but {names} runs on: "
+            f"{self.name} is deleted"
+        )
+        try:
+            self.cluster.delete(self.kind, self.name)
+        except ApiRefused as refused:
+            self.say(f"{refused}\n  {self.name} may still run.")
 
     def say(self, text: str) -> None:
         """One line about this gang, to whoever reads the launcher's log."""
@@ -115,7 +177,7 @@ class Attempt:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{worker.replace(' ', '-')}.log"
 
-    def _why_failed(self, workers: list[Worker], said: str) -> Failure:
+    def _why_failed(self, now: dict[str, Any], workers: list[Worker], said: str) -> Failure:
         self._keep_logs(workers)
         first = status.first_failed(workers)
         lines = self._last_lines(first) if first else []
@@ -132,7 +194,17 @@ class Attempt:
         idle = next((one for one in workers if one.state == "waiting"), None)
         if idle:
             what += f"; {idle.name} never ran: {idle.reason or 'Kubernetes gives no reason'}"
+        elif first.exit_code == exit_codes.NOT_STARTED:
+            what += self._why_not_all(now)
+        if first.kept_by:
+            what += f"; {', '.join(first.kept_by)} keeps its pod running"
         return self._failure(what, first.to_do, first.name, lines, first.worth_another_start)
+
+    def _why_not_all(self, now: dict[str, Any]) -> str:
+        """Which pods were refused, so that the others timed out; empty if none was."""
+        job = no_pods.with_child(self.cluster, self.kind, now)
+        why = no_pods.reasons(self.cluster, self.kind, job).text
+        return f"; not all pods were created: {why}" if "FailedCreate" in why else ""
 
     def _last_lines(self, worker: Worker) -> list[str]:
         return self.cluster.log(worker.pod, objects.CONTAINER, LAST_LINES)
@@ -187,6 +259,10 @@ class Attempt:
         again: bool = False,
     ) -> Failure:
         return Failure(GangFailed(self.gang.name, who, what, to_do, lines or []), again)
+
+
+def _is_going(workload: dict[str, Any]) -> bool:
+    return bool(workload["metadata"].get("deletionTimestamp"))
 
 
 def tell(line: str) -> None:

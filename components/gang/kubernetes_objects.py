@@ -29,6 +29,10 @@ COMPONENT_LABELS = {
     # The NetworkPolicy of kubeflow/manifests chooses by this one.
     "app.kubernetes.io/component": "gang-worker",
 }
+# A sidecar outlives the worker, so its pod and its job would never end. Istio prefers the
+# label, and older releases read only the annotation.
+_NO_SIDECAR_LABELS = {"sidecar.istio.io/inject": "false"}
+_NO_SIDECAR_ANNOTATIONS = {"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled"}
 CONTAINER = "worker"
 JOBSET_API = "jobset.x-k8s.io/v1alpha2"
 
@@ -80,11 +84,12 @@ def workload(
         "name": name,
         "labels": _labels(gang, settings, attempt),
         "annotations": {
+            **settings.annotations,
             REQUEST_ANNOTATION: fingerprint(gang, settings),
             FIRST_START_ANNOTATION: str(int(first_start)),
         },
     }
-    spec = _job_spec(gang, settings, attempt, f"{name}-{_REPLICATED_JOB}-0" if jobset else name)
+    spec = _job_spec(gang, settings, attempt, child_job_name(name) if jobset else name)
     if gang.limits.deadline_secs:
         left = first_start + gang.limits.deadline_secs - now
         spec["activeDeadlineSeconds"] = max(1, math.ceil(left))
@@ -158,6 +163,11 @@ def attempt_name(gang: Gang, attempt: int) -> str:
     return name + suffix
 
 
+def child_job_name(jobset: str) -> str:
+    """The name that a JobSet's controller gives to its only Job."""
+    return f"{jobset}-{_REPLICATED_JOB}-0"
+
+
 def selector(gang: Gang, attempt: int | None = None) -> str:
     """Label selector of a gang's objects, or of one attempt's."""
     of_gang = f"{GANG_LABEL}={_gang_label(gang)}"
@@ -210,10 +220,25 @@ def _job_spec(gang: Gang, settings: KubernetesSettings, attempt: int, hosts: str
         "parallelism": gang.num_workers,
         "backoffLimit": 0,
         "template": {
-            "metadata": {"labels": _labels(gang, settings, attempt)},
+            "metadata": _pod_metadata(gang, settings, attempt),
             "spec": _pod_spec(gang, settings, attempt_name(gang, attempt), hosts),
         },
     }
+
+
+def _pod_metadata(gang: Gang, settings: KubernetesSettings, attempt: int) -> dict[str, Any]:
+    """What the config says of sidecars goes over the defaults, be it a label or an annotation."""
+    chosen = {**settings.labels, **settings.annotations}
+    labels = {key: value for key, value in _NO_SIDECAR_LABELS.items() if key not in chosen}
+    annotations = {
+        key: value for key, value in _NO_SIDECAR_ANNOTATIONS.items() if key not in chosen
+    }
+    return _without_empty(
+        {
+            "labels": {**labels, **_labels(gang, settings, attempt)},
+            "annotations": {**annotations, **settings.annotations},
+        }
+    )
 
 
 def _pod_spec(
@@ -273,8 +298,8 @@ def _container(
 def _resources(settings: KubernetesSettings) -> dict[str, Any]:
     requests = {"cpu": settings.cpu, "memory": settings.memory}
     # Memory is no more than asked for: a pod that takes more is ended, not its neighbours.
-    # CPU is left to burst. GPUs must be asked for as a limit.
-    limits: dict[str, str | None] = {"memory": settings.memory}
+    # CPU is left to burst unless a limit is set. GPUs must be asked for as a limit.
+    limits: dict[str, str | None] = {"cpu": settings.cpu_limit, "memory": settings.memory}
     if settings.gpus:
         limits[settings.gpu_resource] = str(settings.gpus)
     return _without_empty({"requests": _without_empty(requests), "limits": _without_empty(limits)})

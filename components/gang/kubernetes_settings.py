@@ -62,6 +62,14 @@ class KubernetesSettings(Part):
         description="Of the workers. They never call Kubernetes; storage may know them by it.",
     )
     cpu: str | None = Field(None, min_length=1, description="Of each worker, such as 4 or 500m.")
+    cpu_limit: str | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "CPU limit of each worker, for namespaces whose quota requires one. Unset: no limit, "
+            "so that a worker may use its node's idle cores."
+        ),
+    )
     memory: str | None = Field(None, min_length=1, description="Of each worker, such as 16Gi.")
     gpus: NonNegativeInt = Field(0, description="Of each worker.")
     gpu_resource: str = Field("nvidia.com/gpu", description="What the device plug-in calls a GPU.")
@@ -96,13 +104,24 @@ class KubernetesSettings(Part):
         default_factory=dict,
         description="More labels of job and pods, such as kueue.x-k8s.io/queue-name.",
     )
+    annotations: dict[str, str] = Field(
+        default_factory=dict,
+        description=(
+            "Additional annotations of the job and its pods. Pods opt out of the sidecars of Istio "
+            "and Linkerd unless labels or annotations set sidecar.istio.io/inject or "
+            "linkerd.io/inject."
+        ),
+    )
     priority_class: str | None = Field(None, min_length=1, description="Of the pods.")
     port: PositiveInt = Field(
         2222, ge=1024, le=65535, description="That TensorFlow's servers listen at, in every pod."
     )
     pending_secs: PositiveFloat = Field(
         1800,
-        description="How long a worker may wait for a node, its image and its volumes.",
+        description=(
+            "How long a worker may wait for its pod to be created, for a node, its image and its "
+            "volumes. Time in which the job is suspended does not count."
+        ),
     )
     deadline_secs: PositiveFloat = Field(
         7 * 86400,

@@ -1,7 +1,8 @@
 """A Kubernetes API server for tests: the protocol and the schemas are real, the store is a dict.
 
-It keeps objects, gives each change a resource version, streams watches and logs in chunks,
-and refuses what the schemas of Kubernetes and of JobSet refuse. It can be told to fail.
+It keeps objects (`kube_store.py`), gives each change a resource version, streams watches and
+logs in chunks, and refuses what the schemas of Kubernetes and of JobSet refuse. It can be
+told to fail.
 What happens to the objects then (pods, nodes) is `kube_cluster.py`'s.
 """
 
@@ -11,8 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,21 @@ from urllib.parse import parse_qsl, urlsplit
 import jsonschema
 import kubernetes_validate
 
+from tests.gang.kube_store import Refused, Store, fits, has_fields, name_of, now
+
 VERSION = "1.34"
 JOBSET_SCHEMA = Path(__file__).with_name("jobset_schema.json")
 PATH = re.compile(
     r"/(?:api/v1|apis/(?P<group>[^/]+)/(?P<version>[^/]+))/namespaces/(?P<namespace>[^/]+)"
     r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>[^/]+))?$"
 )
-KNOWN = {(None, "services"), (None, "pods"), ("batch", "jobs"), ("jobset.x-k8s.io", "jobsets")}
-
-
-class Refused(Exception):
-    """Becomes the HTTP answer with this status."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+KNOWN = {
+    (None, "services"),
+    (None, "pods"),
+    (None, "events"),
+    ("batch", "jobs"),
+    ("jobset.x-k8s.io", "jobsets"),
+}
 
 
 @dataclass
@@ -46,63 +46,6 @@ class Fault:
     path: str
     status: int
     times: int = 1
-
-
-@dataclass
-class Store:
-    """All objects, and every change there was."""
-
-    objects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
-    events: list[tuple[int, str, str, dict[str, Any]]] = field(default_factory=list)
-    logs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    changed: threading.Condition = field(default_factory=threading.Condition)
-    forgotten: int = 0
-    """Changes up to this version cannot be watched any more."""
-    on_change: list[Callable[[str, str, dict[str, Any]], None]] = field(default_factory=list)
-
-    def put(self, kind: str, plural: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Adds or replaces an object. `kind` is the event's: ADDED, MODIFIED, DELETED."""
-        metadata = body["metadata"]
-        key = (metadata["namespace"], plural, metadata["name"])
-        with self.changed:
-            version = (self.events[-1][0] if self.events else 100) + 1
-            metadata["resourceVersion"] = str(version)
-            body = json.loads(json.dumps(body))
-            if kind == "DELETED":
-                self.objects.pop(key, None)
-            else:
-                self.objects[key] = body
-            self.events.append((version, kind, plural, body))
-            self.changed.notify_all()
-        for listener in self.on_change:
-            listener(kind, plural, body)
-        return body
-
-    def all(self, plural: str, labels: str = "", name: str = "") -> list[dict[str, Any]]:
-        """Copies of what fits the selectors."""
-        with self.changed:
-            found = [one for (_, kind, _), one in self.objects.items() if kind == plural]
-            found = [one for one in found if fits(one, labels) and name in ("", _name(one))]
-            return json.loads(json.dumps(found))
-
-    def version(self) -> int:
-        return self.events[-1][0] if self.events else 100
-
-    def add_log(self, pod: str, line: str) -> None:
-        stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z"
-        with self.changed:
-            self.logs.setdefault(pod, []).append((stamp, line))
-            self.changed.notify_all()
-
-
-def _name(one: dict[str, Any]) -> str:
-    return str(one["metadata"]["name"])
-
-
-def fits(one: dict[str, Any], selector: str) -> bool:
-    labels = one["metadata"].get("labels", {})
-    pairs = [pair.split("=") for pair in selector.split(",") if pair]
-    return all(labels.get(key) == value for key, value in pairs)
 
 
 def check(body: dict[str, Any]) -> None:
@@ -130,6 +73,8 @@ class KubeApi(ThreadingHTTPServer):
         self.namespace = namespace
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str]] = []
+        self.webhooks: list[Callable[[dict[str, Any]], None]] = []
+        """Change an object before it is stored, as mutating admission webhooks do."""
         self.cut_watches_after: int | None = None
         self.cut_logs_after: int | None = None
         self.stopping = False
@@ -231,16 +176,16 @@ class Handler(BaseHTTPRequestHandler):
     def _get(self, place: dict[str, str], body: None) -> dict[str, Any] | None:
         store, plural = self.server.store, place["plural"]
         labels = self.query.get("labelSelector", "")
-        name = self.query.get("fieldSelector", "").removeprefix("metadata.name=")
+        fields = self.query.get("fieldSelector", "")
         if place["sub"] == "log":
             self._log(place["name"])
             return None
         if place["name"]:
             return self._found(place)
         if self.query.get("watch") == "True":
-            self._watch(plural, labels, name)
+            self._watch(plural, labels, fields)
             return None
-        items = store.all(plural, labels, name)
+        items = store.all(plural, labels, fields=fields)
         for item in items:
             # As the real one: what all items are is said once, for the list.
             item.pop("kind", None)
@@ -257,14 +202,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def _post(self, place: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
         check(body)
-        key = (place["namespace"], place["plural"], _name(body))
+        key = (place["namespace"], place["plural"], name_of(body))
         if key in self.server.store.objects:
-            raise Refused(409, f'{place["plural"]} "{_name(body)}" already exists')
+            raise Refused(409, f'{place["plural"]} "{name_of(body)}" already exists')
         body["metadata"] |= {
             "namespace": place["namespace"],
             "uid": str(uuid.uuid4()),
             "creationTimestamp": now(),
         }
+        for webhook in self.server.webhooks:
+            webhook(body)
         return self.server.store.put("ADDED", place["plural"], body)
 
     def _delete(self, place: dict[str, str], body: None) -> dict[str, Any]:
@@ -291,7 +238,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
 
-    def _watch(self, plural: str, labels: str, name: str) -> None:
+    def _watch(self, plural: str, labels: str, fields: str) -> None:
         store = self.server.store
         seen, sent = int(self.query["resourceVersion"]), 0
         until = time.monotonic() + float(self.query.get("timeoutSeconds", 60))
@@ -308,7 +255,7 @@ class Handler(BaseHTTPRequestHandler):
                     store.changed.wait(0.1)
             for version, kind, of, one in news:
                 seen = version
-                if of == plural and fits(one, labels) and name in ("", _name(one)):
+                if of == plural and fits(one, labels) and has_fields(one, of, fields):
                     if sent == self.server.cut_watches_after:
                         self.server.cut_watches_after = None
                         self._cut()
@@ -324,10 +271,23 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.shutdown(2)
 
+    def _container(self, name: str) -> str:
+        """Whose log is asked for; the words are those of pkg/registry/core/pod/strategy.go."""
+        pods = self.server.store.all("pods", name=name)
+        if not pods:
+            raise Refused(404, f'pods "{name}" not found')
+        names = [one["name"] for one in pods[0]["spec"]["containers"]]
+        asked = self.query.get("container") or (names[0] if len(names) == 1 else "")
+        if not asked:
+            said = f"a container name must be specified for pod {name}, choose one of: {names}"
+            raise Refused(400, said)
+        if asked not in names:
+            raise Refused(400, f"container {asked} is not valid for pod {name}")
+        return asked
+
     def _log(self, pod: str) -> None:
         store = self.server.store
-        if not store.all("pods", name=pod):
-            raise Refused(404, f'pods "{pod}" not found')
+        container = self._container(pod)
         if pod not in store.logs:
             raise Refused(400, "container is waiting to start: ContainerCreating")
         lines = store.logs[pod]
@@ -338,7 +298,7 @@ class Handler(BaseHTTPRequestHandler):
             with store.changed:
                 news = lines[told:]
                 told += len(news)
-                ended = phase(store.all("pods", name=pod)) in ("Succeeded", "Failed", None)
+                ended = has_ended(store.all("pods", name=pod), container)
                 if follow and not news and not ended:
                     store.changed.wait(0.1)
             for stamp, line in news:
@@ -355,6 +315,14 @@ class Handler(BaseHTTPRequestHandler):
         self._chunk("")
 
 
+def has_ended(pods: list[dict[str, Any]], container: str) -> bool:
+    """Whether a container has: its log ends then, whatever the others of its pod do."""
+    if not pods or pods[0].get("status", {}).get("phase") in ("Succeeded", "Failed"):
+        return True
+    statuses = pods[0].get("status", {}).get("containerStatuses", [])
+    return any(one["name"] == container and "terminated" in one["state"] for one in statuses)
+
+
 def _call(method: str, path: str) -> tuple[str, str, str]:
     url = urlsplit(path)
     place = PATH.match(url.path)
@@ -364,11 +332,3 @@ def _call(method: str, path: str) -> tuple[str, str, str]:
         verb = "watch"
     resource = f"{place['plural']}/{place['sub']}" if place["sub"] else place["plural"]
     return place["group"] or "", resource, verb
-
-
-def phase(pods: list[dict[str, Any]]) -> str | None:
-    return pods[0].get("status", {}).get("phase") if pods else None
-
-
-def now() -> str:
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,13 +7,19 @@ from typing import Any
 import pytest
 import yaml
 
-from components.gang import kubernetes, kubernetes_api, kubernetes_objects, pod_log
+from components.gang import (
+    kubernetes,
+    kubernetes_api,
+    kubernetes_attempt,
+    kubernetes_objects,
+    pod_log,
+)
 from components.gang.kubernetes_settings import KubernetesSettings
 from components.gang.launcher import GangFailed
 from tests.gang.kube_api import KubeApi, check
 from tests.gang.kube_cluster import Cluster
 from tests.gang.kube_examples import FOLDER, examples
-from tests.gang.kube_runs import Running, gang, settings, until
+from tests.gang.kube_runs import NAME, Running, gang, settings, until
 
 MANIFESTS = FOLDER.parent / "manifests"
 
@@ -69,20 +75,24 @@ def allowed() -> set[tuple[str, str, str]]:
 def quick(monkeypatch):
     for module in (kubernetes, kubernetes_api, pod_log):
         monkeypatch.setattr(module, "_PAUSE_SECS", 0.1)
+    monkeypatch.setattr(kubernetes_attempt, "_LOOK_EVERY_SECS", 1)
 
 
 def calls_of_a_gangs_life(folder: Path, workload: str) -> set[tuple[str, str, str]]:
-    """Requests of a gang that is started, loses a worker, starts again and then fails."""
+    """Requests of a gang whose pods are refused at first, then loses a worker, and fails."""
     with KubeApi() as api:
         cluster = Cluster(api)
+        cluster.admission.quota_wants = ("limits.cpu",)
         plural = f"{workload}s"
         told = settings(api.kubeconfig(folder), workload=workload)
         running = Running(told, gang(folder))
-        until(lambda: any(verb == "watch" for _, _, verb in api.calls()))
+        until(lambda: ("", "events", "list") in api.calls())
+        cluster.admission.quota_wants = ()
+        until(lambda: len(cluster.pods()) == 2)
         cluster.says(0, "a line")
         cluster.ends(1, 137)
         until(lambda: [j for j in api.store.all(plural) if j["metadata"]["name"].endswith("-1")])
-        until(lambda: len([1 for _, path in api.requests if "watch=True" in path]) == 2)
+        until(lambda: [pod for pod in cluster.pods() if f"{NAME}-1" in pod["metadata"]["name"]])
         cluster.ends(1, 1)
         with pytest.raises(GangFailed):
             running.end()
