@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -89,7 +90,7 @@ def run(
 ) -> None:
     """Train, judge and push a model on this machine.
 
-    Runs again only what changed: the same command after an interruption goes on where it
+    Runs again only what changed: the same command after an interruption resumes where it
     stopped. Leaves OUTPUT/report.html, OUTPUT/run.json and, if the candidate was blessed,
     OUTPUT/serving/NAME/VERSION.
 
@@ -98,7 +99,7 @@ def run(
     from pipeline import launch, preflight
 
     chosen = load(config, overrides, _absolute(images))
-    output = output.resolve()
+    output = Path(os.path.realpath(output))  # unlike resolve() it takes a link to itself
     try:
         preflight.check(chosen, output)
         with launch.only_run(output) as lock:
@@ -119,7 +120,7 @@ def run(
 def _absolute(images: str | None) -> str | None:
     """Local folders by their full path: the run must mean the same from any directory."""
     # An empty path would resolve to the current folder.
-    return str(Path(images).resolve()) if images and "://" not in images else images
+    return os.path.realpath(images) if images and "://" not in images else images
 
 
 def _watch(files: Any, command: list[str], lock: int) -> int:
@@ -134,7 +135,7 @@ def _watch(files: Any, command: list[str], lock: int) -> int:
         with drawn, launch.terminate_like_interrupt():
             code = launch.watch(command, files, drawn.on_event, lock)
     except KeyboardInterrupt:
-        err.print("[yellow]interrupted.[/] The same command goes on where this run stopped.")
+        err.print("[yellow]interrupted.[/] The same command resumes where this run stopped.")
         return INTERRUPTED
     if code == 0 and view.finished:
         return FINISHED
@@ -235,7 +236,7 @@ def report(
     from pipeline.report import ReportError, build_report
 
     try:
-        path = build_report(output.resolve())
+        path = build_report(Path(os.path.realpath(output)))
     except ReportError as problem:
         raise stop(problem, FAILED) from problem
     out.print(f"report: {escape(str(path))}")

@@ -14,8 +14,9 @@ _WORDS = (
 _FULL_BYTES = 1 << 20
 
 ADVICE = (
-    "  The output folder's disk is full or cannot be written. Mend that and give the same command\n"
-    "  again: it goes on where it stopped. What was pushed before is as it was."
+    "  The disk of the output folder, or of temporary files (TMPDIR), is full or cannot be written.\n"
+    "  Free some space and run the same command again: it resumes where it stopped. Models\n"
+    "  already pushed are unaffected."
 )
 
 

@@ -1,6 +1,7 @@
 """Looks for what would stop a run, before anything heavy is loaded."""
 
 import os
+import shutil
 import tempfile
 import urllib.error
 import urllib.request
@@ -14,6 +15,8 @@ from trainer.labels import is_utf8, name_problems, printable
 _REACH_TIMEOUT_SECS = 5
 # Folders below the output folder that a run writes to.
 _WRITTEN = ("artifacts", "logs", "samples", "serving")
+# A model's weights pass through a temporary file, 88 MB of InceptionV3, two at a time at most.
+_TEMPORARY_BYTES = 256 * 2**20
 _PATTERN_CHARACTERS = frozenset("*?[\\")
 
 
@@ -35,6 +38,7 @@ def check(config: Config, output_dir: Path) -> None:
             f"{printable(str(error.filename))}: cannot be read: {error.strerror}."
         ) from error
     check_weights(config)
+    check_temporary_folder()
     check_output(output_dir)
 
 
@@ -138,8 +142,15 @@ def _is_in(path: Path, folder: Path) -> bool:
 
 
 def keras_models_dir() -> Path:
-    """Where tf_keras keeps downloaded weights."""
-    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+    """Where tf_keras keeps downloaded weights.
+
+    As its `get_file` decides, which does not ask for KERAS_HOME: `~/.keras`, which importing
+    tf_keras makes unless KERAS_HOME is set, or `/tmp/.keras` where that cannot be written.
+    """
+    home = Path(os.path.expanduser("~"))
+    folder = home / ".keras"
+    is_made = "KERAS_HOME" not in os.environ and not folder.exists() and os.access(home, os.W_OK)
+    return (folder if is_made or os.access(folder, os.W_OK) else Path("/tmp/.keras")) / "models"
 
 
 def check_weights(config: Config) -> None:
@@ -188,6 +199,24 @@ def reachable(url: str) -> bool:
             return True
     except (urllib.error.URLError, OSError):
         return False
+
+
+def check_temporary_folder() -> None:
+    """Checks that there is a folder for temporary files, with room for a model's weights."""
+    try:
+        folder = tempfile.gettempdir()
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise PreflightError(
+            f"no folder for temporary files can be written ({error.strerror}).\n"
+            "  Set TMPDIR to one."
+        ) from error
+    if free < _TEMPORARY_BYTES:
+        raise PreflightError(
+            f"{folder}: has {free // 2**20} MB free for temporary files; "
+            f"{_TEMPORARY_BYTES // 2**20} MB are needed.\n"
+            "  Free some space there, or set TMPDIR to another folder."
+        )
 
 
 def check_output(output_dir: Path) -> None:

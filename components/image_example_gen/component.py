@@ -14,7 +14,7 @@ class ImageExampleGen(FileBasedExampleGen):
 
     Outputs `examples`: gzipped TFRecords of tf.Example with the features of
     `trainer.features`, one folder a split; beside them the data card and the list of
-    files that were set aside.
+    files that were rejected.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
@@ -31,8 +31,8 @@ class ImageExampleGen(FileBasedExampleGen):
         """Args:
         images_dir: folder of class folders, on any file system Beam reads.
         splits: parts of train, val and test, e.g. 70, 15, 15.
-        max_pixels: larger images are set aside before they are decoded.
-        max_file_bytes: larger files are set aside unread.
+        max_pixels: larger images are rejected before they are decoded.
+        max_file_bytes: larger files are rejected unread.
         version: of what makes examples of images: another one makes them again.
         """
         config = struct_pb2.Struct()

@@ -1,6 +1,7 @@
 """What stops a run before it starts."""
 
 import os
+import shutil
 import urllib.error
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_weights_file_must_exist_and_be_h5(tmp_path):
 
 
 def test_unreachable_imagenet_names_file_folder_url_and_alternative(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
     asked = []
 
     def refuse(request, timeout):
@@ -93,16 +94,16 @@ def test_unreachable_imagenet_names_file_folder_url_and_alternative(tmp_path, mo
     ((method, url),) = asked
     assert method == "HEAD"
     name = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    for part in (name, str(tmp_path / "models"), url, "--set backbone.weights=PATH"):
+    for part in (name, str(tmp_path / ".keras" / "models"), url, "--set backbone.weights=PATH"):
         assert part in str(error.value)
 
 
 def test_imagenet_weights_already_here_ask_no_network(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(preflight, "reachable", lambda url: pytest.fail("asked the network"))
-    (tmp_path / "models").mkdir()
+    (tmp_path / ".keras" / "models").mkdir(parents=True)
     name = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    (tmp_path / "models" / name).touch()
+    (tmp_path / ".keras" / "models" / name).touch()
 
     check_weights(load_config(None))
 
@@ -232,3 +233,40 @@ def test_output_path_that_would_be_read_as_a_pattern_is_refused(tmp_path, name):
 
 def test_other_punctuation_in_the_output_path_is_fine(tmp_path):
     check_output(tmp_path / "out {a}, 'b' & (c)!")
+
+
+def test_weights_belong_where_tf_keras_looks_for_them(tmp_path, monkeypatch):
+    """What `tf_keras.utils.get_file` does: it does not ask for KERAS_HOME."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "elsewhere"))
+    assert preflight.keras_models_dir() == Path("/tmp/.keras/models")
+
+    (tmp_path / ".keras").mkdir()
+    assert preflight.keras_models_dir() == tmp_path / ".keras" / "models"
+
+    monkeypatch.setattr(preflight.os, "access", lambda path, mode: False)
+    assert preflight.keras_models_dir() == Path("/tmp/.keras/models")
+
+
+def test_temporary_folder_without_room_is_named_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight.tempfile, "tempdir", str(tmp_path))
+    usage = shutil._ntuple_diskusage(9, 9, 7 * 2**20)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage)
+
+    with pytest.raises(PreflightError) as error:
+        preflight.check_temporary_folder()
+
+    assert str(error.value) == (
+        f"{tmp_path}: has 7 MB free for temporary files; 256 MB are needed.\n"
+        "  Free some space there, or set TMPDIR to another folder."
+    )
+
+
+def test_machine_without_any_temporary_folder_is_told_to_set_one(monkeypatch):
+    def none_usable():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(preflight.tempfile, "gettempdir", none_usable)
+
+    with pytest.raises(PreflightError, match="Set TMPDIR to one"):
+        preflight.check_temporary_folder()

@@ -16,29 +16,29 @@ INCEPTION = BACKBONES["inception_v3"]
 
 
 def test_missing_weights_are_told_where_to_be_put(monkeypatch, tmp_path):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(doctor, "reachable", lambda url: False)
 
     check = doctor.check_weights(INCEPTION)
 
     assert check.status == "warn"
-    assert str(tmp_path / "models" / INCEPTION.imagenet_file(299)) in check.advice
+    assert str(tmp_path / ".keras" / "models" / INCEPTION.imagenet_file(299)) in check.advice
     assert INCEPTION.imagenet_url(299) in check.advice
 
 
 def test_weights_that_are_cached_are_not_looked_for(monkeypatch, tmp_path):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(doctor, "reachable", lambda url: pytest.fail("asked the network"))
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / INCEPTION.imagenet_file(299)).write_bytes(b"weights")
+    (tmp_path / ".keras" / "models").mkdir(parents=True)
+    (tmp_path / ".keras" / "models" / INCEPTION.imagenet_file(299)).write_bytes(b"weights")
 
     check = doctor.check_weights(INCEPTION)
 
-    assert (check.status, check.found) == ("ok", f"in {tmp_path / 'models'}")
+    assert (check.status, check.found) == ("ok", f"in {tmp_path / '.keras' / 'models'}")
 
 
 def test_weights_that_can_be_downloaded_are_fine(monkeypatch, tmp_path):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(doctor, "reachable", lambda url: url == INCEPTION.imagenet_url(299))
 
     assert doctor.check_weights(INCEPTION).found == "can be downloaded"
