@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from pipeline import __version__, cluster_commands, disk
 from pipeline.cluster import lean
@@ -183,9 +182,12 @@ def _show_verdict(results: dict[str, Any], output: Path) -> None:
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    images: Annotated[list[str], typer.Argument(help="Image files, or folders of them.")],
     model: Annotated[
-        Path, typer.Option("--model", "-m", help="A run's output folder, or a SavedModel.")
+        str,
+        typer.Option(
+            "--model", "-m", help="A run's output folder, or a SavedModel.", metavar="PATH"
+        ),
     ],
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line an image.")] = False,
@@ -195,37 +197,23 @@ def predict(
     Example: thaw predict photo.jpg --model out
     """
     from pipeline import predict as predicting
+    from pipeline import prediction_output, pushed_model
 
     try:
-        model_dir = predicting.find_model(model)
+        model_dir = pushed_model.find_model(model)
         found = predicting.find_images(images)
-    except predicting.PredictError as problem:
+        loaded = pushed_model.load_model(model_dir)
+    except (pushed_model.UnusableModel, predicting.NoImages) as problem:
         raise stop(problem, BAD_USAGE) from problem
     predictions = []
-    for prediction in predicting.predict(model_dir, found, top):
+    for prediction in predicting.predict(loaded, found, top):
         predictions.append(prediction)
         if as_json:
-            print(json.dumps(vars(prediction)), flush=True)
+            prediction_output.print_json(prediction)
     if not as_json:
-        _show_predictions(predictions, top)
+        prediction_output.print_table(predictions, top)
     if any(prediction.error for prediction in predictions):
         raise typer.Exit(FAILED)
-
-
-def _show_predictions(predictions: list[Any], top: int) -> None:
-    table = Table(box=None, header_style="dim")
-    table.add_column("image")
-    for rank in range(min(top, max((len(p.classes) for p in predictions), default=0))):
-        table.add_column("class" if rank == 0 else f"{rank + 1}")
-    for prediction in predictions:
-        cells = [
-            f"{'[bold]' if rank == 0 else ''}{escape(name)}[/] {probability:.1%}".replace(
-                "[/]", "[/]" if rank == 0 else ""
-            )
-            for rank, (name, probability) in enumerate(prediction.classes)
-        ]
-        table.add_row(escape(prediction.path), *(cells or [f"[red]{escape(prediction.error)}[/]"]))
-    out.print(table)
 
 
 @app.command()

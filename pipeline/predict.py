@@ -1,15 +1,30 @@
 """Asks a pushed model what images show."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.image_example_gen.formats import EXTENSIONS
-from pipeline.quiet import quiet_stderr
+from pipeline.pushed_model import ImageRefused, PushedModel
+from trainer.regular_files import UnreadableFile, read_regular_file
 
 
-class PredictError(ValueError):
-    """There is no model, or there are no images; the message says what to do."""
+class NoImages(ValueError):
+    """There is nothing to ask about; the message says where."""
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file to ask about, or why there is none at this path.
+
+    Attributes:
+      path: of a file or, on an error, of a folder.
+      error: empty if it may be read.
+    """
+
+    path: str
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,85 +42,56 @@ class Prediction:
     error: str = ""
 
 
-def find_model(path: Path) -> Path:
-    """Returns the SavedModel in or below a path: the path itself, the newest version of a
-    served model's folder, or the newest push of a run's output folder.
-
-    Raises:
-      PredictError: if there is none.
-    """
-    if not path.exists():
-        raise PredictError(f"{path}: there is no such folder.")
-    if (path / "saved_model.pb").exists():
-        return path
-    served = path / "serving"
-    folders = [path, *(served.iterdir() if served.is_dir() else [])]
-    versions = [
-        version
-        for folder in folders
-        if folder.is_dir()
-        for version in folder.iterdir()
-        if version.name.isdigit() and (version / "saved_model.pb").exists()
-    ]
-    if not versions:
-        raise PredictError(
-            f"{path}: holds no pushed model. Give a run's output folder or a SavedModel.\n"
-            "  A run whose candidate is not blessed pushes nothing; its report says why."
-        )
-    return max(versions, key=lambda version: (int(version.name), version.stat().st_mtime))
-
-
-def find_images(paths: Sequence[Path]) -> list[Path]:
+def find_images(paths: Sequence[str]) -> list[FoundFile]:
     """Files as they are; folders become the images anywhere below them.
 
+    Does not follow links to folders, except those in `paths`. A folder that is empty or
+    cannot be listed becomes an entry with the error, so that it costs no other its answer.
+
     Raises:
-      PredictError: if nothing is left.
+      NoImages: if all that is left are empty folders.
     """
-    found = [image for path in paths for image in _images_of(path)]
-    if not found:
-        raise PredictError(f"no images in {', '.join(str(path) for path in paths)}.")
-    return found
+    found = [(path, _images_of(path)) for path in paths]
+    if not any(images for _, images in found):
+        raise NoImages(f"no images in {', '.join(paths)}.")
+    return [
+        image for path, images in found for image in images or [FoundFile(path, "holds no images")]
+    ]
 
 
-def _images_of(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
-        yield path
-        return
-    yield from sorted(image for image in path.rglob("*") if image.suffix.lower() in EXTENSIONS)
+def _images_of(path: str) -> list[FoundFile]:
+    if "://" in path and not os.path.lexists(path):
+        return [FoundFile(path, "not a file of this machine: download it first")]
+    if not os.path.isdir(path):
+        return [FoundFile(path)]
+    unlisted: list[OSError] = []
+    found = [
+        FoundFile(os.path.join(folder, name))
+        for folder, _, names in os.walk(path, onerror=unlisted.append)
+        for name in names
+        if os.path.splitext(name)[1].lower() in EXTENSIONS
+    ]
+    found += [
+        FoundFile(error.filename or path, f"cannot be listed: {error.strerror}")
+        for error in unlisted
+    ]
+    return sorted(found, key=lambda file: Path(file.path))
 
 
-def predict(model_dir: Path, images: Sequence[Path], top: int) -> Iterator[Prediction]:
-    """Asks the model about each image, one by one, so that a bad file spoils no other.
+def predict(model: PushedModel, files: Iterable[FoundFile], top: int) -> Iterator[Prediction]:
+    """Asks the model about each file, one by one, so that a bad one spoils no other.
 
     Args:
-      model_dir: a SavedModel written by a run.
-      images: files.
+      model: loaded.
+      files: what `find_images` returned; what has vanished since is an error of its own.
       top: how many classes to name.
     """
-    with quiet_stderr():
-        import tensorflow as tf
-
-        model = tf.saved_model.load(str(model_dir)).signatures["serving_default"]
-    for image in images:
+    for file in files:
+        if file.error:
+            yield Prediction(file.path, error=file.error)
+            continue
         try:
-            answer = model(image_bytes=tf.constant([image.read_bytes()]))
-        except OSError as error:
-            yield Prediction(str(image), error=f"cannot be read: {error.strerror}")
-        except tf.errors.InvalidArgumentError as error:
-            yield Prediction(str(image), error=_refusal(error.message))
-        else:
-            names = [name.decode() for name in answer["class_names"][0].numpy()]
-            ranked = sorted(
-                zip(names, answer["probabilities"][0].numpy().tolist(), strict=True),
-                key=lambda pair: -pair[1],
-            )
-            yield Prediction(str(image), tuple(ranked[:top]))
-
-
-def _refusal(message: str) -> str:
-    """TensorFlow's words, without the names of the graph's nodes."""
-    for known in ("not a JPEG, PNG, GIF or BMP file", "more than"):
-        if known in message:
-            sentence = message[message.index(known) :].split("\n")[0]
-            return sentence.split("' ")[0].split("]")[0].strip("' \"")
-    return "the image data is damaged"
+            content = read_regular_file(file.path, model.max_file_bytes)
+            yield Prediction(file.path, tuple(model.ask(content)[:top]))
+        except (UnreadableFile, ImageRefused) as error:
+            yield Prediction(file.path, error=str(error))

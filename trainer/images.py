@@ -11,6 +11,10 @@ FEATURE_SPEC = {
     features.LABEL_ID: tf.io.FixedLenFeature([], tf.int64),
 }
 
+# The longest header that is read below, BMP's. No image is as short; TensorFlow, asked for
+# bytes beyond a file's end, quotes the file in an error that Python cannot decode.
+_HEADER_BYTES = 26
+
 _JPEG = b"\xff\xd8\xff"
 _GIF = b"GIF8"
 
@@ -49,7 +53,10 @@ def header_size(image_bytes: tf.Tensor) -> tf.Tensor:
       image_bytes: string scalar: a JPEG, PNG, GIF or BMP file.
 
     Returns:
-      int64 [2]; zeros for a file in none of these formats.
+      int64 [2]; zeros for a file in none of these formats, or shorter than a header.
+
+    Raises:
+      tf.errors.InvalidArgumentError: on a JPEG whose header is damaged or cut off.
     """
 
     def number(offset: int, num_bytes: int, little: bool) -> tf.Tensor:
@@ -70,16 +77,22 @@ def header_size(image_bytes: tf.Tensor) -> tf.Tensor:
         height = tf.where(height >= 2**31, 2**32 - height, height)
         return tf.stack([height, number(18, 4, little=True)])
 
-    return tf.case(
-        [
-            (_starts_with(image_bytes, _JPEG), jpeg),
-            (_starts_with(image_bytes, b"\x89PNG\r\n\x1a\n"), png),
-            (_starts_with(image_bytes, _GIF), lambda: gif.frame_size(image_bytes)),
-            (_starts_with(image_bytes, b"BM"), bmp),
-        ],
-        default=lambda: tf.zeros([2], tf.int64),
-        exclusive=True,
-    )
+    def none() -> tf.Tensor:
+        return tf.zeros([2], tf.int64)
+
+    def by_signature() -> tf.Tensor:
+        return tf.case(
+            [
+                (_starts_with(image_bytes, _JPEG), jpeg),
+                (_starts_with(image_bytes, b"\x89PNG\r\n\x1a\n"), png),
+                (_starts_with(image_bytes, _GIF), lambda: gif.frame_size(image_bytes)),
+                (_starts_with(image_bytes, b"BM"), bmp),
+            ],
+            default=none,
+            exclusive=True,
+        )
+
+    return tf.cond(tf.strings.length(image_bytes) < _HEADER_BYTES, none, by_signature)
 
 
 def decode(

@@ -1,40 +1,43 @@
 """Asking a model; the model here knows bright from dark."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from bright_model import save_bright_model
 from PIL import Image
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.predict import PredictError, find_images, find_model
+
+ROOT = Path(__file__).parents[2]
+
+# Nothing here may hang.
+pytestmark = pytest.mark.timeout(120)
+
+# `thaw predict` with a model that needs no TensorFlow.
+WITHOUT_TENSORFLOW = """
+from pathlib import Path
+from pipeline import cli, pushed_model
+class Cat:
+    max_file_bytes = 10**6
+    def ask(self, content):
+        return [("cat", 1.0)]
+pushed_model.find_model = Path
+pushed_model.load_model = lambda folder: Cat()
+cli.main()
+"""
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    tf = pytest.importorskip("tensorflow")
-
-    class Bright(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-        def serve(self, image_bytes):
-            def share(encoded):
-                image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-                return tf.reduce_mean(tf.cast(image, tf.float32)) / 255
-
-            bright = tf.map_fn(share, image_bytes, fn_output_signature=tf.float32)
-            label = tf.cast(bright > 0.5, tf.int64)
-            names = tf.tile([["dark", "bright"]], [tf.shape(image_bytes)[0], 1])
-            return {
-                "probabilities": tf.stack([1 - bright, bright], axis=1),
-                "label_id": label,
-                "class_name": tf.gather(["dark", "bright"], label),
-                "class_names": names,
-            }
-
-    module = Bright()
+    pytest.importorskip("tensorflow")
     output = tmp_path_factory.mktemp("out")
-    folder = str(output / "serving" / "thaw" / "1")
-    tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
+    save_bright_model(output / "serving" / "thaw" / "1")
     return output
 
 
@@ -49,32 +52,33 @@ def ask(*arguments: object):
     return CliRunner().invoke(app, ["predict", *map(str, arguments)])
 
 
-def test_classes_come_most_probable_first(model, photos):
-    done = ask(photos, "--model", model, "--json")
+def ask_for_json(*arguments: object) -> dict[str, dict]:
+    """What is said of each path; nothing beyond the documented exit codes may happen."""
+    done = ask(*arguments, "--json")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == (1 if any(answer["error"] for answer in answers) else 0), done.output
+    return {answer["path"]: answer for answer in answers}
 
-    first, second = (json.loads(line) for line in done.stdout.splitlines())
-    assert done.exit_code == 0
-    assert first["classes"] == [["bright", 1.0], ["dark", 0.0]]
-    assert second["classes"] == [["dark", 1.0], ["bright", 0.0]]
+
+def test_classes_come_most_probable_first(model, photos):
+    answers = ask_for_json(photos, "--model", model)
+
+    assert list(answers) == [str(photos / "a.png"), str(photos / "b.png")]
+    assert answers[str(photos / "a.png")]["classes"] == [["bright", 1.0], ["dark", 0.0]]
+    assert answers[str(photos / "b.png")]["classes"] == [["dark", 1.0], ["bright", 0.0]]
 
 
 def test_top_limits_the_classes(model, photos):
-    done = ask(photos / "a.png", "--model", model, "--json", "--top", 1)
+    answers = ask_for_json(photos / "a.png", "--model", model, "--top", 1)
 
-    assert json.loads(done.stdout)["classes"] == [["bright", 1.0]]
+    assert answers[str(photos / "a.png")]["classes"] == [["bright", 1.0]]
 
 
-def test_bad_and_missing_files_are_named_and_stop_no_other(model, photos):
-    (photos / "0.png").write_text("no image")
+def test_top_zero_is_bad_usage(model, photos):
+    done = ask(photos, "--model", model, "--top", 0)
 
-    done = ask(photos / "0.png", photos / "no.png", photos / "a.png", "--model", model, "--json")
-
-    bad, missing, good = (json.loads(line) for line in done.stdout.splitlines())
-    assert done.exit_code == 1
-    assert bad["path"].endswith("0.png")
-    assert bad["error"]
-    assert "No such file" in missing["error"]
-    assert good["classes"][0][0] == "bright"
+    assert done.exit_code == 2
+    assert "--top" in done.output
 
 
 def test_table_shows_class_and_share(model, photos):
@@ -83,35 +87,224 @@ def test_table_shows_class_and_share(model, photos):
     assert "bright 100.0%" in done.stdout
 
 
-@pytest.mark.parametrize("given", ["", "serving/thaw", "serving/thaw/12"])
-def test_model_is_found_and_the_newest_version_wins(tmp_path, given):
-    for version in ("2", "12", "9"):
-        (tmp_path / "serving" / "thaw" / version).mkdir(parents=True)
-        (tmp_path / "serving" / "thaw" / version / "saved_model.pb").touch()
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("short.png", b"\x89PNG\r\n\x1a\n", "not a JPEG, PNG, GIF or BMP file"),
+        ("text.png", b"no image, only text", "the image data is damaged"),
+        ("empty.png", b"", "the image data is damaged"),
+        ("missing.png", None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_bad_file_costs_no_other_its_answer(model, photos, name, content, reason):
+    if content is not None:
+        (photos / name).write_bytes(content)
 
-    assert find_model(tmp_path / given).name == "12"
+    answers = ask_for_json(photos / name, photos / "a.png", "--model", model)
+    table = ask(photos / name, photos / "a.png", "--model", model)
+
+    assert answers[str(photos / name)] == {
+        "path": str(photos / name),
+        "classes": [],
+        "error": reason,
+    }
+    assert answers[str(photos / "a.png")]["classes"][0] == ["bright", 1.0]
+    assert table.exit_code == 1
+    assert "bright 100.0%" in table.stdout
+    assert reason.split()[0] in table.stdout
 
 
-def test_no_model_says_that_only_a_blessed_one_is_pushed(tmp_path):
-    with pytest.raises(PredictError, match="not blessed"):
-        find_model(tmp_path)
+def test_only_regular_files_and_links_to_them_are_read(model, photos, monkeypatch):
+    monkeypatch.chdir(photos)  # the path of a socket may have 107 bytes
+    os.mkfifo("pipe.png")
+    os.mkdir("folder.png")
+    targets = {"zero": "/dev/zero", "nowhere": "gone", "itself": "itself.png", "good": "a.png"}
+    for name, target in targets.items():
+        os.symlink(target, f"{name}.png")
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.png")
+        answers = ask_for_json(".", "pipe.png", "--model", model)
+
+    errors = {path.removeprefix("./"): answer["error"] for path, answer in answers.items()}
+    assert errors == {
+        "a.png": "",
+        "b.png": "",
+        "good.png": "",
+        "itself.png": "cannot be read: Too many levels of symbolic links",
+        "nowhere.png": "cannot be read: No such file or directory",
+        "pipe.png": "a named pipe, not a regular file",
+        "socket.png": "a socket, not a regular file",
+        "zero.png": "a device, not a regular file",
+    }
 
 
-def test_a_folder_that_is_not_there_is_no_run_without_a_push(tmp_path):
-    with pytest.raises(PredictError, match="no such folder"):
-        find_model(tmp_path / "missing")
+def test_files_larger_than_the_default_limit_are_refused_unread(model, photos):
+    os.truncate(photos / "b.png", 2**26 + 1)
+
+    answers = ask_for_json(photos, "--model", model)
+
+    assert answers[str(photos / "b.png")]["error"] == "larger than 67,108,864 bytes"
+    assert answers[str(photos / "a.png")]["error"] == ""
+
+
+def test_names_that_are_not_utf_8_are_escaped(model, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    os.rename(b"b.png", b"\xff\xc3\xb8.png")
+
+    listed = ask_for_json(".", "--model", model)
+    named = ask_for_json(os.fsdecode(b"\xff\xc3\xb8.png"), "--model", model)
+    table = ask(".", "--model", model)
+
+    assert listed["./\\xffø.png"]["classes"][0] == ["dark", 1.0]
+    assert set(named) == {"\\xffø.png"}
+    assert "./\\xffø.png" in table.stdout
+
+
+def test_table_shows_names_as_they_are_but_for_control_characters(model, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    os.rename("b.png", "[red]:cat:\x1b[2J\n.png")
+
+    done = ask(".", "--model", model)
+
+    assert "[red]:cat:\\x1b[2J\\n.png" in done.stdout
+
+
+def test_glob_characters_are_characters(model, photos):
+    folder = photos / "p [2024] x"
+    folder.mkdir()
+    os.rename(photos / "a.png", folder / "im*g?.png")
+
+    assert set(ask_for_json(folder, "--model", model)) == {str(folder / "im*g?.png")}
+    assert set(ask_for_json(folder / "im*g?.png", "--model", model)) == {str(folder / "im*g?.png")}
+
+
+def test_folder_that_links_to_itself_is_walked_once(model, photos):
+    (photos / "loop").symlink_to(photos)
+
+    assert set(ask_for_json(photos, "--model", model)) == {
+        str(photos / "a.png"),
+        str(photos / "b.png"),
+    }
+
+
+def test_folder_that_cannot_be_listed_is_an_error_of_its_own(model, photos, monkeypatch):
+    locked, real = str(photos / "locked"), os.scandir
+    os.mkdir(locked)
+
+    def scandir(path):
+        if path == locked:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    answers = ask_for_json(photos, "--model", model)
+
+    assert answers[locked]["error"] == "cannot be listed: Permission denied"
+    assert answers[str(photos / "a.png")]["error"] == ""
+
+
+def test_empty_folder_is_an_error_of_its_own(model, photos):
+    (photos / "none").mkdir()
+
+    answers = ask_for_json(photos / "none", photos / "a.png", "--model", model)
+    alone = ask(photos / "none", "--model", model)
+
+    assert answers[str(photos / "none")]["error"] == "holds no images"
+    assert answers[str(photos / "a.png")]["error"] == ""
+    assert alone.exit_code == 2
+    assert f"no images in {photos / 'none'}." in alone.stderr.replace("\n", "")
+
+
+def test_url_is_not_taken_for_a_path(model, photos):
+    url = "https://example.com/a.png"
+
+    answers = ask_for_json(url, photos / "a.png", "--model", model)
+
+    assert answers[url]["error"] == "not a file of this machine: download it first"
+    assert answers[str(photos / "a.png")]["error"] == ""
+
+
+def test_file_that_vanishes_after_it_was_listed_is_an_error_of_its_own(photos):
+    from pipeline.predict import find_images, predict
+    from pipeline.pushed_model import PushedModel
+
+    class White(PushedModel):
+        def ask(self, content):
+            return [("white", 1.0)]
+
+    found = find_images([str(photos)])
+    (photos / "a.png").unlink()
+
+    gone, there = predict(White(dict, 10**6), found, top=3)
+
+    assert gone.error == "cannot be read: No such file or directory"
+    assert there.classes == (("white", 1.0),)
 
 
 def test_folders_become_the_images_below_them(photos):
+    from pipeline.predict import find_images
+
     (photos / "deep").mkdir()
     (photos / "deep" / "c.JPG").touch()
     (photos / "notes.txt").touch()
 
-    names = [path.name for path in find_images([photos, photos / "notes.txt"])]
+    found = find_images([str(photos), str(photos / "notes.txt")])
 
+    names = [Path(file.path).name for file in found]
     assert names == ["a.png", "b.png", "c.JPG", "notes.txt"]
 
 
-def test_folder_without_images_is_refused(tmp_path):
-    with pytest.raises(PredictError, match="no images"):
-        find_images([tmp_path])
+def run_with_shell(command: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Runs `thaw predict` without TensorFlow, as "$@" in a shell command."""
+    return subprocess.run(
+        ["sh", "-c", command, "sh", sys.executable, "-c", WITHOUT_TENSORFLOW]
+        + ["predict", "--model", "x", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_reader_that_leaves_ends_the_command_in_silence(photos, options):
+    done = run_with_shell('"$@" | head -c 5', *[photos] * 2000, *options)
+
+    assert len(done.stdout) == 5
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_answers_that_cannot_be_written_are_one_sentence(photos, options):
+    done = run_with_shell('"$@" > /dev/full', photos, *options)
+
+    assert done.returncode == 1
+    assert done.stderr == "thaw: the answers cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"HOME": "/proc", "TMPDIR": "/proc"},  # neither can be written
+    ],
+)
+def test_neither_locale_nor_home_nor_temporary_folder_is_needed(model, photos, environment):
+    os.rename(photos / "b.png", photos / "ø.png")
+    if "HOME" not in environment:
+        environment = {**environment, "TMPDIR": "/nonexistent"}
+    kept = {name: value for name, value in os.environ.items() if name != "HOME"}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "predict", ".", "--model", model],
+        cwd=photos,
+        env={**kept, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        timeout=100,
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"100.0%") == 2
+    assert (b"\\xf8.png" if "LANG" in environment else "ø.png".encode()) in done.stdout

@@ -158,6 +158,9 @@ def test_request_as_rest_sends_it_is_understood(served):
     assert serve(served, rows)["probabilities"].sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_file_that_is_no_image_is_refused(served):
+@pytest.mark.parametrize(
+    "content", [b"text", b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM\xff"]
+)
+def test_file_that_is_no_image_fails_its_request_with_one_sentence(served, content):
     with pytest.raises(tf.errors.InvalidArgumentError, match="not a JPEG, PNG, GIF or BMP"):
-        serve(served, [b"text"])
+        serve(served, [picture("PNG"), content])

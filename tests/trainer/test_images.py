@@ -1,6 +1,7 @@
 """From bytes to pixels: every format, honest headers, bombs."""
 
 import io
+import re
 import struct
 import zlib
 
@@ -22,6 +23,14 @@ from trainer.images import (
 )
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP")
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
+NO_IMAGE = "not a JPEG, PNG, GIF or BMP file"
+
+# How a file is refused: by the checks before decoding, or by TensorFlow's decoders.
+REFUSAL = re.compile(
+    rf"{NO_IMAGE}|more than \d+ pixels|Invalid (JPEG|PNG|GIF)"
+    "|bmp content|header size must be|Number of channels inherent|Input size should match"
+)
 
 
 def encoded(format_name: str, width: int, height: int, mode: str = "RGB") -> bytes:
@@ -53,7 +62,7 @@ def test_header_of_a_bitmap_from_top_to_bottom_is_understood():
     assert header_size(tf.constant(bytes(image))).numpy().tolist() == [7, 5]
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff", b"hello", b"RIFF1234WEBP", b"GIF"])
+@pytest.mark.parametrize("content", [b"", b"\xff", b"hello", b"RIFF1234WEBP", b"GIF", *SIGNATURES])
 def test_what_is_no_image_has_no_size(content):
     assert header_size(tf.constant(content)).numpy().tolist() == [0, 0]
 
@@ -96,6 +105,51 @@ def test_bomb_behind_a_chunk_that_claims_one_pixel_is_refused():
 def test_text_is_refused():
     with pytest.raises(tf.errors.InvalidArgumentError, match="not a JPEG, PNG, GIF or BMP"):
         decode_and_resize(tf.constant(b"just text"), 8, 1_000_000)
+
+
+# Traced once, as a served model is; step by step it is slower.
+served_alone = tf.function(
+    lambda content: decode_and_resize(content, 8, 10_000),
+    input_signature=[tf.TensorSpec([], tf.string)],
+)
+
+
+def check_decoded_or_refused(content: bytes) -> None:
+    try:
+        image = served_alone(tf.constant(content))
+    except tf.errors.InvalidArgumentError as error:
+        refusal = error.message
+    else:
+        assert image.shape == (8, 8, 3)
+        return
+    assert REFUSAL.search(refusal)
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_file_shorter_than_any_header_is_refused_inside_a_graph(signature):
+    for length in range(26):
+        content = (signature + b"\xff\x00\x80" * 9)[:length]
+
+        with pytest.raises(tf.errors.InvalidArgumentError, match=NO_IMAGE):
+            served_alone(tf.constant(content))
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@settings(max_examples=60)
+@given(data=st.data(), mode=st.sampled_from(["L", "RGB", "1"]), side=st.integers(1, 40))
+def test_file_cut_off_anywhere_is_decoded_or_refused(format_name, data, mode, side):
+    content = encoded(format_name, side, 20, mode)
+    header = st.integers(0, min(60, len(content)))
+
+    length = data.draw(header | st.integers(0, len(content)))
+
+    check_decoded_or_refused(content[:length])
+
+
+@settings(max_examples=200)
+@given(signature=st.sampled_from(SIGNATURES), rest=st.binary(max_size=80))
+def test_random_bytes_behind_a_signature_are_decoded_or_refused(signature, rest):
+    check_decoded_or_refused(signature + rest)
 
 
 def test_stored_image_is_what_the_model_sees_and_small():

@@ -1,0 +1,74 @@
+"""Shows predictions: as JSON lines or as a table, whatever the files are called."""
+
+import errno
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.predict import Prediction
+from pipeline.terminal import FAILED, out, print_line, stop
+
+
+def print_json(prediction: Prediction) -> None:
+    """Prints one line of ASCII JSON, at once."""
+    line = json.dumps({**vars(prediction), "path": _as_unicode(prediction.path)}, allow_nan=False)
+    with _writing():
+        print_line(line)
+
+
+def print_table(predictions: Sequence[Prediction], top: int) -> None:
+    """Prints a row for each prediction, with at most `top` classes."""
+    table = Table(box=None, header_style="dim")
+    table.add_column("image", overflow="fold")
+    for rank in range(min(top, max((len(p.classes) for p in predictions), default=0))):
+        table.add_column("class" if rank == 0 else f"{rank + 1}")
+    for prediction in predictions:
+        path = Text(_printable(_as_unicode(prediction.path)))
+        table.add_row(path, *_cells(prediction))
+    with _writing():
+        out.print(table)
+
+
+def _cells(prediction: Prediction) -> list[Text]:
+    if prediction.error:
+        return [Text(_printable(prediction.error), "red")]
+    return [
+        Text.assemble((_printable(name), "bold" if rank == 0 else ""), f" {probability:.1%}")
+        for rank, (name, probability) in enumerate(prediction.classes)
+    ]
+
+
+def _as_unicode(path: str) -> str:
+    """A path in which bytes that are not UTF-8 are escaped, as Python does."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _printable(text: str) -> str:
+    """Text that does not move the cursor, not even by a line."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Ends the command when its answers cannot be written.
+
+    Silently if their reader has left, as `head` does. What the terminal's encoding lacks is
+    escaped.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    except OSError as error:
+        # Or Python would try again when it exits, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            raise typer.Exit(FAILED) from error
+        raise stop(f"the answers cannot be written: {error.strerror}.", FAILED) from error

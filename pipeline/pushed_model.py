@@ -1,0 +1,203 @@
+"""A pushed model on this machine: finds it, checks it, loads it and asks it.
+
+Whatever stands in a model's folder, the user gets an answer or a sentence: loading what is
+damaged raises anything from `OSError` to `IndexError` in TensorFlow.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Data
+from pipeline.quiet import quiet_stderr
+from trainer.regular_files import read_regular_file
+
+_SAVED_MODEL = "saved_model.pb"
+_ADVICE = "  Give another version with --model, or push this one again."
+
+# Type and rank; see `trainer.export`.
+_INPUTS = {"image_bytes": ("string", 1)}
+_OUTPUTS = {"class_names": ("string", 2), "probabilities": ("float32", 2)}
+
+NO_IMAGE = "not a JPEG, PNG, GIF or BMP file"
+DAMAGED = "the image data is damaged"
+
+
+class UnusableModel(ValueError):
+    """There is no model, or it cannot be asked; the message says what to do."""
+
+
+class ImageRefused(ValueError):
+    """The model gives no answer for one file. The message is the reason."""
+
+
+@dataclass(frozen=True)
+class PushedModel:
+    """A loaded model.
+
+    Attributes:
+      serve: its serving signature: string [n] `image_bytes` to named tensors.
+      max_file_bytes: larger files are refused; the limit that its own images had.
+    """
+
+    serve: Callable[..., dict[str, Any]]
+    max_file_bytes: int
+
+    def ask(self, content: bytes) -> list[tuple[str, float]]:
+        """Returns (class name, probability) for one file, most probable first.
+
+        Raises:
+          ImageRefused: if the model does not decode the file, or fails on it.
+        """
+        import tensorflow as tf
+
+        try:
+            with quiet_stderr():
+                answer = self.serve(image_bytes=tf.constant([content]))
+            names = [name.decode(errors="replace") for name in answer["class_names"][0].numpy()]
+            probabilities = answer["probabilities"][0].numpy().tolist()
+            pairs = list(zip(names, probabilities, strict=True))
+        except tf.errors.InvalidArgumentError as error:
+            raise ImageRefused(_refusal(error.message)) from error
+        except UnicodeDecodeError as error:
+            # Models of earlier versions: TensorFlow quotes a file too short for its header.
+            raise ImageRefused(NO_IMAGE) from error
+        except (tf.errors.OpError, ValueError, TypeError) as error:
+            raise ImageRefused(f"the model fails: {_first_line(error)}") from error
+        if not all(map(math.isfinite, probabilities)):
+            raise ImageRefused("the model's probabilities are not numbers")
+        return sorted(pairs, key=lambda pair: -pair[1])
+
+
+def find_model(path: str) -> Path:
+    """Returns the SavedModel in or below a path: the path itself, the newest version of a
+    served model's folder, or the newest push of a run's output folder.
+
+    Raises:
+      UnusableModel: if there is none.
+    """
+    if "://" in path and not os.path.lexists(path):
+        raise UnusableModel(
+            f"{path}: not a folder of this machine. Copy the model here, and give its folder."
+        )
+    try:
+        return _find_newest(Path(path))
+    except OSError as error:
+        raise UnusableModel(
+            f"{error.filename or path}: cannot be read: {error.strerror}."
+        ) from error
+
+
+def _find_newest(path: Path) -> Path:
+    if not path.exists():
+        raise UnusableModel(f"{path}: there is no such folder.")
+    if not path.is_dir():
+        raise UnusableModel(f"{path} is a file. Give a run's output folder or a SavedModel's.")
+    if (path / _SAVED_MODEL).exists():
+        return path
+    served = path / "serving"
+    folders = [path, *(served.iterdir() if served.is_dir() else [])]
+    versions = [
+        version
+        for folder in folders
+        if folder.is_dir()
+        for version in folder.iterdir()
+        if version.name.isdecimal() and (version / _SAVED_MODEL).exists()
+    ]
+    if not versions:
+        raise UnusableModel(
+            f"{path}: holds no pushed model. Give a run's output folder or a SavedModel.\n"
+            "  A run whose candidate is not blessed pushes nothing; its report says why."
+        )
+    return max(versions, key=lambda version: (int(version.name), version.stat().st_mtime))
+
+
+def load_model(model_dir: Path) -> PushedModel:
+    """Loads a SavedModel written by a run.
+
+    Raises:
+      UnusableModel: if it is damaged or incomplete, or Thaw did not export it.
+    """
+    _check_files(model_dir)
+    with quiet_stderr():
+        try:
+            import tensorflow as tf
+        except OSError as error:  # it asks for a temporary folder
+            raise UnusableModel(
+                f"TensorFlow does not start: {error}.\n"
+                "  Set TMPDIR to a folder that can be written."
+            ) from error
+        try:
+            loaded = tf.saved_model.load(str(model_dir))
+        except Exception as error:  # of any kind; see above
+            raise UnusableModel(
+                f"{model_dir}: the model cannot be loaded; it is damaged or incomplete.\n"
+                f"{_ADVICE}\n  TensorFlow says: {_first_line(error)}"
+            ) from error
+    signature = _serving_signature(model_dir, getattr(loaded, "signatures", {}))
+    return PushedModel(signature, _max_file_bytes(model_dir))
+
+
+def _check_files(model_dir: Path) -> None:
+    """Refuses what would block TensorFlow, such as a named pipe."""
+    for folder, _, names in os.walk(model_dir):
+        for path in (os.path.join(folder, name) for name in names):
+            if not os.path.isfile(path):
+                raise UnusableModel(
+                    f"{path}: not a regular file, so the model cannot be loaded.\n{_ADVICE}"
+                )
+
+
+def _serving_signature(
+    model_dir: Path, signatures: Mapping[str, Any]
+) -> Callable[..., dict[str, Any]]:
+    """Checks that a SavedModel's signature is the one that `trainer.export` writes."""
+    signature = signatures.get("serving_default")
+    if signature:
+        inputs = _types(signature.structured_input_signature[1])
+        outputs = _types(signature.structured_outputs)
+        if inputs == _INPUTS and _OUTPUTS.items() <= outputs.items():
+            return signature
+    raise UnusableModel(
+        f"{model_dir}: not a model that Thaw exported: it has no `serving_default` from "
+        "`image_bytes` to `class_names` and `probabilities`.\n"
+        "  Give the folder of a run, or of a model that a run pushed."
+    )
+
+
+def _types(specs: object) -> dict[str, tuple[str, int | None]]:
+    """The type and rank of each named tensor."""
+    import tensorflow as tf
+
+    named = specs if isinstance(specs, Mapping) else {}
+    return {
+        name: (spec.dtype.name, spec.shape.rank)
+        for name, spec in named.items()
+        if isinstance(spec, tf.TensorSpec)
+    }
+
+
+def _max_file_bytes(model_dir: Path) -> int:
+    """The model's own limit; the default if its config does not say."""
+    try:
+        config = json.loads(read_regular_file(str(model_dir / "assets" / "config.json"), 2**20))
+        return Data(max_file_bytes=config["data"]["max_file_bytes"]).max_file_bytes
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return Data().max_file_bytes
+
+
+def _refusal(message: str) -> str:
+    """TensorFlow's words, without the names of the graph's nodes."""
+    for known in (NO_IMAGE, "more than"):
+        if known in message:
+            sentence = message[message.index(known) :].split("\n")[0]
+            return sentence.split("' ")[0].split("]")[0].strip("' \"")
+    return DAMAGED
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
