@@ -14,7 +14,7 @@ _WORDS = (
 _FULL_BYTES = 1 << 20
 
 ADVICE = (
-    "  The disk of the output folder, or of temporary files (TMPDIR), is full or cannot be written.\n"
+    "  The disk of the output folder, or that of TMPDIR, is full or cannot be written.\n"
     "  Free some space and run the same command again: it resumes where it stopped. Models\n"
     "  already pushed are unaffected."
 )
