@@ -32,14 +32,14 @@ def main(arguments: list[str]) -> None:
 
 def launch(request: str, workers: int) -> None:
     """Runs the workers and prints what the chief measured."""
-    from components.gang.launcher import Gang, Limits
-    from components.gang.local import LocalLauncher
+    from launchers.local.launcher import LocalLauncher
+    from launchers.worker_group import Limits, WorkerGroup
 
     folder = Path(json.loads(Path(request).read_text())["folder"])
     shutil.rmtree(folder / _MODELS, ignore_errors=True)
     with tempfile.TemporaryDirectory() as logs:
-        gang = Gang("benchmark", request, workers, logs, Limits(max_restarts=0))
-        LocalLauncher([sys.executable, "-m", "benchmarks.workers_side", "work"]).run(gang)
+        group = WorkerGroup("benchmark", request, workers, logs, Limits(max_restarts=0))
+        LocalLauncher([sys.executable, "-m", "benchmarks.workers_side", "work"]).run(group)
     print((folder / "measured.json").read_text())
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import psutil
 
-from components.gang import leash
+from launchers.local import kill_with_parent
 from pipeline.config import Config
 
 _POLL_SECS = 0.1
@@ -164,7 +164,7 @@ def _start(
     try:
         with open(files.log, "ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", leash.__name__, str(read_end), *command],
+                [sys.executable, "-m", kill_with_parent.__name__, str(read_end), *command],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -172,7 +172,7 @@ def _start(
                 pass_fds=[read_end, lock],
                 env={
                     **os.environ,
-                    leash.RUN_LOCK: str(lock),
+                    kill_with_parent.RUN_LOCK: str(lock),
                     "TF_CPP_MIN_LOG_LEVEL": "1",
                     "PYTHONUNBUFFERED": "1",
                     # What lies in the current folder is not ours, whatever its name.

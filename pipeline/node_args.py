@@ -115,10 +115,10 @@ def _boundaries(config: Config) -> list[str]:
     return [name for name in BACKBONES[config.backbone.name].boundaries if name in possible]
 
 
-def gang(
+def worker_group(
     config: Config, node: str, launcher: Mapping[str, Any], workers: int
 ) -> dict[str, dict[str, Any]]:
-    """For `components.gang.executors`. Nothing where the node's own process does the work."""
+    """For `components.trainer.executor`. Nothing where the node's own process does the work."""
     if workers == 1 and launcher == LOCAL_LAUNCHER:
         return {}
     told = {
@@ -127,7 +127,7 @@ def gang(
         "launcher": dict(launcher),
         "limits": limits(config),
     }
-    return {"gang": told}
+    return {"worker_group": told}
 
 
 def limits(config: Config) -> dict[str, Any]:

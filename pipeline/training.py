@@ -8,7 +8,8 @@ from typing import Any
 from tfx.components import Trainer, Tuner
 from tfx.dsl.components.base.base_component import BaseComponent
 
-from components.gang.component import GangTrainer, GangTuner
+from components.trainer.component import LaunchedTrainer
+from components.tuner.component import LaunchedTuner
 from pipeline import node_args
 from pipeline.config import Config
 from pipeline.config_cluster import TRAINING_NODES
@@ -47,15 +48,17 @@ def workers_of(config: Config, node: str) -> int:
     return 1 if node == TUNER else config.train.workers
 
 
-def gang_place(config: Config, node: str, launcher: dict[str, Any] | None) -> Place:
+def launched_placement(config: Config, node: str, launcher: dict[str, Any] | None) -> Place:
     """A node whose workers are started by the launcher; None: it trains in its own process."""
-    node_class = GangTuner if node == TUNER else GangTrainer
+    node_class = LaunchedTuner if node == TUNER else LaunchedTrainer
     if launcher is None:
         return Place(node, node_class)
-    told = node_args.gang(config, node, launcher, workers_of(config, node))
+    told = node_args.worker_group(config, node, launcher, workers_of(config, node))
     return Place(node, node_class, told, elsewhere=bool(told))
 
 
 def on_this_machine(config: Config) -> dict[str, Place]:
     """For `thaw run`: several workers are processes on this machine."""
-    return {node: gang_place(config, node, node_args.LOCAL_LAUNCHER) for node in TRAINING_NODES}
+    return {
+        node: launched_placement(config, node, node_args.LOCAL_LAUNCHER) for node in TRAINING_NODES
+    }

@@ -43,7 +43,7 @@ def cifar_weights() -> Path:
 
 
 # What takes longest begins first, so that no process is left with it at the end.
-_SLOWEST_FIRST = ("e2e", "cluster", "gang", "components", "trainer")
+_SLOWEST_FIRST = ("e2e", "cluster", "worker_group", "components", "trainer")
 # Most of e2e shares one run of the pipeline; these make their own.
 _RUNS_OF_THEIR_OWN = ("e2e/test_failures.py", "e2e/test_tuning.py")
 

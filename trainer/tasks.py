@@ -1,11 +1,11 @@
 """Who is who among the workers of one job, as `TF_CONFIG` says it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 TF_CONFIG = "TF_CONFIG"
-GANG = "gang"
-"""In `custom_config`: how a node's workers are started; see `components.gang.executors`."""
+WORKER_GROUP = "worker_group"
+"""In `custom_config`: how a node's workers are started; see `launchers.execution`."""
 
 CHIEF = "chief"
 WORKER = "worker"
@@ -31,3 +31,17 @@ def own_index(environ: Mapping[str, str]) -> int:
     if task.get("type", CHIEF) == CHIEF:
         return 0
     return len(told["cluster"].get(CHIEF, [])) + int(task["index"])
+
+
+def tf_config(addresses: Sequence[str], index: int) -> str:
+    """`TF_CONFIG` of one task.
+
+    Args:
+      addresses: `host:port` of every task. Task 0 is named chief, as TFX asks for.
+      index: of the task, in the worker group.
+    """
+    cluster = {CHIEF: list(addresses[:1])}
+    if len(addresses) > 1:
+        cluster[WORKER] = list(addresses[1:])
+    task = {"type": CHIEF, "index": 0} if index == 0 else {"type": WORKER, "index": index - 1}
+    return json.dumps({"cluster": cluster, "task": task})

@@ -18,7 +18,7 @@ from trainer.backbones import BACKBONES
 from trainer.data_card import read_card
 from trainer.job import Job, run_fine_tune, run_head_fit
 from trainer.model import ModelSpec
-from trainer.tasks import GANG
+from trainer.tasks import WORKER_GROUP
 from trainer.trunk import BACKBONE_FILE, TrunkSpec
 from trainer.tuning import Stage
 from trainer.tuning_job import Plan, make_search
@@ -59,7 +59,7 @@ def _digest(fn_args: FnArgs, job: Job) -> str:
     """The same for executions that are told the same."""
     told = {
         # Who starts the work, and where, says nothing of its result.
-        "custom_config": {k: v for k, v in fn_args.custom_config.items() if k != GANG},
+        "custom_config": {k: v for k, v in fn_args.custom_config.items() if k != WORKER_GROUP},
         "hyperparameters": fn_args.hyperparameters,
         "data": job.data_card.fingerprint,
         "inputs": [fn_args.train_files, fn_args.eval_files, fn_args.base_model],
@@ -71,7 +71,7 @@ def _digest(fn_args: FnArgs, job: Job) -> str:
 def _recoverable(fn_args: FnArgs, job: Job) -> Iterator[Job]:
     """The job, so that it goes on where an earlier execution or attempt was lost."""
     kept = _recovery_dir(fn_args, job)
-    with guard.guarded((fn_args.custom_config.get(GANG) or {}).get("limits", {})):
+    with guard.guarded((fn_args.custom_config.get(WORKER_GROUP) or {}).get("limits", {})):
         yield replace(job, recovery_dir=kept)
         if tasks.own_index(os.environ) == 0:
             # With what other settings, given up meanwhile, have left.

@@ -10,6 +10,7 @@ from tfx.types import artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import io_utils
 
+from launchers.execution import read_settings, run_by_workers
 from trainer.artifact_dirs import node_dir
 
 # Beside TFX's own file, which leaves out stages, epochs, seconds and trials that failed.
@@ -35,3 +36,28 @@ class Executor(tfx_tuner.Executor):
         io_utils.write_string_file(
             os.path.join(uri, TRIALS_FILE), json.dumps(search.to_json(), indent=2)
         )
+
+
+class LaunchedExecutor(Executor):
+    """The search, here or as a job of its own on a cluster; by one worker always.
+
+    Each trial depends on those before it, and one of a head takes a second.
+    """
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Searches.
+
+        Raises:
+          WorkerGroupFailed: if the worker could not finish.
+        """
+        settings = read_settings(exec_properties)
+        if settings is None:
+            super().Do(input_dict, output_dict, exec_properties)
+            return
+        folder = artifact_utils.get_single_uri(output_dict[specs.TUNER_RESULTS_KEY])
+        run_by_workers(Executor, input_dict, output_dict, exec_properties, settings, folder)

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from components.gang.kubernetes_settings import read_settings
-from components.gang.launcher import KUBERNETES
+from launchers.kubernetes.settings import read_settings
+from launchers.registry import KUBERNETES
 from pipeline.cluster.target import ClusterError, Target
 from pipeline.config import Config
 from pipeline.config_cluster import TRAINING_NODES, Resources
-from pipeline.training import Place, gang_place, workers_of
-from trainer.tasks import GANG
+from pipeline.training import Place, launched_placement, workers_of
+from trainer.tasks import WORKER_GROUP
 
 # Settings of the launcher that a node's result may depend on.
 _KEYED = {"kind", "image", "env", "claims", "gpus", "gpu_resource"}
@@ -30,8 +30,8 @@ def _on_kubeflow(config: Config, node: str) -> Place:
     else the node's own pod.
     """
     if workers_of(config, node) == 1 and not config.cluster.launcher:
-        return gang_place(config, node, None)
-    return _with_smaller_key(gang_place(config, node, launcher_settings(config, node)))
+        return launched_placement(config, node, None)
+    return _with_smaller_key(launched_placement(config, node, launcher_settings(config, node)))
 
 
 def _with_smaller_key(place: Place) -> Place:
@@ -40,16 +40,16 @@ def _with_smaller_key(place: Place) -> Place:
     Kubeflow Pipelines' cache goes by all arguments. Of what it knows of a pod it takes image,
     environment and claims only; so does this, and the number of GPUs, over which sums are split.
     """
-    gang = place.told[GANG]
-    keyed = {key: value for key, value in gang["launcher"].items() if key in _KEYED}
-    others = {key: value for key, value in gang["launcher"].items() if key not in _KEYED}
-    told = {"name": gang["name"], "workers": gang["workers"], "launcher": keyed}
-    uncached = {"launcher": others, "limits": gang["limits"]}
-    return replace(place, told={GANG: told}, uncached=uncached)
+    group = place.told[WORKER_GROUP]
+    keyed = {key: value for key, value in group["launcher"].items() if key in _KEYED}
+    others = {key: value for key, value in group["launcher"].items() if key not in _KEYED}
+    told = {"name": group["name"], "workers": group["workers"], "launcher": keyed}
+    uncached = {"launcher": others, "limits": group["limits"]}
+    return replace(place, told={WORKER_GROUP: told}, uncached=uncached)
 
 
 def launcher_settings(config: Config, node: str) -> dict[str, Any]:
-    """For `components.gang.kubernetes`: what the node gets, and `cluster.launcher` over it.
+    """For `launchers.kubernetes.launcher`: what the node gets, and `cluster.launcher` over it.
 
     Raises:
       ClusterError: if the launcher would refuse them.
@@ -98,4 +98,4 @@ def _on_vertex(config: Config, node: str) -> Place:
             f"train.workers is {config.train.workers}: such as n1-standard-8. "
             "In cluster.resources.default it is for all training nodes."
         )
-    return gang_place(config, node, None)
+    return launched_placement(config, node, None)

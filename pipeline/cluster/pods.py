@@ -8,7 +8,7 @@ from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2 as pods_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 
-from components.gang.executors import SETTINGS_ANNOTATION, SETTINGS_VARIABLE
+from launchers.execution import SETTINGS_ANNOTATION, SETTINGS_VARIABLE
 from pipeline.cluster.containers import resources_here
 from pipeline.config import Config
 from pipeline.config_cluster import Resources, Toleration

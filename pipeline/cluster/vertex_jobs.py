@@ -17,7 +17,7 @@ from pipeline.config import Config
 from pipeline.config_cluster import Resources
 from pipeline.training import TUNER, Place, workers_of
 from trainer import LEGACY_KERAS
-from trainer.tasks import GANG
+from trainer.tasks import WORKER_GROUP
 
 
 def place(config: Config, node: str) -> Place:
@@ -28,7 +28,7 @@ def place(config: Config, node: str) -> Place:
     """
     require(config, "cluster.project", "cluster.location")
     told = {
-        GANG: {"limits": node_args.limits(config)},
+        WORKER_GROUP: {"limits": node_args.limits(config)},
         # Without it TFX would ask for a job of a service that is no more.
         ENABLE_VERTEX_KEY: True,
         VERTEX_REGION_KEY: config.cluster.location,

@@ -25,7 +25,7 @@ KUBEFLOW = (
     "tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}], "
     "shared_memory: 4Gi, secrets: {/secrets/storage: storage-key}, claims: {/data: photos}}}",
 )
-GANGS = (*KUBEFLOW, "train.workers=3", "tuner.enabled=true")
+GROUPS = (*KUBEFLOW, "train.workers=3", "tuner.enabled=true")
 VERTEX = (
     *COMMON,
     "cluster.project=p",
@@ -59,8 +59,8 @@ def kubeflow_text() -> str:
 
 
 @pytest.fixture(scope="session")
-def gangs_text() -> str:
-    return compiled(GANGS, Target.KUBEFLOW)
+def groups_text() -> str:
+    return compiled(GROUPS, Target.KUBEFLOW)
 
 
 @pytest.fixture(scope="session")

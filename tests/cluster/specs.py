@@ -42,18 +42,18 @@ def custom_config(spec: spec_pb2.PipelineSpec, node: str) -> dict[str, Any]:
     return json.loads(value.constant.string_value or value.constant_value.string_value)
 
 
-def gang_of(
+def group_of(
     spec: spec_pb2.PipelineSpec, platform: spec_pb2.PlatformSpec, node: str
 ) -> dict[str, Any]:
-    """What a node's pod learns of its gang: from its arguments, and from the pod's annotation."""
-    gang = custom_config(spec, node)["gang"]
+    """What a pod learns of its workers: from its arguments, and from its annotation."""
+    group = custom_config(spec, node)["worker_group"]
     executors = platform.platforms["kubernetes"].deployment_spec.executors
     pod = json_format.MessageToDict(executors[f"{node}_executor"])
     (variable,) = pod["fieldPathAsEnv"]
     ((annotation, text),) = pod["podMetadata"]["annotations"].items()
     assert variable == {
-        "name": "THAW_GANG_SETTINGS",
+        "name": "THAW_WORKER_GROUP",
         "fieldPath": f"metadata.annotations['{annotation}']",
     }
     more = json.loads(text)
-    return {**gang, **more, "launcher": {**gang["launcher"], **more["launcher"]}}
+    return {**group, **more, "launcher": {**group["launcher"], **more["launcher"]}}

@@ -5,11 +5,11 @@ import pytest
 from pipeline.cluster.target import Target
 
 from .cache_key import cache_keys
-from .conftest import GANGS, compiled, needs_kfp
+from .conftest import GROUPS, compiled, needs_kfp
 
 pytestmark = [pytest.mark.slow, needs_kfp]
 
-WATCHED = (*GANGS, "cluster.launcher={namespace: a}")
+WATCHED = (*GROUPS, "cluster.launcher={namespace: a}")
 
 
 @pytest.fixture(scope="module")

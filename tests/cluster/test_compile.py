@@ -15,7 +15,7 @@ from pipeline.config_io import ConfigError
 
 from ..conftest import ROOT
 from .conftest import COMMON, KUBEFLOW, VERTEX, compiled, config_of, needs_kfp
-from .specs import container_of, custom_config, deployment_of, gang_of, read_kubeflow, read_vertex
+from .specs import container_of, custom_config, deployment_of, group_of, read_kubeflow, read_vertex
 
 pytestmark = [pytest.mark.slow, needs_kfp]
 
@@ -57,7 +57,7 @@ def test_vertex_reads_its_job(vertex_text, tmp_path):
     assert not written.labels
 
 
-@pytest.mark.parametrize("text", ["kubeflow_text", "gangs_text", "vertex_text"])
+@pytest.mark.parametrize("text", ["kubeflow_text", "groups_text", "vertex_text"])
 def test_nothing_is_compiled_that_a_cluster_cannot_run(text, request):
     text = request.getfixturevalue(text)
     spec, _ = (read_vertex if text.startswith("{") else read_kubeflow)(text)
@@ -167,17 +167,17 @@ def test_one_worker_trains_in_its_own_pod(kubeflow_text):
     spec, _ = read_kubeflow(kubeflow_text)
 
     for node in ("HeadTrainer", "FineTuner"):
-        assert "gang" not in custom_config(spec, node)
+        assert "worker_group" not in custom_config(spec, node)
 
 
-def test_several_workers_are_a_job_with_the_nodes_resources(gangs_text):
-    from components.gang.kubernetes_settings import read_settings
+def test_several_workers_are_a_job_with_the_nodes_resources(groups_text):
+    from launchers.kubernetes.settings import read_settings
 
-    spec, platform = read_kubeflow(gangs_text)
+    spec, platform = read_kubeflow(groups_text)
 
-    gang = gang_of(spec, platform, "FineTuner")
-    assert (gang["workers"], gang["launcher"].pop("kind")) == (3, "kubernetes")
-    worker = read_settings(gang["launcher"])
+    group = group_of(spec, platform, "FineTuner")
+    assert (group["workers"], group["launcher"].pop("kind")) == (3, "kubernetes")
+    worker = read_settings(group["launcher"])
     assert (worker.image, worker.cpu, worker.memory) == ("example/thaw:1-gpu", "8", "32Gi")
     assert (worker.gpus, worker.gpu_resource) == (2, "nvidia.com/gpu")
     assert worker.node_selector == {"pool": "gpu"}
@@ -193,7 +193,7 @@ def test_several_workers_are_a_job_with_the_nodes_resources(gangs_text):
     assert sorted(pods) == ["FineTuner_executor", "HeadTrainer_executor"]
     assert all(set(pod) == {"podMetadata", "fieldPathAsEnv"} for pod in pods.values())
     # A search goes one trial after the other.
-    assert "gang" not in custom_config(spec, "Tuner")
+    assert "worker_group" not in custom_config(spec, "Tuner")
 
 
 def test_a_launcher_in_the_config_is_used_even_by_one_worker():
@@ -202,9 +202,9 @@ def test_a_launcher_in_the_config_is_used_even_by_one_worker():
     spec, platform = read_kubeflow(compiled(settings, Target.KUBEFLOW))
 
     for node in ("Tuner", "HeadTrainer", "FineTuner"):
-        gang = gang_of(spec, platform, node)
-        assert gang["workers"] == 1
-        assert (gang["launcher"]["workload"], gang["launcher"]["memory"]) == ("jobset", "4Gi")
+        group = group_of(spec, platform, node)
+        assert group["workers"] == 1
+        assert (group["launcher"]["workload"], group["launcher"]["memory"]) == ("jobset", "4Gi")
 
 
 def test_vertex_trains_in_custom_jobs_whose_first_pool_is_the_chief(vertex_text):
@@ -252,7 +252,7 @@ def test_vertex_without_machines_of_their_own_trains_in_the_nodes_themselves():
     spec, _ = read_vertex(compiled(settings, Target.VERTEX))
 
     container = container_of(spec, "FineTuner")
-    assert container.args[1] == "components.gang.executors.GangTrainerExecutor"
+    assert container.args[1] == "components.trainer.executor.Executor"
     assert container.resources.accelerator.type == "NVIDIA_TESLA_T4"
     assert "ai_platform_training_args" not in custom_config(spec, "FineTuner")
 
@@ -347,7 +347,7 @@ def test_the_example_configs_compile(target):
         pools = told["ai_platform_training_args"]["job_spec"]["worker_pool_specs"]
         assert [pool["replica_count"] for pool in pools] == [1, 1]
     else:
-        gang = gang_of(spec, platform, "FineTuner")
-        assert gang["workers"] == 2
-        assert gang["launcher"]["service_account"] == "thaw-worker"
-        assert gang["launcher"]["gpus"] == 1
+        group = group_of(spec, platform, "FineTuner")
+        assert group["workers"] == 2
+        assert group["launcher"]["service_account"] == "thaw-worker"
+        assert group["launcher"]["gpus"] == 1

@@ -14,18 +14,18 @@ CLUSTER = {"kind": "kubernetes", "namespace": "a"}
 LIMITS = {"start_secs": 600, "stall_secs": 600, "max_restarts": 3}
 
 
-def gang(node: str, workers: int, launcher: dict[str, Any] = node_args.LOCAL_LAUNCHER) -> Any:
+def group(node: str, workers: int, launcher: dict[str, Any] = node_args.LOCAL_LAUNCHER) -> Any:
     config = load_config(None, ["name=hands", "train.stall_secs=90"])
-    return node_args.gang(config, node, launcher, workers).get("gang")
+    return node_args.worker_group(config, node, launcher, workers).get("worker_group")
 
 
 def test_one_worker_on_this_machine_is_told_nothing():
-    assert gang("HeadTrainer", 1) is None
+    assert group("HeadTrainer", 1) is None
 
 
 @pytest.mark.parametrize(("workers", "launcher"), [(3, {"kind": "local"}), (1, CLUSTER)])
 def test_others_are_told_who_works_and_how_long_to_wait(workers, launcher):
-    assert gang("HeadTrainer", workers, launcher) == {
+    assert group("HeadTrainer", workers, launcher) == {
         "name": "hands-headtrainer",
         "workers": workers,
         "launcher": launcher,

@@ -17,8 +17,8 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from components.gang.launcher import Gang, Limits
-from components.gang.local import LocalLauncher
+from launchers.local.launcher import LocalLauncher
+from launchers.worker_group import Limits, WorkerGroup
 from trainer import features
 from trainer.backbone_models import calibrate_batch_norm, preprocess_input
 from trainer.backbones import BACKBONES
@@ -109,8 +109,8 @@ def train(data, tmp_path_factory) -> Callable[..., Trained]:
         told = {"folder": str(folder), "batch_size": BATCH, "jobs": jobs, **data}
         request.write_text(json.dumps(told))
         logs = str(folder / "logs")
-        gang = Gang("test-fits", str(request), workers, logs, Limits(max_restarts=0))
-        LocalLauncher([sys.executable, "-m", PROGRAM]).run(gang)
+        group = WorkerGroup("test-fits", str(request), workers, logs, Limits(max_restarts=0))
+        LocalLauncher([sys.executable, "-m", PROGRAM]).run(group)
         return Trained(folder, workers)
 
     return run

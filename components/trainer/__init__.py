@@ -1,0 +1,1 @@
+"""TFX's Trainer, by one worker or by several that train together."""

@@ -1,0 +1,1 @@
+"""Runs the workers of a node as one Indexed Job, or one JobSet, of Kubernetes."""

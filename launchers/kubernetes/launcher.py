@@ -1,0 +1,232 @@
+"""Runs a worker group on Kubernetes: one Indexed Job and its headless Service, or one JobSet.
+
+The settings, `custom_config["worker_group"]["launcher"]` with kind "kubernetes", are the fields of
+`launchers.kubernetes.settings.KubernetesSettings`; only `image` must be set.
+
+Whoever runs the launcher may be lost and started again: a job's name follows from the
+worker group's, and one that is there already is adopted if it was started for the same request.
+The number of its attempt is in its name, so the bound on restarts holds then too.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Any
+
+from launchers.kubernetes import api, objects
+from launchers.kubernetes.api import ApiRefused
+from launchers.kubernetes.attempt import Attempt
+from launchers.kubernetes.settings import KubernetesSettings, read_settings
+from launchers.worker_group import WorkerGroup, WorkerGroupFailed
+
+LAUNCHER = "the launcher"
+
+# A pod has 30 seconds from SIGTERM on, for everything.
+_LAST_CALL_SECS = 10.0
+_PAUSE_SECS = 1.0
+_AGAIN_SECS = 2.0
+
+
+def make_launcher(settings: dict[str, Any]) -> "KubernetesLauncher":
+    """See `KubernetesSettings` for the keys.
+
+    Raises:
+      ValueError: naming the keys that are missing, unknown or wrong.
+    """
+    return KubernetesLauncher(read_settings(settings))
+
+
+@dataclass(frozen=True)
+class KubernetesLauncher:
+    """Runs worker groups in one namespace of a cluster."""
+
+    settings: KubernetesSettings
+
+    def run(self, group: WorkerGroup) -> None:
+        """Starts the worker group's job, or adopts it, and waits for its end.
+
+        On failure, SIGTERM and Ctrl-C the job is deleted before this raises. One that ended
+        well is kept for `settings.keep_secs`.
+
+        Raises:
+          WorkerGroupFailed: if it failed for good, or the cluster refused something.
+          SystemExit: 143, on SIGTERM.
+        """
+        jobset = self.settings.workload == "jobset"
+        try:
+            cluster = api.connect(self.settings)
+            first = Attempt(
+                group=_with_deadline(group, self.settings),
+                settings=self.settings,
+                cluster=cluster,
+                kind=api.JOBSET if jobset else api.JOB,
+                number=0,
+                first_start=time.time(),
+            )
+            with _sigterm_raises():
+                _run(first)
+        except ApiRefused as refused:
+            raise WorkerGroupFailed(group.name, LAUNCHER, refused.what, refused.to_do) from refused
+
+
+def _with_deadline(group: WorkerGroup, settings: KubernetesSettings) -> WorkerGroup:
+    deadline_secs = group.limits.deadline_secs or settings.deadline_secs
+    return replace(group, limits=replace(group.limits, deadline_secs=deadline_secs))
+
+
+def _run(attempt: Attempt) -> None:
+    """Runs attempts until one ends well; leaves no job behind if none does."""
+    job = _newest_job(attempt)
+    if job:
+        attempt = _adopt(attempt, job)
+    try:
+        if job:
+            _make_service(attempt, job)
+        else:
+            _start(attempt)
+        while failure := attempt.follow():
+            if not failure.worth_another_start:
+                raise failure.error
+            max_restarts = attempt.group.limits.max_restarts
+            if attempt.number >= max_restarts:
+                attempt.say(f"{max_restarts} restarts were not enough")
+                raise failure.error
+            attempt.say(f"{failure.error}\n  Restart {attempt.number + 1} of {max_restarts}.")
+            attempt.cluster.delete(attempt.kind, attempt.name)
+            attempt = replace(attempt, number=attempt.number + 1)
+            _start(attempt)
+    except _NotOurs as other:
+        raise other.error from None
+    except BaseException:
+        _delete_whatever_happens(attempt)
+        raise
+    attempt.say(f"all {attempt.group.num_workers} workers have ended well")
+
+
+class _NotOurs(Exception):
+    """A job of our name belongs to somebody else, and must be left alone."""
+
+    def __init__(self, error: WorkerGroupFailed) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _newest_job(attempt: Attempt) -> dict[str, Any] | None:
+    """The worker group's last job, if there is one that nobody has deleted."""
+    found = attempt.cluster.find(attempt.kind, objects.selector(attempt.group))
+    jobs = [job for job in found if not job["metadata"].get("deletionTimestamp")]
+    return max(jobs, key=objects.attempt_of, default=None)
+
+
+def _adopt(attempt: Attempt, job: dict[str, Any]) -> Attempt:
+    """The attempt that `job` is.
+
+    Raises:
+      WorkerGroupFailed: if it is not of this request.
+    """
+    _check_same_request(attempt, job)
+    first_start = objects.first_start_of(job)
+    attempt = replace(attempt, number=objects.attempt_of(job), first_start=first_start)
+    attempt.say(f"goes on with {attempt.name}, which is there already")
+    return attempt
+
+
+def _start(attempt: Attempt) -> None:
+    """Creates the job, once nothing of an earlier attempt is left."""
+    _wait_for_pods_to_go(attempt)
+    body = objects.workload(
+        attempt.group, attempt.settings, attempt.number, attempt.first_start, time.time()
+    )
+    try:
+        job = attempt.cluster.create(attempt.kind, body)
+    except ApiRefused as refused:
+        found = attempt.cluster.get(attempt.kind, attempt.name) if refused.status == 409 else None
+        if found is None:
+            raise
+        # Made by a call whose answer was lost, or by another launcher a moment ago.
+        try:
+            _check_same_request(attempt, found)
+        except WorkerGroupFailed as error:
+            raise _NotOurs(error) from refused
+        job = found
+    _make_service(attempt, job)
+    attempt.say(
+        f"started {attempt.name} in namespace {attempt.cluster.namespace}: "
+        f"{attempt.group.num_workers} workers of {attempt.settings.image}"
+    )
+
+
+def _make_service(attempt: Attempt, job: dict[str, Any]) -> None:
+    if attempt.kind is api.JOB:
+        attempt.cluster.create_service(objects.service(job, attempt.settings.port))
+
+
+def _check_same_request(attempt: Attempt, job: dict[str, Any]) -> None:
+    """Two different jobs may have one name after a change of settings, or by accident."""
+    ours = objects.fingerprint(attempt.group, attempt.settings)
+    if objects.fingerprint_of(job) == ours:
+        return
+    name, plural = job["metadata"]["name"], attempt.kind.plural
+    raise WorkerGroupFailed(
+        attempt.group.name,
+        LAUNCHER,
+        f"found {name}, which was started for another request or with other settings",
+        f"If nobody needs it: kubectl -n {attempt.cluster.namespace} delete {plural} {name}",
+    )
+
+
+def _wait_for_pods_to_go(attempt: Attempt) -> None:
+    """Two attempts at once would write into the same folders.
+
+    Raises:
+      WorkerGroupFailed: if a pod stays much longer than it may.
+    """
+    until = time.monotonic() + attempt.settings.grace_secs + attempt.settings.api_retry_secs
+    while pods := attempt.cluster.pods(objects.selector(attempt.group)):
+        name = pods[0]["metadata"]["name"]
+        if time.monotonic() > until:
+            raise WorkerGroupFailed(
+                attempt.group.name,
+                LAUNCHER,
+                f"waits for the pod {name} of an earlier attempt, which does not go away",
+                "Is its node lost? Delete the node, or the pod with --force.",
+            )
+        time.sleep(_PAUSE_SECS)
+
+
+def _delete_whatever_happens(attempt: Attempt) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing must cut this short
+    try:
+        attempt.cluster.delete(attempt.kind, attempt.name, retry_secs=_LAST_CALL_SECS)
+    except ApiRefused as refused:
+        attempt.say(f"{refused}\n  {attempt.name} may still run; running this again takes it up.")
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Lets SIGTERM end the work in an orderly way, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is told of signals
+        return
+    again: list[threading.Timer] = []
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        # An exception is lost where a destructor happens to run: then it is raised once more.
+        again.append(threading.Timer(_AGAIN_SECS, os.kill, (os.getpid(), number)))
+        again[-1].daemon = True
+        again[-1].start()
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        for timer in again:
+            timer.cancel()
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,107 @@
+"""Why a job has no pods: it is suspended, or Kubernetes refuses to create them.
+
+A quota, Pod Security or a missing service account stop pods, not the Job: its status says
+nothing, and its controller tries again for ever. The reason is only in its events.
+"""
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from launchers.kubernetes import status as status
+from launchers.kubernetes.api import JOB, ApiRefused, Cluster, Kind
+from launchers.kubernetes.objects import child_job_name
+
+_MAX_REASONS = 2
+_MAX_CHARACTERS = 500
+# One event stands for many after a while (client-go's EventAggregator).
+_COMBINED = "(combined from similar events): "
+# The end of a pod's name is another one with each attempt to create it.
+_RANDOM_SUFFIX = re.compile(r'(pods "[^"]+-)[a-z0-9]{5}"')
+
+_TO_DO = {
+    "must specify limits.cpu": "Set cluster.launcher.cpu_limit, as the namespace's quota requires.",
+    "must specify": "Set what the namespace's quota requires, under cluster.launcher.",
+    "exceeded quota": "Free some of the namespace's quota, have it raised, or ask for less.",
+    "violates PodSecurity": (
+        "Change what it names, or the namespace's label pod-security.kubernetes.io/enforce."
+    ),
+    "error looking up service account": (
+        "Create it, or name another one as cluster.launcher.service_account."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class NoPods:
+    """A job without pods.
+
+    Attributes:
+      suspended: whether that is as it should be.
+      secs: how long it could have had pods, since its creation or since it was resumed.
+      objects: the Job; of a JobSet, that and its Job if there is one. As the API gives them.
+    """
+
+    suspended: bool
+    secs: float
+    objects: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """What the warnings about a job say.
+
+    Attributes:
+      text: one phrase; empty if they say nothing.
+      to_do: about it.
+    """
+
+    text: str
+    to_do: str
+
+
+def find(cluster: Cluster, kind: Kind, workload: dict[str, Any]) -> NoPods | None:
+    """Looks at a job of which no pod is listed; None if it has or had some all the same."""
+    objects = with_child(cluster, kind, workload)
+    if any(map(status.counts_pods, objects)):
+        return None
+    since = max(map(status.pending_since, objects))
+    return NoPods(any(map(status.is_suspended, objects)), time.time() - since, objects)
+
+
+def with_child(cluster: Cluster, kind: Kind, workload: dict[str, Any]) -> list[dict[str, Any]]:
+    """A Job; a JobSet and its Job, which has the pods."""
+    if kind is JOB:
+        return [workload]
+    child = cluster.get(JOB, child_job_name(workload["metadata"]["name"]))
+    return [workload, child] if child else [workload]
+
+
+def reasons(cluster: Cluster, kind: Kind, objects: list[dict[str, Any]]) -> Reasons:
+    """The latest warnings about these objects, each once."""
+    name = objects[0]["metadata"]["name"]
+    look = f"Look at it: kubectl -n {cluster.namespace} describe {kind.plural} {name}"
+    try:
+        events = [one for each in objects for one in cluster.warnings(each["metadata"]["uid"])]
+    except ApiRefused as refused:
+        to_do = f"{refused.to_do}\n  {look}"
+        return Reasons(f"its events could not be read: {refused.what}", to_do)
+    events.sort(key=_seen_last, reverse=True)
+    texts = list(dict.fromkeys(map(_text, events)))[:_MAX_REASONS]
+    text = "; ".join(texts)
+    return Reasons(text, next((to_do for part, to_do in _TO_DO.items() if part in text), look))
+
+
+def _seen_last(event: dict[str, Any]) -> str:
+    """RFC 3339. Which field holds it depends on the client that recorded the event."""
+    series = event.get("series") or {}
+    stamps = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
+    return next(filter(None, stamps), event["metadata"]["creationTimestamp"])
+
+
+def _text(event: dict[str, Any]) -> str:
+    message = str(event.get("message", "")).removeprefix(_COMBINED)
+    message = _RANDOM_SUFFIX.sub(r'\1*"', message)
+    text = f"{event.get('reason')}: {message}"
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"

@@ -1,0 +1,268 @@
+"""Reads what Kubernetes says of a worker group's workload and pods.
+
+A pod may hold containers besides the worker's, such as a service mesh's sidecar: what counts
+is the worker's own container, by its name.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+from launchers.kubernetes.objects import CONTAINER
+from trainer import exit_codes
+from trainer.tasks import worker_name
+
+INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
+
+# A container that waits for one of these waits in vain: somebody must change something.
+_HOPELESS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"}
+_OUT_OF_MEMORY = "OOMKilled"
+_FIRST_SIGNAL = 128  # a container's exit code for the end by signal N is 128 + N
+
+_TO_DO = {
+    exit_codes.NOT_STARTED: (
+        "See why not all workers ran; where nodes take long to come, raise train.start_secs."
+    ),
+    exit_codes.STALLED: "If a step may take that long, raise train.stall_secs.",
+}
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One pod of a worker group.
+
+    Attributes:
+      index: its number in the worker group.
+      pod: its name.
+      state: what it does.
+      reason: why it waits or failed, in Kubernetes' words; empty if it says nothing.
+      exit_code: of its container, if that has ended.
+      ended_at: when that was, as RFC 3339; empty if unknown.
+      made_at: when Kubernetes made the pod, as RFC 3339.
+      hopeless: whether it waits for what will not come.
+      kept_by: other containers that keep its pod running although its own has ended.
+    """
+
+    index: int
+    pod: str
+    state: Literal["waiting", "running", "succeeded", "failed"]
+    reason: str = ""
+    exit_code: int | None = None
+    ended_at: str = ""
+    made_at: str = ""
+    hopeless: bool = False
+    kept_by: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As messages call it."""
+        return worker_name(self.index)
+
+    def age_secs(self) -> float:
+        """Since the pod was made."""
+        return _secs_since(self.made_at)
+
+    def ended_secs(self) -> float:
+        """Since its container ended; infinity if Kubernetes does not say when."""
+        return _secs_since(self.ended_at) if self.ended_at else float("inf")
+
+    @property
+    def worth_another_start(self) -> bool:
+        """Whether what ended this worker may not happen again."""
+        if _OUT_OF_MEMORY in self.reason:
+            return False
+        if not self.exit_code:
+            # The pod ended without its container (evicted, or its node was lost), or failed
+            # because of a sidecar.
+            return True
+        return self.exit_code in exit_codes.TRANSIENT or self.exit_code > _FIRST_SIGNAL
+
+    @property
+    def what(self) -> str:
+        """What happened to a worker that failed, in a phrase."""
+        code = f"ended with exit code {self.exit_code}"
+        if self.exit_code is None:
+            code = "was ended from outside"
+        elif self.exit_code == 0:
+            code = "ended well, but its pod failed"
+        elif self.exit_code > _FIRST_SIGNAL:
+            code += f" (signal {self.exit_code - _FIRST_SIGNAL})"
+        return f"{code}: {self.reason}" if self.reason else code
+
+    @property
+    def to_do(self) -> str:
+        """About a worker that failed."""
+        if _OUT_OF_MEMORY in self.reason:
+            return "It took more memory than it asked for: give the node more in the config."
+        if self.exit_code == 0:
+            return "Look at that container's log, or turn off its injection for these pods."
+        return _TO_DO.get(self.exit_code or 0, "Look at its log.")
+
+
+def ended(workload: dict[str, Any]) -> tuple[bool, str] | None:
+    """Whether a Job or JobSet ended well, and what it says of it; None while it goes on."""
+    for condition in workload.get("status", {}).get("conditions", []):
+        if condition["status"] != "True":
+            continue
+        said = ": ".join(filter(None, (condition.get("reason"), condition.get("message"))))
+        if condition["type"] in ("Complete", "Completed"):
+            return True, said
+        if condition["type"] == "Failed":
+            return False, said
+    return None
+
+
+def all_ended_well(workers: list[Worker], num_workers: int) -> bool:
+    """Whether every worker's own container ended well, whatever else its pod did or does."""
+    return len(workers) == num_workers and all(worker.exit_code == 0 for worker in workers)
+
+
+def is_suspended(workload: dict[str, Any]) -> bool:
+    """Whether a Job or JobSet is held back, as Kueue does until its queue has room.
+
+    Its controller confirms the end of a suspension by the condition, a moment after the spec.
+    """
+    condition = _condition(workload, "Suspended")
+    return bool(workload.get("spec", {}).get("suspend")) or condition.get("status") == "True"
+
+
+def pending_since(workload: dict[str, Any]) -> float:
+    """From when on a Job or JobSet may have had pods, in seconds since 1970.
+
+    That is its creation, or when it was last resumed; a Job's start time is reset then.
+    """
+    stamps = [
+        workload["metadata"]["creationTimestamp"],
+        workload.get("status", {}).get("startTime"),
+        _condition(workload, "Suspended").get("lastTransitionTime"),
+    ]
+    return max(_seconds(stamp) for stamp in stamps if stamp)
+
+
+def counts_pods(workload: dict[str, Any]) -> bool:
+    """Whether a Job or JobSet counts pods that run or ran, which a list may no longer show."""
+    job = workload.get("status", {})
+    parts = [job, *job.get("replicatedJobsStatus", [])]
+    counts = ("active", "succeeded", "failed", "terminating")
+    return any(part.get(count) for part in parts for count in counts) or any(
+        job.get("uncountedTerminatedPods", {}).values()
+    )
+
+
+def _condition(workload: dict[str, Any], kind: str) -> dict[str, Any]:
+    conditions = workload.get("status", {}).get("conditions", [])
+    return next((one for one in conditions if one["type"] == kind), {})
+
+
+def _seconds(stamp: str) -> float:
+    """RFC 3339 to seconds since 1970."""
+    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+
+
+def _secs_since(stamp: str) -> float:
+    return datetime.now(timezone.utc).timestamp() - _seconds(stamp)
+
+
+def read_worker(pod: dict[str, Any]) -> Worker:
+    """What a pod says of its worker."""
+    metadata, status = pod["metadata"], pod.get("status", {})
+    index = int(metadata.get("annotations", {}).get(INDEX_ANNOTATION, 0))
+    phase = status.get("phase", "Pending")
+    container = dict(_states(status, "containerStatuses")).get(CONTAINER, {})
+    terminated = container.get("terminated", {})
+    pod_ended = phase in ("Succeeded", "Failed")
+    if pod_ended or terminated:
+        failed = phase == "Failed" or terminated.get("exitCode", 0) != 0
+        return Worker(
+            index,
+            metadata["name"],
+            "failed" if failed else "succeeded",
+            reason=_why_ended(status, terminated),
+            exit_code=terminated.get("exitCode"),
+            ended_at=terminated.get("finishedAt") or "",
+            kept_by=() if pod_ended else _that_run(status),
+        )
+    if "running" in container:
+        return Worker(index, metadata["name"], "running")
+    waiting = container.get("waiting", {})
+    return Worker(
+        index,
+        metadata["name"],
+        "waiting",
+        reason=_why_waiting(status, waiting),
+        made_at=metadata["creationTimestamp"],
+        hopeless=waiting.get("reason") in _HOPELESS,
+    )
+
+
+def first_failed(workers: list[Worker]) -> Worker | None:
+    """The worker that failed of its own, as far as can be told; the others lost a peer."""
+    failed = [worker for worker in workers if worker.state == "failed"]
+    return min(
+        failed,
+        key=lambda one: (one.exit_code == exit_codes.LOST_PEER, one.ended_at, one.index),
+        default=None,
+    )
+
+
+def summary(workers: list[Worker], num_workers: int) -> str:
+    """One line: how many run, and what the first that waits is waiting for."""
+    counts = [
+        f"{sum(worker.state == state for worker in workers)} {state}"
+        for state in ("running", "succeeded", "failed")
+        if any(worker.state == state for worker in workers)
+    ]
+    text = f"{', '.join(counts) or 'none running'} of {num_workers} workers"
+    waiting = next((worker for worker in workers if worker.state == "waiting"), None)
+    if waiting:
+        text += f"; {waiting.name} waits"
+        text += f": {waiting.reason}" if waiting.reason else ""
+    return text
+
+
+def _why_ended(status: dict[str, Any], terminated: dict[str, Any]) -> str:
+    said = [status.get("reason"), status.get("message")]
+    for condition in status.get("conditions", []):
+        if condition["type"] == "DisruptionTarget":
+            said.append(condition.get("message"))
+    # "Error" and "Completed" say no more than the exit code does.
+    if terminated.get("reason") not in ("Error", "Completed"):
+        said.insert(0, terminated.get("reason"))
+    if not terminated.get("exitCode"):
+        said += _others_that_failed(status)
+    return ": ".join(dict.fromkeys(filter(None, said)))
+
+
+def _why_waiting(status: dict[str, Any], waiting: dict[str, Any]) -> str:
+    said = [waiting.get("reason"), waiting.get("message")]
+    for name, state in _states(status, "initContainerStatuses"):
+        if one := state.get("waiting"):
+            said += [f"container {name}", one.get("reason"), one.get("message")]
+            break
+    if not any(said):
+        for condition in status.get("conditions", []):
+            if condition["type"] == "PodScheduled" and condition["status"] != "True":
+                said = [condition.get("reason"), condition.get("message")]
+    return ": ".join(filter(None, said))
+
+
+def _states(status: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and state of each container that a pod's status lists."""
+    for one in status.get(kind) or []:
+        yield one["name"], one.get("state", {})
+
+
+def _that_run(status: dict[str, Any]) -> tuple[str, ...]:
+    states = [*_states(status, "containerStatuses"), *_states(status, "initContainerStatuses")]
+    return tuple(name for name, state in states if "running" in state)
+
+
+def _others_that_failed(status: dict[str, Any]) -> list[str]:
+    states = [*_states(status, "initContainerStatuses"), *_states(status, "containerStatuses")]
+    codes = {name: state.get("terminated", {}).get("exitCode") for name, state in states}
+    return [
+        f"container {name} ended with exit code {code}"
+        for name, code in codes.items()
+        if code and name != CONTAINER
+    ]

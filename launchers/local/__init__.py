@@ -1,0 +1,1 @@
+"""Runs the workers of a node as processes of this machine."""

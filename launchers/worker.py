@@ -1,0 +1,32 @@
+"""What every worker of a worker group runs: its part in one execution of a node.
+
+    python -m launchers.worker REQUEST_URI
+
+`TF_CONFIG` says who this worker is. In a pod of an Indexed Job it is made from what
+Kubernetes tells the pod.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
+from launchers.request import read_request
+
+TF_CONFIG = "TF_CONFIG"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Takes part in the execution that a request describes."""
+    (request_uri,) = arguments
+    if not os.environ.get(TF_CONFIG):
+        from launchers.kubernetes import indexed_job
+
+        config = indexed_job.tf_config(os.environ)
+        if config:
+            os.environ[TF_CONFIG] = config
+    read_request(request_uri).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

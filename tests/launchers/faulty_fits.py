@@ -1,0 +1,91 @@
+"""What each worker of `test_faults.py` runs: both fits, and what it does to itself meanwhile.
+
+    python -m tests.launchers.faulty_fits REQUEST.json
+
+The request names `faults`: a fit, an epoch and a step in it, a worker's number, a signal.
+Each is done once, in their order, over all starts of the workers.
+"""
+
+import functools
+import json
+import os
+import sys
+from pathlib import Path
+
+import trainer  # noqa: F401
+from tests.trainer.conftest import CLASSES, SIZE_PX, tiny_backbone
+from trainer import fit_state, fits, guard, recovery, tasks
+from trainer import job as jobs
+from trainer.augment import Augmentation
+from trainer.data_card import read_card
+from trainer.job import Job, run_fine_tune, run_head_fit
+from trainer.model import ModelSpec
+
+EPOCHS = 5
+HEAD = fits.HeadFit(1e-3, EPOCHS, EPOCHS)
+TOP = fits.FineTune("block2", "block2", 1e-2, 0.9, EPOCHS, EPOCHS, train_batch_norm=True)
+
+
+def main(request_path: str) -> None:
+    told = json.loads(Path(request_path).read_text())
+    folder = Path(told["folder"])
+    recovery.Keeper.on_train_batch_end = hurting(told["faults"], folder / "done")
+    # TensorFlow meets the other workers once a process.
+    jobs.make_strategy = functools.cache(jobs.make_strategy)
+    # A backbone of three blocks, of which every start compiles both fits in seconds.
+    jobs.load_backbone = jobs.load_start_weights = lambda *arguments: tiny_backbone()
+    jobs.boundary_layer = lambda *arguments: None
+    # Slow, and has tests of its own.
+    jobs.export_saved_model = lambda *arguments: None
+    with guard.guarded(told.get("limits", {})):
+        head, top = job(told, folder, "head"), job(told, folder, "top")
+        run_head_fit(head, HEAD, "random")
+        run_fine_tune(top, TOP, head.model_dir)
+        if tasks.own_index(os.environ) == 0:
+            fit_state.forget(str(folder / "kept"))
+
+
+def hurting(faults: list, done: Path):
+    """`on_train_batch_end` which does the next of the faults when its time has come."""
+    keep = recovery.Keeper.on_train_batch_end
+    number = len(done.read_text().split()) if done.exists() else 0
+    own = tasks.own_index(os.environ)
+
+    def end_batch(keeper: recovery.Keeper, batch: int, logs: dict | None = None) -> None:
+        if number < len(faults):
+            fit, epoch, step, index, signum = faults[number]
+            at = (os.path.basename(keeper._place.directory), keeper.epochs, batch, own)
+            if at == (fit, epoch, step, index):
+                with open(done, "a") as file:
+                    file.write("fault\n")
+                os.kill(os.getpid(), signum)
+        keep(keeper, batch, logs)
+
+    return end_batch
+
+
+def job(told: dict, folder: Path, name: str) -> Job:
+    data = told["images"]
+    return Job(
+        spec=ModelSpec("inception_v3", SIZE_PX, CLASSES, 8, head_dropout=0.3),
+        labels=["a", "b"],
+        data_card=read_card(data),
+        train_files=[f"{data}/Split-train/*"],
+        val_files=[f"{data}/Split-val/*"],
+        global_batch_size=8,
+        seed=7,
+        precision="float32",
+        cache=None,
+        augmentation=Augmentation(flip=True, crop=0.5, colour=0.3),
+        max_pixels=10**6,
+        config={},
+        model_dir=str(folder / name),
+        saved_model_dir=str(folder / name / "Format-Serving"),
+        log_dir=str(folder / name / "log"),
+        recovery_dir=str(folder / "kept" / name),
+    )
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    main(sys.argv[1])
