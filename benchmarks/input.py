@@ -16,11 +16,19 @@ import typer
 
 from benchmarks import common
 from benchmarks.random_features import write_random_features
-from trainer import data, fits, progress
-from trainer.backbone_models import load_backbone
-from trainer.backbones import BACKBONES
-from trainer.distribution import make_strategy
-from trainer.model import ModelSpec, build_classifier, on_pooled, on_trunk_features, pooling
+from trainer.backbones.networks import load_backbone
+from trainer.backbones.table import BACKBONES
+from trainer.data import fit_data as data
+from trainer.distribution.strategy import make_strategy
+from trainer.fits import recipe
+from trainer.model.classifier import (
+    ModelSpec,
+    build_classifier,
+    on_pooled,
+    on_trunk_features,
+    pooling,
+)
+from trainer.process import progress
 
 _BACKBONE = "inception_v3"
 _CLASSES = 10
@@ -60,15 +68,15 @@ def main(
         )
         top_data = data.make_fit_data([records], records, parse, images, batch, _CLASSES, seed=0)
         started = time.monotonic()
-        head_record = fits.fit_head(
-            fits.Network(classifier, backbone, head),
+        head_record = recipe.fit_head(
+            recipe.Network(classifier, backbone, head),
             head_data,
-            fits.HeadFit(1e-4, _FIT_1_PASSES, _FIT_1_PASSES + 1),
+            recipe.HeadFit(1e-4, _FIT_1_PASSES, _FIT_1_PASSES + 1),
             folder,
         )
-        top_fit = fits.FineTune(known.default_boundary, layer, 1e-5, 0.9, _EPOCHS, _EPOCHS + 1)
-        top_record = fits.fine_tune(
-            fits.Network(classifier, backbone, above), top_data, top_fit, folder
+        top_fit = recipe.FineTune(known.default_boundary, layer, 1e-5, 0.9, _EPOCHS, _EPOCHS + 1)
+        top_record = recipe.fine_tune(
+            recipe.Network(classifier, backbone, above), top_data, top_fit, folder
         )
         rows = [
             _row("fit 1, vectors", head_data, head_record, _FIT_1_PASSES, images),
@@ -79,7 +87,7 @@ def main(
 
 
 def _row(
-    name: str, fit_data: data.FitData, record: fits.FitRecord, epochs: int, images: int
+    name: str, fit_data: data.FitData, record: recipe.FitRecord, epochs: int, images: int
 ) -> dict[str, object]:
     passes = []
     for _ in range(3):

@@ -22,7 +22,7 @@ import typer
 from benchmarks.common import JsonOption, machine, report
 from benchmarks.pictures import write_photos
 from benchmarks.thaw_run import run_settings
-from trainer import features
+from trainer import keys
 
 SPLITS = {"train": 50, "val": 20, "test": 30}
 FITS = ("HeadTrainer", "FineTuner")
@@ -56,7 +56,7 @@ def _run(images: Path, output: Path, size: int, epochs: int, weights: str) -> di
     from pipeline import events, local
     from pipeline.config_io import load_config
     from pipeline.dag import local_pipeline
-    from trainer.data_card import read_card
+    from trainer.data.card import read_card
 
     shares = [f"data.splits.{name}={share}" for name, share in SPLITS.items()]
     config = load_config(None, [*run_settings(size, epochs, weights), *shares], str(images))
@@ -78,7 +78,7 @@ def _run(images: Path, output: Path, size: int, epochs: int, weights: str) -> di
     (ingested,) = (artifacts / "ImageExampleGen" / "examples").iterdir()
     card = read_card(str(ingested))
     return {
-        "images": {split: card.num_examples(split) for split in features.SPLITS},
+        "images": {split: card.num_examples(split) for split in keys.SPLITS},
         "nodes": nodes,
         "bytes": {
             "files": _bytes(images),
@@ -114,7 +114,7 @@ def per_image(
       For each node the seconds of an image that it handles, and the bytes it leaves of one;
       for an epoch of a fit the seconds of a training image, validation included.
     """
-    further = {split: more["images"][split] - fewer["images"][split] for split in features.SPLITS}
+    further = {split: more["images"][split] - fewer["images"][split] for split in keys.SPLITS}
     rows = []
     for name, node in more["nodes"].items():
         images = sum(further[split] for split in handled_by(name))
@@ -123,7 +123,7 @@ def per_image(
         gained = left - fewer["bytes"][name] if left is not None else None
         rows.append({**row, "kB left": gained / images / 1e3 if gained is not None else None})
     for name in FITS:
-        images = epochs * more["images"][features.TRAIN]
+        images = epochs * more["images"][keys.TRAIN]
         cpu = longer["nodes"][name]["cpu"] - more["nodes"][name]["cpu"]
         rows.append({"step": f"{name}, an epoch", "CPU s": cpu / images, "kB left": None})
     file = (more["bytes"]["files"] - fewer["bytes"]["files"]) / sum(further.values())
@@ -133,8 +133,8 @@ def per_image(
 def handled_by(node: str) -> Sequence[str]:
     """Splits that a node's time is about."""
     if node == LAST:
-        return (features.TEST,)
-    return (features.TRAIN, features.VAL) if node in FITS else features.SPLITS
+        return (keys.TEST,)
+    return (keys.TRAIN, keys.VAL) if node in FITS else keys.SPLITS
 
 
 if __name__ == "__main__":

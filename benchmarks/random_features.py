@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from trainer import features
+from trainer import keys
 
 
 def write_random_features(
@@ -18,8 +18,6 @@ def write_random_features(
             values = np.maximum(random.normal(size=shape), 0).astype("float16")
             example = tf.train.Example()
             content = tf.io.serialize_tensor(values).numpy()
-            example.features.feature[features.TRUNK].bytes_list.value.append(content)
-            example.features.feature[features.LABEL_ID].int64_list.value.append(
-                number % num_classes
-            )
+            example.features.feature[keys.TRUNK].bytes_list.value.append(content)
+            example.features.feature[keys.LABEL_ID].int64_list.value.append(number % num_classes)
             writer.write(example.SerializeToString())

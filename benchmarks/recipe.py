@@ -23,7 +23,7 @@ import typer
 from benchmarks.common import JsonOption, console, machine, median_of, report, run_child
 from benchmarks.pictures import write_digits
 from benchmarks.recipe_data import Recipe, choose_images
-from trainer import features
+from trainer import keys
 
 
 def main(
@@ -61,7 +61,7 @@ def main(
     time in place of wall time, everything included.
     """
     host = machine()
-    counts = dict(zip(features.SPLITS, (train_images, val_images, test_images), strict=True))
+    counts = dict(zip(keys.SPLITS, (train_images, val_images, test_images), strict=True))
     with tempfile.TemporaryDirectory(prefix="thaw-benchmark-") as folder:
         recipe = Recipe(folder, size, 0, batch_size, precision, dtype)
         decode = _prepare(recipe, images, weights, counts)

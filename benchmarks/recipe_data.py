@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from trainer import features
+from trainer import keys
 
 BACKBONE = "inception_v3"
 BOUNDARY = "mixed8"
@@ -89,16 +89,16 @@ def write_examples(recipe: Recipe) -> float:
     """Decodes every image once and writes what Transform would; seconds it took."""
     import tensorflow as tf
 
-    from trainer.data_card import DataCard, write_card
-    from trainer.images import decode_and_resize, serialize_image
+    from trainer.data.card import DataCard, write_card
+    from trainer.data.images import decode_and_resize, serialize_image
 
     def load(path: tf.Tensor) -> tf.Tensor:
         return serialize_image(decode_and_resize(tf.io.read_file(path), recipe.size_px, MAX_PIXELS))
 
-    labels = sorted(folder.name for folder in (recipe.images / features.TRAIN).iterdir())
+    labels = sorted(folder.name for folder in (recipe.images / keys.TRAIN).iterdir())
     counts: dict[str, dict[str, int]] = {}
     started = time.monotonic()
-    for split in features.SPLITS:
+    for split in keys.SPLITS:
         files = [str(path) for path in sorted((recipe.images / split).glob("*/*"))]
         names = [Path(path).parent.name for path in files]
         counts[split] = {label: names.count(label) for label in labels}
@@ -118,26 +118,26 @@ def _example(path: str, label: str, label_id: int, image: bytes) -> bytes:
     import tensorflow as tf
 
     values = {
-        features.IMAGE: image,
-        features.LABEL: label.encode(),
-        features.ID: hashlib.sha256(Path(path).read_bytes()).hexdigest().encode(),
-        features.PATH: path.encode(),
+        keys.IMAGE: image,
+        keys.LABEL: label.encode(),
+        keys.ID: hashlib.sha256(Path(path).read_bytes()).hexdigest().encode(),
+        keys.PATH: path.encode(),
     }
     example = tf.train.Example()
     for name, value in values.items():
         example.features.feature[name].bytes_list.value.append(value)
-    example.features.feature[features.LABEL_ID].int64_list.value.append(label_id)
+    example.features.feature[keys.LABEL_ID].int64_list.value.append(label_id)
     return example.SerializeToString(deterministic=True)
 
 
 def make_weights(recipe: Recipe) -> None:
     """Writes random weights whose BatchNorm statistics are calibrated on training images."""
-    from trainer.distribution import make_deterministic
-    from trainer.start_weights import load_start_weights
-    from trainer.weight_files import save_weights
+    from trainer.distribution.strategy import make_deterministic
+    from trainer.model.start_weights import load_start_weights
+    from trainer.model.weight_files import save_weights
 
     make_deterministic(SEED)
-    files = [str(recipe.examples / f"Split-{features.TRAIN}" / "*")]
+    files = [str(recipe.examples / f"Split-{keys.TRAIN}" / "*")]
     backbone = load_start_weights(BACKBONE, recipe.size_px, "random", files, SEED)
     save_weights(backbone, str(recipe.weights))
 

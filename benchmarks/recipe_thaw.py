@@ -19,14 +19,16 @@ from benchmarks.common import seconds_since_start
 from benchmarks.recipe_data import BACKBONE, BOUNDARY, MAX_PIXELS, SEED, Recipe
 from components.trunk_features.executor import Settings, write_backbone, write_features
 from pipeline.local import run_forked
-from trainer import data, features, fits
-from trainer.augment import NO_CHANGE
-from trainer.backbones import BACKBONES
-from trainer.data_card import read_card
+from trainer import keys
+from trainer.backbones.table import BACKBONES
+from trainer.data import fit_data
+from trainer.data.augment import NO_CHANGE
+from trainer.data.card import read_card
 from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES
+from trainer.fits import recipe as fits
 from trainer.job import Job, run_fine_tune, run_head_fit
-from trainer.model import ModelSpec
-from trainer.trunk import BACKBONE_FILE, TrunkSpec
+from trainer.model.classifier import ModelSpec
+from trainer.model.trunk import BACKBONE_FILE, TrunkSpec
 
 HEAD = "head"
 FINE_TUNE = "fine_tune"
@@ -51,13 +53,13 @@ def run_trunk(recipe: Recipe, folder: Path) -> dict[str, float]:
 def make_job(recipe: Recipe, folder: Path, name: str) -> Job:
     """What both fits are told; patience is longer than they take."""
     card = read_card(str(recipe.examples))
-    labels = sorted(card.counts[features.TRAIN])
+    labels = sorted(card.counts[keys.TRAIN])
     return Job(
         spec=ModelSpec(BACKBONE, recipe.size_px, len(labels), head_units=1024, head_dropout=0.0),
         labels=labels,
         data_card=card,
-        train_files=[str(folder / "features" / f"Split-{features.TRAIN}" / "*")],
-        val_files=[str(folder / "features" / f"Split-{features.VAL}" / "*")],
+        train_files=[str(folder / "features" / f"Split-{keys.TRAIN}" / "*")],
+        val_files=[str(folder / "features" / f"Split-{keys.VAL}" / "*")],
         global_batch_size=recipe.batch_size,
         seed=SEED,
         precision=recipe.precision,
@@ -75,7 +77,7 @@ def run_head(recipe: Recipe, folder: Path) -> dict[str, float]:
     """HeadTrainer: seconds of pooling every image once and of the fit."""
     fit = fits.HeadFit(1e-3, recipe.epochs, patience=recipe.epochs + 1)
     pooling = 0.0
-    write_vectors = data.write_vectors
+    write_vectors = fit_data.write_vectors
 
     def timed(*arguments: Any) -> None:
         nonlocal pooling
@@ -83,7 +85,7 @@ def run_head(recipe: Recipe, folder: Path) -> dict[str, float]:
         write_vectors(*arguments)
         pooling += time.monotonic() - started
 
-    with mock.patch.object(data, "write_vectors", timed):
+    with mock.patch.object(fit_data, "write_vectors", timed):
         record = run_head_fit(make_job(recipe, folder, HEAD), fit, str(folder / BACKBONE_FILE))
     return {"work_seconds": pooling + record.seconds}
 
@@ -100,14 +102,12 @@ def accuracy(folder: Path, name: str) -> float:
     """Of an exported model on the test images, asked as the Evaluator asks it."""
     model = tf.saved_model.load(str(folder / name / "saved_model"))
     evaluate = model.signatures[EVALUATION_SIGNATURE]
-    files = data.list_files([str(folder / "features" / f"Split-{features.TEST}" / "*")])
+    files = fit_data.list_files([str(folder / "features" / f"Split-{keys.TEST}" / "*")])
     right = count = 0
-    for examples in data.read_records(files).batch(32):
+    for examples in fit_data.read_records(files).batch(32):
         found = tf.argmax(evaluate(examples=examples)[PROBABILITIES], axis=-1).numpy()
-        parsed = tf.io.parse_example(
-            examples, {features.LABEL_ID: tf.io.FixedLenFeature([], tf.int64)}
-        )
-        right += int((found == parsed[features.LABEL_ID].numpy()).sum())
+        parsed = tf.io.parse_example(examples, {keys.LABEL_ID: tf.io.FixedLenFeature([], tf.int64)})
+        right += int((found == parsed[keys.LABEL_ID].numpy()).sum())
         count += len(found)
     return right / count
 

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.roofline
 
-Images a second through `trainer.trunk.Trunk`, from uint8 pixels to what is kept, times
+Images a second through `trainer.model.trunk.Trunk`, from uint8 pixels to what is kept, times
 the operations of its convolutions, over the best rate of `tf.matmul` in the same
 precision on the same cores. Target: 0.7.
 """
@@ -78,8 +78,8 @@ def _measure(
     import tensorflow as tf
 
     from benchmarks.flops import count_flops
-    from trainer.backbone_models import load_backbone, trunk_of
-    from trainer.trunk import Trunk, TrunkSpec
+    from trainer.backbones.networks import load_backbone, trunk_of
+    from trainer.model.trunk import Trunk, TrunkSpec
 
     spec = TrunkSpec(BACKBONE, size, BOUNDARY, "float16", precision)
     below = trunk_of(load_backbone(BACKBONE, size, "random"), spec.layer)

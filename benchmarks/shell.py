@@ -23,7 +23,7 @@ import typer
 from benchmarks.common import JsonOption, console, machine, report, run_child
 from benchmarks.pictures import write_digits
 from benchmarks.thaw_run import run_settings, thaw_run
-from trainer import features
+from trainer import keys
 
 BETWEEN = "start and between"
 
@@ -88,7 +88,7 @@ def break_down(
 def _measure_work(results: dict[str, Any], size: int, precision: str) -> dict[str, float]:
     """Node -> seconds that its work proper takes."""
     counts = {split: sum(by.values()) for split, by in results["data"]["counts"].items()}
-    fitted = counts[features.TRAIN] + counts[features.VAL]
+    fitted = counts[keys.TRAIN] + counts[keys.VAL]
     (examples,) = [n for n in results["nodes"] if n["name"] == "ImageExampleGen"]
     uri = examples["outputs"]["examples"][0]["uri"]
     arguments = json_format.dumps({"folder": "", "size_px": size, "examples": uri})
@@ -108,9 +108,9 @@ def trunk_rates(size: int, precision: str, repeats: int = 5) -> dict[str, float]
     """Images a second through the trunk and through the blocks above it, once warm."""
     import tensorflow as tf
 
-    from trainer.backbone_models import load_backbone, top_blocks_of
-    from trainer.precision import layers_compute_in
-    from trainer.trunk import Trunk, TrunkSpec
+    from trainer.backbones.networks import load_backbone, top_blocks_of
+    from trainer.model.precision import layers_compute_in
+    from trainer.model.trunk import Trunk, TrunkSpec
 
     batch_size = 32
     spec = TrunkSpec("inception_v3", size, "mixed8", "float16", precision)

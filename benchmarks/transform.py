@@ -4,7 +4,7 @@
 
 The node is timed as `thaw run` runs it, by ML Metadata's own clock: start of its process,
 tracing, Beam, the vocabulary's pass, writing. The loop maps the same
-`trainer.images.decode_and_resize` over the same records on the same cores and writes
+`trainer.data.images.decode_and_resize` over the same records on the same cores and writes
 nothing; `writing` also writes what Transform writes. Target: a ratio of 0.6 to the loop.
 
 What the node costs however few the images is paid once: `per image` compares what 3/4 of

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainer import features
+from trainer import keys
 
 IMAGES = "images"
 MAX_PIXELS = 100_000_000
@@ -28,7 +28,7 @@ def run_node(folder: Path, size_px: int) -> dict[str, Any]:
     from pipeline.dag import make_nodes
     from pipeline.local import _launch, compile_pipeline, run_forked
     from pipeline.run_metadata import read_nodes
-    from trainer.data_card import read_card
+    from trainer.data.card import read_card
 
     size = f"backbone.image_size_px={size_px}"
     config = load_config(None, ["backbone.weights=random", size], str(folder / IMAGES))
@@ -58,7 +58,7 @@ def run_node(folder: Path, size_px: int) -> dict[str, Any]:
     card = read_card(examples)
     return {
         "examples": examples,
-        "images": sum(card.num_examples(split) for split in features.SPLITS),
+        "images": sum(card.num_examples(split) for split in keys.SPLITS),
         "seconds": found["Transform"].seconds,
         "node_seconds": {name: node.seconds for name, node in found.items()},
     }
@@ -68,20 +68,20 @@ def run_loop(examples: str, size_px: int, target: str | None) -> dict[str, Any]:
     """Decodes and resizes every image on all cores; writes TFRecords, or nothing."""
     import tensorflow as tf
 
-    from trainer import data
-    from trainer.images import decode_and_resize, serialize_image
+    from trainer.data import fit_data
+    from trainer.data.images import decode_and_resize, serialize_image
 
     def load(record: tf.Tensor) -> tf.Tensor:
-        spec = {features.IMAGE_BYTES: tf.io.FixedLenFeature([], tf.string)}
-        content = tf.io.parse_single_example(record, spec)[features.IMAGE_BYTES]
+        spec = {keys.IMAGE_BYTES: tf.io.FixedLenFeature([], tf.string)}
+        content = tf.io.parse_single_example(record, spec)[keys.IMAGE_BYTES]
         image = decode_and_resize(content, size_px, MAX_PIXELS)
         return serialize_image(image) if target else image
 
     started = time.monotonic()
-    files = data.list_files(
-        [os.path.join(examples, f"Split-{split}", "*") for split in features.SPLITS]
+    files = fit_data.list_files(
+        [os.path.join(examples, f"Split-{split}", "*") for split in keys.SPLITS]
     )
-    images = data.read_records(files).map(load, tf.data.AUTOTUNE).prefetch(32)
+    images = fit_data.read_records(files).map(load, tf.data.AUTOTUNE).prefetch(32)
     if target is None:
         count = sum(1 for _ in images)
     else:
@@ -89,7 +89,7 @@ def run_loop(examples: str, size_px: int, target: str | None) -> dict[str, Any]:
         with tf.io.TFRecordWriter(os.path.join(target, "written")) as writer:
             for image in images.as_numpy_iterator():
                 example = tf.train.Example()
-                example.features.feature[features.IMAGE].bytes_list.value.append(image)
+                example.features.feature[keys.IMAGE].bytes_list.value.append(image)
                 writer.write(example.SerializeToString())
                 count += 1
     return {"images": count, "seconds": time.monotonic() - started}

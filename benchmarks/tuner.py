@@ -58,7 +58,7 @@ def seconds_per_image(size: int, batch_size: int) -> float:
     """Of InceptionV3's forward pass: the fastest of some batches."""
     import tensorflow as tf
 
-    from trainer.backbone_models import load_backbone
+    from trainer.backbones.networks import load_backbone
 
     backbone = load_backbone("inception_v3", size, "random")
     run = tf.function(lambda batch: backbone(batch, training=False))
@@ -74,7 +74,7 @@ def seconds_per_image(size: int, batch_size: int) -> float:
 
 def vectors(count: int, seed: int) -> Any:
     """Like pooled features: none below zero, and their class shows in some."""
-    from trainer.head_trials import Vectors
+    from trainer.tuning.head_trials import Vectors
 
     random = np.random.default_rng(seed)
     label_ids = np.arange(count) % CLASSES
@@ -86,9 +86,9 @@ def vectors(count: int, seed: int) -> Any:
 
 def search(config: Config, images: int) -> dict[str, Any]:
     """Runs the head's trials; a fifth as many images for validation."""
-    from trainer.head_trials import HeadTrials, Outcome
-    from trainer.tuning import Search, Stage, StageTuner, Values
-    from trainer.tuning_job import head_values
+    from trainer.tuning.head_trials import HeadTrials, Outcome
+    from trainer.tuning.job import head_values
+    from trainer.tuning.search import Search, Stage, StageTuner, Values
 
     stage = Stage(**node_args.tuner(config)["head"])
     started = time.monotonic()

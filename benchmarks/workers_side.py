@@ -46,9 +46,9 @@ def launch(request: str, workers: int) -> None:
 def write(told: dict[str, Any]) -> None:
     """Writes a backbone, and features of both splits as TrunkFeatures leaves them."""
     from benchmarks.random_features import write_random_features
-    from trainer.backbone_models import load_backbone
-    from trainer.data_card import DataCard, write_card
-    from trainer.weight_files import save_weights
+    from trainer.backbones.networks import load_backbone
+    from trainer.data.card import DataCard, write_card
+    from trainer.model.weight_files import save_weights
 
     folder = Path(told["folder"])
     backbone = load_backbone(_BACKBONE, told["size_px"], "random")
@@ -64,9 +64,9 @@ def write(told: dict[str, Any]) -> None:
 
 def work(told: dict[str, Any]) -> None:
     """Both fits with their exports; the chief leaves how long each took."""
-    from trainer import fits
     from trainer import job as jobs
-    from trainer.distribution import this_worker
+    from trainer.distribution.strategy import this_worker
+    from trainer.fits import recipe
 
     folder = Path(told["folder"])
     head_epochs, epochs = told["epochs"]
@@ -76,9 +76,9 @@ def work(told: dict[str, Any]) -> None:
     head, top = (_job(told, str(folder / _MODELS / name)) for name in ("head", "top"))
     started = time.monotonic()
     first = jobs.run_head_fit(
-        head, fits.HeadFit(1e-4, head_epochs, head_epochs + 1), str(folder / "backbone.h5")
+        head, recipe.HeadFit(1e-4, head_epochs, head_epochs + 1), str(folder / "backbone.h5")
     )
-    fit = fits.FineTune(_BOUNDARY, _BOUNDARY, 1e-5, 0.9, epochs, epochs + 1)
+    fit = recipe.FineTune(_BOUNDARY, _BOUNDARY, 1e-5, 0.9, epochs, epochs + 1)
     second = jobs.run_fine_tune(top, fit, head.model_dir)
     jobs_secs = time.monotonic() - started
     if is_chief:
@@ -87,11 +87,11 @@ def work(told: dict[str, Any]) -> None:
 
 
 def _job(told: dict[str, Any], model_dir: str) -> Any:
-    from trainer.augment import NO_CHANGE
-    from trainer.data_card import read_card
+    from trainer.data.augment import NO_CHANGE
+    from trainer.data.card import read_card
     from trainer.job import Job
-    from trainer.model import ModelSpec
-    from trainer.trunk import TrunkSpec
+    from trainer.model.classifier import ModelSpec
+    from trainer.model.trunk import TrunkSpec
 
     return Job(
         spec=ModelSpec(_BACKBONE, told["size_px"], _CLASSES, 1024, 0.0),

@@ -23,8 +23,8 @@ from tfx.utils import json_utils
 from launchers.registry import LOCAL, make_launcher
 from launchers.request import Artifacts, Request, write_request
 from launchers.worker_group import Limits, WorkerGroup
-from trainer import progress
-from trainer.tasks import WORKER_GROUP
+from trainer.process import progress
+from trainer.process.tf_config import WORKER_GROUP
 
 SETTINGS_VARIABLE = "THAW_WORKER_GROUP"
 SETTINGS_ANNOTATION = "thaw-worker-group"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from trainer import watchdog
+from trainer.process import watchdog
 
 LAST_LINES = 15
 # What shows a message cuts it after 1,500 characters, and the end says most.

@@ -19,7 +19,7 @@ def learning_curves(head: dict[str, Any], fine_tune: dict[str, Any]) -> list[str
     """Draws loss and accuracy of both fits, the epochs of fit 2 following those of fit 1.
 
     Args:
-      head: record of fit 1; see `trainer.fits.FitRecord`.
+      head: record of fit 1; see `trainer.fits.recipe.FitRecord`.
       fine_tune: record of fit 2.
 
     Returns:

@@ -43,7 +43,7 @@ def compile_(
     """
     chosen, where = _for_cluster(config, overrides, images, target)
     from pipeline.cluster.target import ClusterError
-    from pipeline.quiet import quiet_stderr
+    from trainer.process.quiet import quiet_stderr
 
     try:
         with quiet_stderr():
@@ -95,7 +95,7 @@ def submit(
     if recurring and wait:
         raise stop("--wait: recurring runs have no end to wait for.", BAD_USAGE)
     from pipeline.cluster.target import ClusterError
-    from pipeline.quiet import quiet_stderr
+    from trainer.process.quiet import quiet_stderr
 
     try:
         with quiet_stderr():

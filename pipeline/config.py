@@ -20,7 +20,7 @@ from typing_extensions import Self
 from pipeline.config_beam import Beam
 from pipeline.config_cluster import Cluster
 from pipeline.config_section import Section
-from trainer.backbones import BACKBONES
+from trainer.backbones.table import BACKBONES
 
 BackboneName = Literal[
     "inception_v3", "xception", "mobilenet_v2", "efficientnet_v2_b0", "resnet50_v2"

@@ -21,7 +21,7 @@ from components.trunk_features.component import TrunkFeatures
 from pipeline import __version__, beam_options, node_args
 from pipeline.config import Config
 from pipeline.training import Place, on_this_machine
-from trainer import features
+from trainer import keys
 
 
 def make_nodes(
@@ -48,13 +48,11 @@ def make_nodes(
     ).with_id("ImageExampleGen")
     statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"],
-        stats_options=tfdv.StatsOptions(
-            feature_allowlist=[features.LABEL, features.HEIGHT, features.WIDTH]
-        ),
+        stats_options=tfdv.StatsOptions(feature_allowlist=[keys.LABEL, keys.HEIGHT, keys.WIDTH]),
     ).with_id("StatisticsGen")
     schema_gen = ImageSchemaGen(
         statistics=statistics_gen.outputs["statistics"],
-        exclude_splits=[features.VAL, features.TEST],
+        exclude_splits=[keys.VAL, keys.TEST],
     ).with_id("SchemaGen")
     example_validator = StrictExampleValidator(
         statistics=statistics_gen.outputs["statistics"],
@@ -85,8 +83,8 @@ def make_nodes(
             transform_graph=transform.outputs["transform_graph"],
             base_model=start,
             tuner_fn="trainer.tfx_run.tuner_fn",
-            train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
-            eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
+            train_args=trainer_pb2.TrainArgs(splits=[keys.TRAIN]),
+            eval_args=trainer_pb2.EvalArgs(splits=[keys.VAL]),
             custom_config=node_args.tuner(config),
         )
         nodes.append(tuner)
@@ -97,8 +95,8 @@ def make_nodes(
         base_model=start,
         hyperparameters=hyperparameters,
         run_fn="trainer.tfx_run.head_run_fn",
-        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
-        eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
+        train_args=trainer_pb2.TrainArgs(splits=[keys.TRAIN]),
+        eval_args=trainer_pb2.EvalArgs(splits=[keys.VAL]),
         custom_config=node_args.head_trainer(config),
     )
     fine_tuner = places["FineTuner"].make(
@@ -107,8 +105,8 @@ def make_nodes(
         base_model=head_trainer.outputs["model"],
         hyperparameters=hyperparameters,
         run_fn="trainer.tfx_run.fine_tune_run_fn",
-        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
-        eval_args=trainer_pb2.EvalArgs(splits=[features.VAL]),
+        train_args=trainer_pb2.TrainArgs(splits=[keys.TRAIN]),
+        eval_args=trainer_pb2.EvalArgs(splits=[keys.VAL]),
         custom_config=node_args.fine_tuner(config),
     )
     evaluator = GatedEvaluator(

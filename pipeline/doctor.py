@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.preflight import keras_models_dir, reachable
-from trainer.backbones import BACKBONES, Backbone
+from trainer.backbones.table import BACKBONES, Backbone
 
 Status = Literal["ok", "warn", "fail"]
 

@@ -1,14 +1,14 @@
 """What a run tells its watcher, as lines of JSON in one file.
 
 Written by the process that runs the nodes and by the nodes themselves (see
-`trainer.progress`), read by the live view.
+`trainer.process.progress`), read by the live view.
 """
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.progress import EVENTS_FILE, NODE, emit
+from trainer.process.progress import EVENTS_FILE, NODE, emit
 
 __all__ = [
     "CACHED",

@@ -11,8 +11,8 @@ from components.evaluator.gate import GateRule
 from pipeline import __version__
 from pipeline.config import Config
 from pipeline.weights import weights_fingerprint
-from trainer import hyperparameters as keys
-from trainer.backbones import BACKBONES
+from trainer.backbones.table import BACKBONES
+from trainer.tuning import hyperparameters as keys
 
 LOCAL_LAUNCHER = {"kind": "local"}
 

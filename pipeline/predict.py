@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.image_example_gen.formats import EXTENSIONS
 from pipeline.pushed_model import ImageRefused, PushedModel
-from trainer.regular_files import UnreadableFile, read_regular_file
+from trainer.data.regular_files import UnreadableFile, read_regular_file
 
 
 class NoImages(ValueError):

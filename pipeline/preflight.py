@@ -9,8 +9,8 @@ from pathlib import Path
 
 from components.image_example_gen.formats import EXTENSIONS
 from pipeline.config import Config
-from trainer.backbones import BACKBONES
-from trainer.labels import is_utf8, name_problems, printable
+from trainer.backbones.table import BACKBONES
+from trainer.data.labels import is_utf8, name_problems, printable
 
 _REACH_TIMEOUT_SECS = 5
 # Folders below the output folder that a run writes to.

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Data
-from pipeline.quiet import quiet_stderr
-from trainer.regular_files import read_regular_file
+from trainer.data.regular_files import read_regular_file
+from trainer.process.quiet import quiet_stderr
 
 _SAVED_MODEL = "saved_model.pb"
 _ADVICE = "  Give another version with --model, or push this one again."

@@ -21,7 +21,7 @@ from pipeline.evaluation import MODELS, confusion, failed_thresholds, read_metri
 from pipeline.report import REPORT_FILE, RUN_FILE, SCHEMA, ReportError, read_run
 from pipeline.run_metadata import NodeRun, read_nodes
 from pipeline.sample_images import write_samples
-from trainer.data_card import read_card
+from trainer.data.card import read_card
 from trainer.export import LABELS_FILE
 from trainer.job import HISTORY_FILE
 

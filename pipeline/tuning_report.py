@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.charts import TrialPoint, tuning_chart
-from trainer.hyperparameters import BOUNDARY, FINE_TUNE_RATE, HEAD_RATE, HEAD_UNITS
+from trainer.tuning.hyperparameters import BOUNDARY, FINE_TUNE_RATE, HEAD_RATE, HEAD_UNITS
 
 _MOST_TRIALS = 20
 

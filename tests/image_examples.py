@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from trainer import features
-from trainer.data import read_records
-from trainer.data_card import DataCard, write_card
-from trainer.images import serialize_image
+from trainer import keys
+from trainer.data.card import DataCard, write_card
+from trainer.data.fit_data import read_records
+from trainer.data.images import serialize_image
 
 LABELS = ("ant", "bee")
 
@@ -25,11 +25,11 @@ def image_example(pixels: np.ndarray, name: str, label_id: int) -> tf.train.Exam
     """One image as Transform leaves it; its id follows from the name."""
     example = tf.train.Example()
     feature = example.features.feature
-    feature[features.IMAGE].bytes_list.value.append(serialize_image(tf.constant(pixels)).numpy())
-    feature[features.ID].bytes_list.value.append(hashlib.sha256(name.encode()).hexdigest().encode())
-    feature[features.PATH].bytes_list.value.append(name.encode())
-    feature[features.LABEL].bytes_list.value.append(LABELS[label_id % 2].encode())
-    feature[features.LABEL_ID].int64_list.value.append(label_id)
+    feature[keys.IMAGE].bytes_list.value.append(serialize_image(tf.constant(pixels)).numpy())
+    feature[keys.ID].bytes_list.value.append(hashlib.sha256(name.encode()).hexdigest().encode())
+    feature[keys.PATH].bytes_list.value.append(name.encode())
+    feature[keys.LABEL].bytes_list.value.append(LABELS[label_id % 2].encode())
+    feature[keys.LABEL_ID].int64_list.value.append(label_id)
     return example
 
 

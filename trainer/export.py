@@ -15,8 +15,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.data import Parse
-from trainer.images import decode_batch
+from trainer.data.fit_data import Parse
+from trainer.data.images import decode_batch
 
 SERVING_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 EVALUATION_SIGNATURE = "evaluate"

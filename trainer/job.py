@@ -11,12 +11,13 @@ from typing import Any, Concatenate, ParamSpec
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer import data, features, fits, guard, progress, recovery, trunk
-from trainer.augment import NO_CHANGE, Augmentation
-from trainer.backbone_models import RANDOM, boundary_layer, load_backbone
-from trainer.backbones import BACKBONES
-from trainer.data_card import DataCard
-from trainer.distribution import (
+from trainer import keys
+from trainer.backbones.networks import RANDOM, boundary_layer, load_backbone
+from trainer.backbones.table import BACKBONES
+from trainer.data import fit_data as data
+from trainer.data.augment import NO_CHANGE, Augmentation
+from trainer.data.card import DataCard
+from trainer.distribution.strategy import (
     check_same_weights,
     from_chief,
     make_deterministic,
@@ -26,10 +27,19 @@ from trainer.distribution import (
     wait_for_all,
 )
 from trainer.export import Card, Evaluation, ServedImages, export_saved_model
-from trainer.model import ModelSpec, build_classifier, on_pooled, on_trunk_features, pooling
-from trainer.precision import layers_compute_in
-from trainer.start_weights import load_start_weights
-from trainer.weight_files import load_weights, save_weights
+from trainer.fits import recipe, resume
+from trainer.model import trunk
+from trainer.model.classifier import (
+    ModelSpec,
+    build_classifier,
+    on_pooled,
+    on_trunk_features,
+    pooling,
+)
+from trainer.model.precision import layers_compute_in
+from trainer.model.start_weights import load_start_weights
+from trainer.model.weight_files import load_weights, save_weights
+from trainer.process import guard, progress
 
 WEIGHTS_FILE = os.path.join("warm_start", "classifier.weights.h5")
 HISTORY_FILE = "history.json"
@@ -80,12 +90,12 @@ _Arguments = ParamSpec("_Arguments")
 
 
 def _names_damaged_files(
-    run: Callable[Concatenate[Job, _Arguments], fits.FitRecord],
-) -> Callable[Concatenate[Job, _Arguments], fits.FitRecord]:
+    run: Callable[Concatenate[Job, _Arguments], recipe.FitRecord],
+) -> Callable[Concatenate[Job, _Arguments], recipe.FitRecord]:
     """Has a fit name the file in which a record is damaged."""
 
     @functools.wraps(run)
-    def naming(job: Job, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> fits.FitRecord:
+    def naming(job: Job, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> recipe.FitRecord:
         with data.naming_damaged_files([*job.train_files, *job.val_files]):
             return run(job, *args, **kwargs)
 
@@ -93,7 +103,7 @@ def _names_damaged_files(
 
 
 @_names_damaged_files
-def run_head_fit(job: Job, fit: fits.HeadFit, weights: str) -> fits.FitRecord:
+def run_head_fit(job: Job, fit: recipe.HeadFit, weights: str) -> recipe.FitRecord:
     """Fit 1 and its export. The first TensorFlow work of the process.
 
     Args:
@@ -121,14 +131,14 @@ def run_head_fit(job: Job, fit: fits.HeadFit, weights: str) -> fits.FitRecord:
             fit_data = _pooled_data(job, pool, folder, strategy)
         else:
             fit_data = unpooled_data(job, entered, strategy)
-        network = fits.Network(parts.classifier, parts.backbone, entered)
-        record = fits.fit_head(network, fit_data, fit, _log_dir(job, strategy), _place(job))
+        network = recipe.Network(parts.classifier, parts.backbone, entered)
+        record = recipe.fit_head(network, fit_data, fit, _log_dir(job, strategy), _place(job))
     _finish(job, strategy, start, parts, record)
     return record
 
 
 @_names_damaged_files
-def run_fine_tune(job: Job, fit: fits.FineTune, base_model_dir: str) -> fits.FitRecord:
+def run_fine_tune(job: Job, fit: recipe.FineTune, base_model_dir: str) -> recipe.FitRecord:
     """Fit 2 from the weights that fit 1 left in `base_model_dir`, and its export."""
     strategy = make_strategy()
     guard.all_met()
@@ -144,9 +154,9 @@ def run_fine_tune(job: Job, fit: fits.FineTune, base_model_dir: str) -> fits.Fit
                 parts.classifier, parts.backbone, job.cache.layer, fit.train_batch_norm
             )
     _set_start(strategy, parts, start)
-    network = fits.Network(parts.classifier, parts.backbone, entered)
+    network = recipe.Network(parts.classifier, parts.backbone, entered)
     fit_data = unpooled_data(job, entered, strategy)
-    record = fits.fine_tune(network, fit_data, fit, _log_dir(job, strategy), _place(job))
+    record = recipe.fine_tune(network, fit_data, fit, _log_dir(job, strategy), _place(job))
     _finish(job, strategy, start, parts, record)
     return record
 
@@ -178,8 +188,8 @@ def _log_dir(job: Job, strategy: tf.distribute.Strategy) -> str | None:
     return job.log_dir if this_worker(strategy).is_chief else None
 
 
-def _place(job: Job) -> recovery.Place:
-    return recovery.Place(job.recovery_dir, job.seed)
+def _place(job: Job) -> resume.Place:
+    return resume.Place(job.recovery_dir, job.seed)
 
 
 def _parser(job: Job, entered: keras.Model) -> data.Parse:
@@ -232,7 +242,7 @@ def pool_vectors(
       strategy: that `pool` was made under.
     """
     views, val = _train_views(job), data.list_files(job.val_files)
-    num_train, num_val = (job.data_card.num_examples(s) for s in (features.TRAIN, features.VAL))
+    num_train, num_val = (job.data_card.num_examples(s) for s in (keys.TRAIN, keys.VAL))
     share, watched = this_share(strategy), this_worker(strategy).is_chief
     counter = progress.Counter("images pooled", num_train * len(views) + num_val, watched)
     paths = []
@@ -258,13 +268,13 @@ def _make_fit_data(
         train,
         val,
         parse,
-        job.data_card.num_examples(features.TRAIN),
+        job.data_card.num_examples(keys.TRAIN),
         job.global_batch_size,
         job.spec.num_classes,
         job.seed,
         augmentation,
         this_share(strategy),
-        job.data_card.num_examples(features.VAL),
+        job.data_card.num_examples(keys.VAL),
     )
     return data.spread_over(strategy, made)
 
@@ -274,7 +284,7 @@ def _finish(
     strategy: tf.distribute.Strategy,
     plain: Parts,
     trained: Parts,
-    record: fits.FitRecord,
+    record: recipe.FitRecord,
 ) -> None:
     """Leaves the model: one, whose weights all workers agree on.
 
@@ -292,7 +302,7 @@ def _finish(
     wait_for_all(strategy)
 
 
-def _export(job: Job, plain: Parts, weights: list, record: fits.FitRecord) -> None:
+def _export(job: Job, plain: Parts, weights: list, record: recipe.FitRecord) -> None:
     """Exports through `plain`, a float32 model outside the strategy, so that no replica's
     variables end up in the file.
     """

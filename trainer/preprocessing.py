@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer import features
-from trainer.images import decode_and_resize, serialize_image
+from trainer import keys
+from trainer.data.images import decode_and_resize, serialize_image
 
 # What the error of TensorFlow says among other things; {} is the label. No quotation marks:
 # TensorFlow puts a backslash before them, and in the place of a newline.
@@ -32,11 +32,11 @@ def preprocessing_fn(
     flat = {name: tf.reshape(tensor, [-1]) for name, tensor in inputs.items()}
     size_px, max_pixels = custom_config["image_size_px"], custom_config["max_pixels"]
     return {
-        features.IMAGE: _decoder(size_px, max_pixels)(flat[features.IMAGE_BYTES]),
-        features.LABEL_ID: _number(flat[features.LABEL], custom_config["labels"]),
-        features.LABEL: flat[features.LABEL],
-        features.ID: flat[features.ID],
-        features.PATH: flat[features.PATH],
+        keys.IMAGE: _decoder(size_px, max_pixels)(flat[keys.IMAGE_BYTES]),
+        keys.LABEL_ID: _number(flat[keys.LABEL], custom_config["labels"]),
+        keys.LABEL: flat[keys.LABEL],
+        keys.ID: flat[keys.ID],
+        keys.PATH: flat[keys.PATH],
     }
 
 

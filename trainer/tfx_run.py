@@ -11,17 +11,19 @@ from typing import Any
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from trainer import fit_state, fits, guard, hyperparameters, tasks
 from trainer.artifact_dirs import node_dir
-from trainer.augment import Augmentation
-from trainer.backbones import BACKBONES
-from trainer.data_card import read_card
+from trainer.backbones.table import BACKBONES
+from trainer.data.augment import Augmentation
+from trainer.data.card import read_card
+from trainer.fits import checkpoint, recipe
 from trainer.job import Job, run_fine_tune, run_head_fit
-from trainer.model import ModelSpec
-from trainer.tasks import WORKER_GROUP
-from trainer.trunk import BACKBONE_FILE, TrunkSpec
-from trainer.tuning import Stage
-from trainer.tuning_job import Plan, make_search
+from trainer.model.classifier import ModelSpec
+from trainer.model.trunk import BACKBONE_FILE, TrunkSpec
+from trainer.process import guard, tf_config
+from trainer.process.tf_config import WORKER_GROUP
+from trainer.tuning import hyperparameters
+from trainer.tuning.job import Plan, make_search
+from trainer.tuning.search import Stage
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
@@ -73,9 +75,9 @@ def _recoverable(fn_args: FnArgs, job: Job) -> Iterator[Job]:
     kept = _recovery_dir(fn_args, job)
     with guard.guarded((fn_args.custom_config.get(WORKER_GROUP) or {}).get("limits", {})):
         yield replace(job, recovery_dir=kept)
-        if tasks.own_index(os.environ) == 0:
+        if tf_config.own_index(os.environ) == 0:
             # With what other settings, given up meanwhile, have left.
-            fit_state.forget(os.path.dirname(kept))
+            checkpoint.forget(os.path.dirname(kept))
 
 
 def head_run_fn(fn_args: FnArgs) -> None:
@@ -90,7 +92,7 @@ def head_run_fn(fn_args: FnArgs) -> None:
     if fn_args.base_model:
         weights = os.path.join(_artifact_dir(fn_args.base_model), BACKBONE_FILE)
     with _recoverable(fn_args, _job(fn_args, custom)) as job:
-        run_head_fit(job, fits.HeadFit(**custom["fit"]), weights)
+        run_head_fit(job, recipe.HeadFit(**custom["fit"]), weights)
 
 
 def fine_tune_run_fn(fn_args: FnArgs) -> None:
@@ -105,7 +107,7 @@ def fine_tune_run_fn(fn_args: FnArgs) -> None:
     if not fn_args.base_model:
         raise ValueError("FineTuner needs HeadTrainer's model as base_model.")
     with _recoverable(fn_args, job) as recoverable:
-        run_fine_tune(recoverable, fits.FineTune(**fit), _artifact_dir(fn_args.base_model))
+        run_fine_tune(recoverable, recipe.FineTune(**fit), _artifact_dir(fn_args.base_model))
 
 
 def _job(fn_args: FnArgs, custom: dict[str, Any]) -> Job:

@@ -6,7 +6,7 @@ from tfx.dsl.components.base import executor_spec
 from tfx.types import BaseChannel
 
 from components.evaluator import executor, extractors
-from trainer import features
+from trainer import keys
 
 
 class GatedEvaluator(Evaluator):
@@ -32,6 +32,6 @@ class GatedEvaluator(Evaluator):
             model=model,
             baseline_model=baseline_model,
             eval_config=eval_config,
-            example_splits=[features.TEST],
+            example_splits=[keys.TEST],
             module_path=extractors.__name__,
         )

@@ -9,7 +9,7 @@ from tensorflow_model_analysis import constants
 # From its module: the top-level names are there only once TFX has been imported.
 from tensorflow_model_analysis.proto import config_pb2
 
-from trainer import features
+from trainer import keys
 from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES
 
 CANDIDATE = "candidate"
@@ -48,7 +48,7 @@ def make_eval_config(rule: GateRule) -> config_pb2.EvalConfig:
         model_specs=[_model_spec(CANDIDATE), _model_spec(BASELINE, is_baseline=True)],
         slicing_specs=[
             config_pb2.SlicingSpec(),
-            config_pb2.SlicingSpec(feature_keys=[features.LABEL]),
+            config_pb2.SlicingSpec(feature_keys=[keys.LABEL]),
         ],
         metrics_specs=[
             config_pb2.MetricsSpec(
@@ -70,7 +70,7 @@ def _model_spec(name: str, is_baseline: bool = False) -> config_pb2.ModelSpec:
         # Named, for TFMA would otherwise find out by loading the model once more.
         model_type=constants.TF_GENERIC,
         signature_name=EVALUATION_SIGNATURE,
-        label_key=features.LABEL_ID,
+        label_key=keys.LABEL_ID,
         prediction_key=PROBABILITIES,
     )
 

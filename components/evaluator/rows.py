@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 
 from components.evaluator.gate import BASELINE, CANDIDATE
-from trainer import features
+from trainer import keys
 
 ROWS_FOLDER = "rows"
 
@@ -69,7 +69,7 @@ def rows_of_batch(extracts: tfma.types.Extracts) -> Iterator[dict[str, Any]]:
     choices = {
         model: np.asarray(extracts[tfma.PREDICTIONS_KEY][model]) for model in (BASELINE, CANDIDATE)
     }
-    columns = [np.ravel(values[name]) for name in (features.ID, features.PATH, features.LABEL)]
+    columns = [np.ravel(values[name]) for name in (keys.ID, keys.PATH, keys.LABEL)]
     for index, (identity, path, label) in enumerate(zip(*columns, strict=True)):
         yield {
             "id": identity.decode(),

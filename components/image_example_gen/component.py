@@ -6,14 +6,14 @@ from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
 from components.image_example_gen import driver, executor
-from trainer import features
+from trainer import keys
 
 
 class ImageExampleGen(FileBasedExampleGen):
     """Reads `images_dir/<class>/<file>` into train, val and test examples.
 
     Outputs `examples`: gzipped TFRecords of tf.Example with the features of
-    `trainer.features`, one folder a split; beside them the data card and the list of
+    `trainer.keys`, one folder a split; beside them the data card and the list of
     files that were rejected.
     """
 
@@ -49,7 +49,7 @@ class ImageExampleGen(FileBasedExampleGen):
                 split_config=example_gen_pb2.SplitConfig(
                     splits=[
                         example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=splits[name])
-                        for name in features.SPLITS
+                        for name in keys.SPLITS
                     ]
                 )
             ),

@@ -37,9 +37,10 @@ from components.image_example_gen.rejected import (
     shard_of_rejected,
     write_rejected,
 )
-from trainer import features, progress
-from trainer.data_card import DataCard, write_card
-from trainer.labels import is_utf8
+from trainer import keys
+from trainer.data.card import DataCard, write_card
+from trainer.data.labels import is_utf8
+from trainer.process import progress
 
 _REJECTED = "rejected"
 _A_COPY = "a copy of another file of its class"
@@ -91,7 +92,7 @@ class Executor(BaseExampleGenExecutor):
         artifact = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.EXAMPLES_KEY]
         )
-        artifact.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
+        artifact.split_names = artifact_utils.encode_split_names(list(keys.SPLITS))
         images_dir = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         write_examples(
             self._make_beam_pipeline(),
@@ -316,12 +317,12 @@ def _read_unchanged(image: ImageFile, max_bytes: int) -> bytes:
 
 def _example(image: ImageFile, content: bytes) -> tf.train.Example:
     values = {
-        features.IMAGE_BYTES: content,
-        features.LABEL: image.label.encode(),
-        features.ID: image.sha256.encode(),
-        features.PATH: image.path.encode(),
+        keys.IMAGE_BYTES: content,
+        keys.LABEL: image.label.encode(),
+        keys.ID: image.sha256.encode(),
+        keys.PATH: image.path.encode(),
     }
-    sizes = {features.HEIGHT: image.height_px, features.WIDTH: image.width_px}
+    sizes = {keys.HEIGHT: image.height_px, keys.WIDTH: image.width_px}
     return tf.train.Example(
         features=tf.train.Features(
             feature={
@@ -359,7 +360,7 @@ def _take_summaries(uri: str) -> Iterator[dict[str, Any]]:
 
 def _make_card(images_dir: str, uri: str, rejected: dict[str, Counter[str]]) -> DataCard:
     """Sums up what the shards reported."""
-    counts: dict[str, Counter[str]] = {split: Counter() for split in features.SPLITS}
+    counts: dict[str, Counter[str]] = {split: Counter() for split in keys.SPLITS}
     digest = 0
     for summary in _take_summaries(uri):
         counts[summary["split"]].update(summary["counts"])

@@ -9,9 +9,9 @@ from tfx.dsl.io import fileio
 
 from components.image_example_gen.reading import is_remote
 from components.image_example_gen.rejected import commonest
-from trainer import features
-from trainer.data_card import DataCard
-from trainer.labels import name_problems
+from trainer import keys
+from trainer.data.card import DataCard
+from trainer.data.labels import name_problems
 
 # How many classes a message names with their particulars, and how many reasons of each.
 _MOST_CLASSES = 5
@@ -76,16 +76,16 @@ def check_card(
     # A class whose folder vanished meanwhile is among the rejected ones only.
     labels = {*_labels(card.images_dir), *rejected}
     _check_classes(card, rejected, sorted(labels - set(totals)))
-    untrained = [label for label in sorted(totals) if not card.counts[features.TRAIN].get(label)]
+    untrained = [label for label in sorted(totals) if not card.counts[keys.TRAIN].get(label)]
     if untrained:
         few = [f"{label} ({_images(totals[label])})" for label in untrained]
         raise UnusableImages(
             f"{card.images_dir}: no training images of {_some(few)}.\n"
             "  The content of an image decides its split, and none of these fell into train.\n"
-            f"  Add images, {_enough(splits, features.TRAIN)} or more a class, or give train a "
+            f"  Add images, {_enough(splits, keys.TRAIN)} or more a class, or give train a "
             "larger part: data.splits.train."
         )
-    for split in features.SPLITS:
+    for split in keys.SPLITS:
         if not card.num_examples(split):
             raise UnusableImages(
                 f"{card.images_dir}: no images in the {split} split, of {sum(totals.values())} in "

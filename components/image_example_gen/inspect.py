@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from components.image_example_gen.formats import EXTENSIONS
-from trainer.images import decode
+from trainer.data.images import decode
 
 # Pillow's names of the formats that TensorFlow decodes. Pillow reads the header only.
 _DECODABLE = ("JPEG", "PNG", "GIF", "BMP", "MPO")

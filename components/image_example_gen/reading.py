@@ -5,7 +5,7 @@ import os
 from apache_beam.io.filesystems import FileSystems
 
 from components.image_example_gen.inspect import Unusable
-from trainer.regular_files import UnreadableFile, read_regular_file
+from trainer.data.regular_files import UnreadableFile, read_regular_file
 
 _NOT_FOUND = 404
 

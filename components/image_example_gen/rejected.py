@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import tensorflow as tf
 
-from trainer.labels import printable
+from trainer.data.labels import printable
 
 SET_ASIDE_FOLDER = "set_aside"
 

@@ -12,10 +12,10 @@ from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
-from trainer import features
+from trainer import keys
 
 # Too large, or different on every row: statistics leave them out.
-_WITHOUT_STATISTICS = (features.IMAGE_BYTES, features.ID, features.PATH)
+_WITHOUT_STATISTICS = (keys.IMAGE_BYTES, keys.ID, keys.PATH)
 
 
 class Executor(SchemaGenExecutor):
@@ -35,7 +35,7 @@ class Executor(SchemaGenExecutor):
         statistics = artifact_utils.get_single_instance(
             input_dict[standard_component_specs.STATISTICS_KEY]
         )
-        set_classes(schema, stats_artifact_utils.load_statistics(statistics, features.TRAIN))
+        set_classes(schema, stats_artifact_utils.load_statistics(statistics, keys.TRAIN))
         add_byte_features(schema)
         io_utils.write_pbtxt_file(path, schema)
 
@@ -51,15 +51,15 @@ def set_classes(schema: schema_pb2.Schema, training: tfdv.DatasetListView) -> No
       schema: inferred; names the label.
       training: statistics of the training split.
     """
-    label = training.get_default_slice_or_die().get_feature(tfdv.FeaturePath([features.LABEL]))
+    label = training.get_default_slice_or_die().get_feature(tfdv.FeaturePath([keys.LABEL]))
     statistics = label.string_statistics()
     classes = sorted(bucket.label for bucket in statistics.rank_histogram.buckets)
     if len(classes) < statistics.unique:
         return
     del schema.string_domain[:]
-    schema.string_domain.add(name=features.LABEL, value=classes)
-    (feature,) = [feature for feature in schema.feature if feature.name == features.LABEL]
-    feature.domain = features.LABEL  # takes the place of an inferred `int_domain`
+    schema.string_domain.add(name=keys.LABEL, value=classes)
+    (feature,) = [feature for feature in schema.feature if feature.name == keys.LABEL]
+    feature.domain = keys.LABEL  # takes the place of an inferred `int_domain`
 
 
 def add_byte_features(schema: schema_pb2.Schema) -> None:

@@ -14,7 +14,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from trainer import data, features
+from trainer import keys
+from trainer.data import fit_data
 from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES, SERVING_SIGNATURE
 
 MODEL = "model"
@@ -88,13 +89,13 @@ def check(
       ValueError: if there are no test images, or the two sets of examples do not match.
     """
     evaluated = {
-        _bytes(example, features.ID): example
+        _bytes(example, keys.ID): example
         for example in itertools.islice(_read_test(examples_uri), num_images)
     }
     files = {}
     for example in _read_test(images_uri):
-        if (identity := _bytes(example, features.ID)) in evaluated:
-            files[identity] = _bytes(example, features.IMAGE_BYTES)
+        if (identity := _bytes(example, keys.ID)) in evaluated:
+            files[identity] = _bytes(example, keys.IMAGE_BYTES)
         if len(files) == len(evaluated):
             break
     if not evaluated:
@@ -129,8 +130,8 @@ def compare(served: np.ndarray, judged: np.ndarray, tolerance: float) -> Agreeme
 
 
 def _read_test(uri: str) -> Iterator[tf.train.Example]:
-    files = data.list_files([os.path.join(uri, f"Split-{features.TEST}", "*")])
-    for record in data.read_records(files).as_numpy_iterator():
+    files = fit_data.list_files([os.path.join(uri, f"Split-{keys.TEST}", "*")])
+    for record in fit_data.read_records(files).as_numpy_iterator():
         yield tf.train.Example.FromString(record)
 
 

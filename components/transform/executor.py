@@ -13,8 +13,8 @@ from tfx.components.util import examples_utils
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
-from trainer.data_card import read_card, write_card
-from trainer.labels import printable
+from trainer.data.card import read_card, write_card
+from trainer.data.labels import printable
 from trainer.preprocessing import UNKNOWN_LABEL
 
 # Left to itself Beam grows batches to 1,000 rows: decoded at 299 px that is 268 MB, held

@@ -25,14 +25,16 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from trainer import data, features, progress
-from trainer.augment import Augmentation, augment
-from trainer.data_card import read_card, write_card
-from trainer.distribution import make_deterministic
-from trainer.images import parse_image
-from trainer.start_weights import load_start_weights
-from trainer.trunk import BACKBONE_FILE, Trunk, TrunkSpec, view_name
-from trainer.weight_files import save_weights
+from trainer import keys
+from trainer.data import fit_data
+from trainer.data.augment import Augmentation, augment
+from trainer.data.card import read_card, write_card
+from trainer.data.images import parse_image
+from trainer.distribution.strategy import make_deterministic
+from trainer.model.start_weights import load_start_weights
+from trainer.model.trunk import BACKBONE_FILE, Trunk, TrunkSpec, view_name
+from trainer.model.weight_files import save_weights
+from trainer.process import progress
 
 SETTINGS = "settings"
 EXAMPLES = "examples"
@@ -109,7 +111,7 @@ class Executor(BaseBeamExecutor):
         settings = Settings.from_json(exec_properties[SETTINGS])
         examples_uri = artifact_utils.get_single_uri(input_dict[EXAMPLES])
         found = artifact_utils.get_single_instance(output_dict[FEATURES])
-        found.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
+        found.split_names = artifact_utils.encode_split_names(list(keys.SPLITS))
         weights_path = os.path.join(
             artifact_utils.get_single_uri(output_dict[TRUNK]), BACKBONE_FILE
         )
@@ -122,7 +124,7 @@ class Executor(BaseBeamExecutor):
 def write_backbone(settings: Settings, examples_uri: str, path: str) -> None:
     """Writes the weights that both fits start from and the trunk runs with."""
     make_deterministic(settings.seed)
-    pattern = os.path.join(examples_uri, f"Split-{features.TRAIN}", "*")
+    pattern = os.path.join(examples_uri, f"Split-{keys.TRAIN}", "*")
     spec = settings.spec
     backbone = load_start_weights(
         spec.backbone, spec.image_size_px, settings.weights, [pattern], settings.seed
@@ -147,8 +149,8 @@ def write_features(
     """
     shards = list_shards(examples_uri, uri, settings.augmented_views)
     card = read_card(examples_uri)
-    num_images = sum(card.num_examples(split) for split in features.SPLITS)
-    num_images += settings.augmented_views * card.num_examples(features.TRAIN)
+    num_images = sum(card.num_examples(split) for split in keys.SPLITS)
+    num_images += settings.augmented_views * card.num_examples(keys.TRAIN)
     for folder in {os.path.dirname(shard.target) for shard in shards}:
         tf.io.gfile.makedirs(folder)
     handler = TFModelHandlerNumpy(
@@ -178,9 +180,9 @@ def write_features(
 def list_shards(examples_uri: str, uri: str, augmented_views: int) -> list[Shard]:
     """Pairs every file of images with the files of features it becomes."""
     shards = []
-    for split in features.SPLITS:
-        views = range(1 + augmented_views if split == features.TRAIN else 1)
-        for source in data.list_files([os.path.join(examples_uri, f"Split-{split}", "*")]):
+    for split in keys.SPLITS:
+        views = range(1 + augmented_views if split == keys.TRAIN else 1)
+        for source in fit_data.list_files([os.path.join(examples_uri, f"Split-{split}", "*")]):
             name = os.path.basename(source).removesuffix(".gz")
             shards += [
                 Shard(source, os.path.join(uri, f"Split-{split}", view_name(view, name)), view)
@@ -192,7 +194,7 @@ def list_shards(examples_uri: str, uri: str, augmented_views: int) -> list[Shard
 def _is_written(shard: Shard) -> bool:
     if tf.io.gfile.exists(shard.target):
         return True
-    return next(iter(data.read_records([shard.source])), None) is None
+    return next(iter(fit_data.read_records([shard.source])), None) is None
 
 
 class _ReadImages(beam.DoFn):
@@ -205,7 +207,7 @@ class _ReadImages(beam.DoFn):
         self._view = tf.function(functools.partial(augment, how=self._settings.augmentation))
 
     def process(self, shard: Shard) -> Iterator[tuple[Row, np.ndarray]]:
-        records = data.read_records([shard.source]).as_numpy_iterator()
+        records = fit_data.read_records([shard.source]).as_numpy_iterator()
         following = next(records, None)
         position = 0
         while following is not None:
@@ -217,18 +219,18 @@ class _ReadImages(beam.DoFn):
             position += 1
 
     def _image(self, example: tf.train.Example, view: int) -> tf.Tensor:
-        stored = example.features.feature[features.IMAGE].bytes_list.value[0]
+        stored = example.features.feature[keys.IMAGE].bytes_list.value[0]
         image = parse_image(tf.constant(stored), self._settings.spec.image_size_px)
         if not view:
             return image
-        identity = example.features.feature[features.ID].bytes_list.value[0]
+        identity = example.features.feature[keys.ID].bytes_list.value[0]
         seed = (zlib.crc32(identity) ^ self._settings.seed) & 0x7FFFFFFF
         return self._view(image, tf.constant([seed, view]))
 
 
 def _about(example: tf.train.Example) -> bytes:
     """The example without its image."""
-    del example.features.feature[features.IMAGE]
+    del example.features.feature[keys.IMAGE]
     return example.SerializeToString(deterministic=True)
 
 
@@ -278,7 +280,7 @@ class _PartialFile:
             raise RuntimeError(f"{self._target}: row {row.position} came after {self._rows} rows.")
         self._rows += 1
         example = tf.train.Example.FromString(row.about)
-        example.features.feature[features.TRUNK].bytes_list.value.append(found)
+        example.features.feature[keys.TRUNK].bytes_list.value.append(found)
         self._writer.write(example.SerializeToString(deterministic=True))
 
     def finish(self) -> None:

@@ -15,7 +15,7 @@ from launchers.kubernetes.pod_log import PodLog
 from launchers.kubernetes.settings import KubernetesSettings
 from launchers.kubernetes.status import Worker
 from launchers.worker_group import LAST_LINES, WorkerGroup, WorkerGroupFailed
-from trainer import exit_codes
+from trainer.process import exit_codes
 
 _LOOK_EVERY_SECS = 10
 _LOG_WAIT_SECS = 5.0

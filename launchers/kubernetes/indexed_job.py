@@ -6,7 +6,7 @@ launcher writes these variables, `launchers.worker` reads them.
 
 from collections.abc import Mapping
 
-from trainer import tasks
+from trainer.process import tf_config as tasks
 
 INDEX = "JOB_COMPLETION_INDEX"
 """Set by Kubernetes: this pod's number in the job."""

@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 from typing import Any, Literal
 
 from launchers.kubernetes.objects import CONTAINER
-from trainer import exit_codes
-from trainer.tasks import worker_name
+from trainer.process import exit_codes
+from trainer.process.tf_config import worker_name
 
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from launchers.local.worker_process import Failure, WorkerProcess, start_worker
 from launchers.worker_group import WorkerGroup, WorkerGroupFailed
-from trainer import exit_codes
-from trainer.tasks import tf_config, worker_name
+from trainer.process import exit_codes
+from trainer.process.tf_config import tf_config, worker_name
 
 _POLL_SECS = 0.1
 # A worker that lost a peer ends before the peer's own end is seen, where that hangs.

@@ -14,7 +14,8 @@ import psutil
 
 from launchers.local.kill_with_parent import inherited_lock
 from launchers.worker_group import LAST_LINES
-from trainer import exit_codes, progress, tasks, watchdog
+from trainer.process import exit_codes, progress, watchdog
+from trainer.process import tf_config as tasks
 
 _TAIL_BYTES = 32_768
 _POLL_SECS = 0.02

@@ -9,7 +9,7 @@ from pipeline.cluster.target import ClusterError, Target
 from pipeline.config import Config
 from pipeline.config_cluster import TRAINING_NODES, Resources
 from pipeline.training import Place, launched_placement, workers_of
-from trainer.tasks import WORKER_GROUP
+from trainer.process.tf_config import WORKER_GROUP
 
 # Settings of the launcher that a node's result may depend on.
 _KEYED = {"kind", "image", "env", "claims", "gpus", "gpu_resource"}

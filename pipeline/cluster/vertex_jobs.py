@@ -17,7 +17,7 @@ from pipeline.config import Config
 from pipeline.config_cluster import Resources
 from pipeline.training import TUNER, Place, workers_of
 from trainer import LEGACY_KERAS
-from trainer.tasks import WORKER_GROUP
+from trainer.process.tf_config import WORKER_GROUP
 
 
 def place(config: Config, node: str) -> Place:

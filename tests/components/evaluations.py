@@ -12,7 +12,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.evaluator import extractors
 from components.evaluator.executor import Executor
 from components.evaluator.gate import GateRule, make_eval_config
-from trainer import features
+from trainer import keys
 
 LABELS = ["ant", "bee", "cow"]
 
@@ -29,7 +29,7 @@ def write_examples(folder: Path, count: int) -> standard_artifacts.Examples:
     """Test images 0 to count - 1, of every class in turn; `image` holds the number."""
     artifact = standard_artifacts.Examples()
     artifact.uri = str(folder)
-    artifact.split_names = artifact_utils.encode_split_names([features.TEST])
+    artifact.split_names = artifact_utils.encode_split_names([keys.TEST])
     examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(artifact, "tfrecords_gzip")
     (folder / "Split-test").mkdir(parents=True)
@@ -38,15 +38,15 @@ def write_examples(folder: Path, count: int) -> standard_artifacts.Examples:
         for number in range(count):
             label_id = number % len(LABELS)
             texts = {
-                features.IMAGE: str(number),
-                features.LABEL: LABELS[label_id],
-                features.ID: f"id {number}",
-                features.PATH: f"images/{number}.png",
+                keys.IMAGE: str(number),
+                keys.LABEL: LABELS[label_id],
+                keys.ID: f"id {number}",
+                keys.PATH: f"images/{number}.png",
             }
             example = tf.train.Example()
             for name, text in texts.items():
                 example.features.feature[name].bytes_list.value.append(text.encode())
-            example.features.feature[features.LABEL_ID].int64_list.value.append(label_id)
+            example.features.feature[keys.LABEL_ID].int64_list.value.append(label_id)
             writer.write(example.SerializeToString())
     return artifact
 
@@ -58,10 +58,8 @@ def write_model(folder: Path, num_right: int) -> standard_artifacts.Model:
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def evaluate(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = tf.io.parse_example(
-            examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
-        )
-        number = tf.strings.to_number(found[features.IMAGE], tf.int32)
+        found = tf.io.parse_example(examples, {keys.IMAGE: tf.io.FixedLenFeature([], tf.string)})
+        number = tf.strings.to_number(found[keys.IMAGE], tf.int32)
         choice = number + tf.where(number < num_right, 0, 1)
         hot = tf.one_hot(choice % len(LABELS), len(LABELS))
         return {spec.prediction_key: hot * 0.625 + 0.125}
@@ -93,7 +91,7 @@ def judge(
         {"evaluation": [evaluation], "blessing": [blessing]},
         {
             "eval_config": json_format.MessageToJson(make_eval_config(rule)),
-            "example_splits": f'["{features.TEST}"]',
+            "example_splits": f'["{keys.TEST}"]',
             "module_path": extractors.__name__,
         },
     )

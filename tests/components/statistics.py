@@ -11,7 +11,7 @@ from tfx.utils import io_utils
 
 from components.example_validator import executor as example_validator
 from components.schema_gen import executor as schema_gen
-from trainer import features
+from trainer import keys
 
 
 def write_statistics(
@@ -22,8 +22,8 @@ def write_statistics(
     artifact.uri = str(folder)
     artifact.split_names = artifact_utils.encode_split_names(list(labels))
     for split, of_split in labels.items():
-        found = pd.DataFrame({features.LABEL: list(of_split)})
-        found[features.HEIGHT] = found[features.WIDTH] = 8
+        found = pd.DataFrame({keys.LABEL: list(of_split)})
+        found[keys.HEIGHT] = found[keys.WIDTH] = 8
         statistics = tfdv.generate_statistics_from_dataframe(found)
         (folder / f"Split-{split}").mkdir(parents=True)
         path = folder / f"Split-{split}" / "FeatureStats.pb"

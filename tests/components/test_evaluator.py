@@ -8,7 +8,7 @@ from components.evaluator.executor import Executor, MissingBaseline
 from components.evaluator.gate import BASELINE, CANDIDATE, GateRule
 from components.evaluator.rows import rows_dir, rows_of_batch, writing_rows_to
 from pipeline.evaluation import failed_thresholds, read_metrics, read_rows
-from trainer import features
+from trainer import keys
 
 from .evaluations import LABELS, judge
 
@@ -108,9 +108,9 @@ def test_rows_and_metrics_agree(better):
 def test_row_of_a_model_that_gives_no_number_has_none():
     batch = {
         tfma.FEATURES_KEY: {
-            features.ID: np.array([[b"1"], [b"2"]]),
-            features.PATH: np.array([[b"a.png"], [b"b.png"]]),
-            features.LABEL: np.array([["Ørsted".encode()], [b"ant"]]),
+            keys.ID: np.array([[b"1"], [b"2"]]),
+            keys.PATH: np.array([[b"a.png"], [b"b.png"]]),
+            keys.LABEL: np.array([["Ørsted".encode()], [b"ant"]]),
         },
         tfma.PREDICTIONS_KEY: {
             BASELINE: np.array([[0.25, 0.75], [0.5, 0.5]]),

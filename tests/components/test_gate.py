@@ -9,10 +9,10 @@ from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.utils import config_util
 
 from components.evaluator.gate import CANDIDATE, GateRule, make_eval_config
-from trainer import features
+from trainer import keys
 
 WHOLE = ()
-ONE_CLASS = ((features.LABEL, "ant"),)
+ONE_CLASS = ((keys.LABEL, "ant"),)
 
 
 def passes(rule: GateRule, baseline: float, candidate: float, of_slice: tuple = WHOLE) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from components.image_example_gen.inspect import Unusable, inspect_image
-from trainer.images import decode_and_resize
+from trainer.data.images import decode_and_resize
 
 from .conftest import encoded, png_claiming
 

@@ -27,8 +27,8 @@ from components.image_example_gen.executor import (
 from components.image_example_gen.folder import UnusableImages
 from components.image_example_gen.inspect import Inspected, Unusable
 from components.image_example_gen.reading import read_file
-from trainer import features
-from trainer.data_card import DataCard, read_card
+from trainer import keys
+from trainer.data.card import DataCard, read_card
 
 from .conftest import SPLITS, encoded
 
@@ -80,7 +80,7 @@ def rows(uri: Path) -> Iterator[tuple[str, bytes, str, str, bytes]]:
             feature = tf.train.Example.FromString(record).features.feature
             path, label, identity, content = (
                 feature[name].bytes_list.value[0]
-                for name in (features.PATH, features.LABEL, features.ID, features.IMAGE_BYTES)
+                for name in (keys.PATH, keys.LABEL, keys.ID, keys.IMAGE_BYTES)
             )
             yield split, path, label.decode(), identity.decode(), content
 

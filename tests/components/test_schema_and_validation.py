@@ -4,7 +4,7 @@ import pytest
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from components.example_validator.executor import DataAnomalies, raise_anomalies
-from trainer import features
+from trainer import keys
 
 from .statistics import infer_schema, validate, write_statistics
 
@@ -18,7 +18,7 @@ NAMES = {
 
 
 def classes(schema: schema_pb2.Schema) -> list[str]:
-    (feature,) = [feature for feature in schema.feature if feature.name == features.LABEL]
+    (feature,) = [feature for feature in schema.feature if feature.name == keys.LABEL]
     (domain,) = [domain for domain in schema.string_domain if domain.name == feature.domain]
     return list(domain.value)
 
@@ -72,7 +72,7 @@ def test_more_classes_than_statistics_name_leave_the_schema_as_it_was_inferred(r
 
     schema, message = run(train=labels, val=labels, test=labels)
 
-    (feature,) = [feature for feature in schema.feature if feature.name == features.LABEL]
+    (feature,) = [feature for feature in schema.feature if feature.name == keys.LABEL]
     assert not feature.domain
     assert not schema.string_domain
     assert message is None
@@ -83,12 +83,12 @@ def test_features_that_have_no_statistics_are_in_the_schema_and_need_none(run):
 
     types = {feature.name: feature.type for feature in schema.feature}
     assert types == {
-        features.LABEL: schema_pb2.BYTES,
-        features.HEIGHT: schema_pb2.INT,
-        features.WIDTH: schema_pb2.INT,
-        features.IMAGE_BYTES: schema_pb2.BYTES,
-        features.ID: schema_pb2.BYTES,
-        features.PATH: schema_pb2.BYTES,
+        keys.LABEL: schema_pb2.BYTES,
+        keys.HEIGHT: schema_pb2.INT,
+        keys.WIDTH: schema_pb2.INT,
+        keys.IMAGE_BYTES: schema_pb2.BYTES,
+        keys.ID: schema_pb2.BYTES,
+        keys.PATH: schema_pb2.BYTES,
     }
     assert message is None
 

@@ -17,11 +17,11 @@ from tfx.types import standard_artifacts
 
 from components.pusher.executor import Executor as PusherExecutor
 from components.serving_check.executor import RESULT_FILE, Agreement, Executor, check, compare
-from trainer import features
-from trainer.data import image_parser
+from trainer import keys
+from trainer.data.fit_data import image_parser
+from trainer.data.images import decode_and_resize, serialize_image
 from trainer.export import Card, Evaluation, ServedImages, export_saved_model
-from trainer.images import decode_and_resize, serialize_image
-from trainer.model import ModelSpec, build_classifier
+from trainer.model.classifier import ModelSpec, build_classifier
 
 from ..image_examples import LABELS, write_shard
 from ..trainer.conftest import SIZE_PX, tiny_backbone
@@ -62,20 +62,20 @@ def models(tmp_path_factory) -> Path:
 
 
 def file_example(name: str, content: bytes) -> bytes:
-    return with_bytes({features.ID: name.encode(), features.IMAGE_BYTES: content})
+    return with_bytes({keys.ID: name.encode(), keys.IMAGE_BYTES: content})
 
 
 def pixels_example(name: str, content: bytes) -> bytes:
     pixels = decode_and_resize(tf.constant(content), SIZE_PX, 10**6)
     stored = serialize_image(pixels).numpy()
-    return with_bytes({features.ID: name.encode(), features.IMAGE: stored})
+    return with_bytes({keys.ID: name.encode(), keys.IMAGE: stored})
 
 
 def with_bytes(values: dict[str, bytes]) -> bytes:
     example = tf.train.Example()
     for name, value in values.items():
         example.features.feature[name].bytes_list.value.append(value)
-    example.features.feature[features.LABEL_ID].int64_list.value.append(0)
+    example.features.feature[keys.LABEL_ID].int64_list.value.append(0)
     return example.SerializeToString()
 
 
@@ -146,7 +146,7 @@ def test_examples_that_were_resized_in_another_way_do_not_agree(models, images, 
         return serialize_image(tf.cast(pixels, tf.uint8)).numpy()
 
     records = [
-        with_bytes({features.ID: name.encode(), features.IMAGE: coarse(content)})
+        with_bytes({keys.ID: name.encode(), keys.IMAGE: coarse(content)})
         for name, content in FILES.items()
     ]
 

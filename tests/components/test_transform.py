@@ -15,10 +15,10 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components.image_example_gen.executor import Limits, write_examples
 from components.transform.executor import Executor, UnknownLabel
-from trainer import features
-from trainer.data import read_records
-from trainer.data_card import DataCard, read_card, write_card
-from trainer.images import decode_and_resize, parse_image
+from trainer import keys
+from trainer.data.card import DataCard, read_card, write_card
+from trainer.data.fit_data import read_records
+from trainer.data.images import decode_and_resize, parse_image
 
 from .conftest import SPLITS, encoded
 from .statistics import infer_schema, write_statistics
@@ -35,7 +35,7 @@ SUFFIXES = dict(zip(FORMATS, ("png", "jpg", "gif", "bmp"), strict=True))
 
 def rows_in_batch(inputs: dict[str, tf.Tensor], custom_config: object) -> dict[str, tf.Tensor]:
     """Stands in for the real preprocessing: tells each row how many it came with."""
-    rows = tf.shape(inputs[features.ID])[0]
+    rows = tf.shape(inputs[keys.ID])[0]
     return {"rows": tf.fill([rows], tf.cast(rows, tf.int64))}
 
 
@@ -45,15 +45,15 @@ def write_split(examples: Path, split: str, images: dict[str, bytes]) -> None:
     with tf.io.TFRecordWriter(str(examples / f"Split-{split}" / "images-0.gz"), "GZIP") as writer:
         for label, content in images.items():
             values = {
-                features.IMAGE_BYTES: content,
-                features.LABEL: label.encode(),
-                features.ID: b"id",
-                features.PATH: b"path",
+                keys.IMAGE_BYTES: content,
+                keys.LABEL: label.encode(),
+                keys.ID: b"id",
+                keys.PATH: b"path",
             }
             example = tf.train.Example()
             for name, value in values.items():
                 example.features.feature[name].bytes_list.value.append(value)
-            for name in (features.HEIGHT, features.WIDTH):
+            for name in (keys.HEIGHT, keys.WIDTH):
                 example.features.feature[name].int64_list.value.append(8)
             writer.write(example.SerializeToString())
 
@@ -131,26 +131,26 @@ def rows(transformed) -> list[dict[str, bytes | int]]:
 
 def test_stored_image_is_what_serving_makes_of_the_files_bytes(rows):
     for row in rows[::10]:
-        content = Path(row[features.PATH].decode()).read_bytes()
+        content = Path(row[keys.PATH].decode()).read_bytes()
 
-        stored = parse_image(tf.constant(row[features.IMAGE]), SIZE_PX)
+        stored = parse_image(tf.constant(row[keys.IMAGE]), SIZE_PX)
 
         seen = decode_and_resize(tf.constant(content), SIZE_PX, MAX_PIXELS)
         np.testing.assert_array_equal(stored, seen)
 
 
 def test_stored_images_differ_as_the_files_do(rows):
-    assert len({row[features.IMAGE] for row in rows}) == len(rows) == sum(COUNTS.values())
+    assert len({row[keys.IMAGE] for row in rows}) == len(rows) == sum(COUNTS.values())
 
 
 def test_every_image_keeps_its_split_its_label_and_its_place(ingested, transformed):
     for split in SPLITS:
-        before = {row[features.ID]: row for row in read(ingested / "examples", split)}
-        after = {row[features.ID]: row for row in read(transformed, split)}
+        before = {row[keys.ID]: row for row in read(ingested / "examples", split)}
+        after = {row[keys.ID]: row for row in read(transformed, split)}
 
         assert after.keys() == before.keys()
         for identity, row in after.items():
-            for name in (features.LABEL, features.PATH):
+            for name in (keys.LABEL, keys.PATH):
                 assert row[name] == before[identity][name]
 
 
@@ -158,7 +158,7 @@ def test_label_ids_follow_the_sorted_class_names_whatever_their_frequency(transf
     assert COUNTS["cow"] > COUNTS["ant"] > COUNTS["bee"]
 
     assert read_card(str(transformed)).labels == ["ant", "bee", "cow"]
-    assert {(row[features.LABEL], row[features.LABEL_ID]) for row in rows} == {
+    assert {(row[keys.LABEL], row[keys.LABEL_ID]) for row in rows} == {
         (b"ant", 0),
         (b"bee", 1),
         (b"cow", 2),
@@ -205,8 +205,8 @@ def test_image_that_became_a_bomb_after_ingestion_is_refused():
     buffer = io.BytesIO()
     Image.new("1", (200, 200)).save(buffer, "PNG")
     inputs = {
-        features.IMAGE_BYTES: tf.constant([[buffer.getvalue()]]),
-        **{name: tf.constant([["x"]]) for name in (features.LABEL, features.ID, features.PATH)},
+        keys.IMAGE_BYTES: tf.constant([[buffer.getvalue()]]),
+        **{name: tf.constant([["x"]]) for name in (keys.LABEL, keys.ID, keys.PATH)},
     }
 
     with pytest.raises(tf.errors.InvalidArgumentError, match="more than 10000 pixels"):

@@ -20,12 +20,12 @@ from components.trunk_features.executor import (
     write_backbone,
     write_features,
 )
-from trainer import features
-from trainer.augment import NO_CHANGE, Augmentation
-from trainer.backbone_models import load_backbone, trunk_of
-from trainer.data_card import read_card
-from trainer.images import parse_image
-from trainer.trunk import BACKBONE_FILE, Trunk, TrunkSpec
+from trainer import keys
+from trainer.backbones.networks import load_backbone, trunk_of
+from trainer.data.augment import NO_CHANGE, Augmentation
+from trainer.data.card import read_card
+from trainer.data.images import parse_image
+from trainer.model.trunk import BACKBONE_FILE, Trunk, TrunkSpec
 
 from ..image_examples import (
     image_example,
@@ -124,7 +124,7 @@ def stored(path: Path, dtype: str = "float32") -> np.ndarray:
     """Features of all images of a file."""
     return np.stack(
         [
-            tf.io.parse_tensor(value(example, features.TRUNK), dtype).numpy()
+            tf.io.parse_tensor(value(example, keys.TRUNK), dtype).numpy()
             for example in read_examples(path)
         ]
     )
@@ -132,14 +132,14 @@ def stored(path: Path, dtype: str = "float32") -> np.ndarray:
 
 def about(example: tf.train.Example) -> tf.train.Example:
     """The example without its features."""
-    del example.features.feature[features.TRUNK]
+    del example.features.feature[keys.TRUNK]
     return example
 
 
 def pixels_of(path: Path) -> np.ndarray:
     return np.stack(
         [
-            parse_image(value(example, features.IMAGE), SIZE_PX).numpy()
+            parse_image(value(example, keys.IMAGE), SIZE_PX).numpy()
             for example in read_examples(path)
         ]
     )
@@ -171,9 +171,9 @@ def test_rows_keep_their_order_and_all_that_is_known_but_the_image(source, plain
     after = list(read_examples(plain / view_of(0, split, number)))
 
     assert len(after) == COUNTS[split][number]
-    known = (features.ID, features.PATH, features.LABEL, features.LABEL_ID)
+    known = (keys.ID, keys.PATH, keys.LABEL, keys.LABEL_ID)
     for one, other in zip(before, after, strict=True):
-        assert set(other.features.feature) == {*known, features.TRUNK}
+        assert set(other.features.feature) == {*known, keys.TRUNK}
         for name in known:
             assert value(other, name) == value(one, name)
 
@@ -328,7 +328,7 @@ def test_run_that_fails_midway_leaves_nothing_but_whole_files(write, source, wei
     damaged = images / "Split-train" / "transformed_examples-00001-of-00002.gz"
     records = [example.SerializeToString() for example in read_examples(damaged)]
     broken = tf.train.Example.FromString(records[36])
-    broken.features.feature[features.IMAGE].bytes_list.value[0] = b"no tensor"
+    broken.features.feature[keys.IMAGE].bytes_list.value[0] = b"no tensor"
     write_shard(damaged, [*records[:36], broken.SerializeToString(), *records[37:]])
 
     with pytest.raises(Exception, match="tensor"):

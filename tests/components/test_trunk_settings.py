@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from components.trunk_features.executor import Settings
 from pipeline import node_args
 from pipeline.config import Config
-from trainer.augment import Augmentation
-from trainer.trunk import TrunkSpec
+from trainer.data.augment import Augmentation
+from trainer.model.trunk import TrunkSpec
 
 shares = st.floats(0, 0.9)
 

@@ -17,8 +17,8 @@ from components.image_example_gen.executor import (
     write_examples,
 )
 from components.image_example_gen.folder import UnusableImages
-from trainer import features
-from trainer.data_card import read_card
+from trainer import keys
+from trainer.data.card import read_card
 
 from .conftest import SPLITS, encoded, png_claiming
 
@@ -115,22 +115,22 @@ def test_examples_hold_the_file_and_what_is_known_of_it(images, written):
 
     found = values(example)
 
-    path = Path(found[features.PATH].decode())
+    path = Path(found[keys.PATH].decode())
     content = path.read_bytes()
     assert path.parent.parent == images
     assert found == {
-        features.IMAGE_BYTES: content,
-        features.LABEL: path.parent.name.encode(),
-        features.ID: hashlib.sha256(content).hexdigest().encode(),
-        features.PATH: str(path).encode(),
-        features.HEIGHT: 7,
-        features.WIDTH: 9,
+        keys.IMAGE_BYTES: content,
+        keys.LABEL: path.parent.name.encode(),
+        keys.ID: hashlib.sha256(content).hexdigest().encode(),
+        keys.PATH: str(path).encode(),
+        keys.HEIGHT: 7,
+        keys.WIDTH: 9,
     }
 
 
 def test_every_good_image_stands_in_the_split_of_its_content_and_nothing_else(images, written):
     found = {
-        values(example)[features.PATH].decode(): split
+        values(example)[keys.PATH].decode(): split
         for split in SPLITS
         for example in read(written, split)
     }
@@ -154,7 +154,7 @@ def test_card_counts_what_was_written_and_what_was_not(images, written):
     card = read_card(str(written))
 
     counts = {
-        split: [values(example)[features.LABEL].decode() for example in read(written, split)]
+        split: [values(example)[keys.LABEL].decode() for example in read(written, split)]
         for split in SPLITS
     }
     assert card.images_dir == str(images)

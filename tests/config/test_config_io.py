@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.config import Config
 from pipeline.config_io import ConfigError, load_config, parse_override, to_yaml
-from trainer.backbones import BACKBONES
+from trainer.backbones.table import BACKBONES
 
 
 @pytest.fixture

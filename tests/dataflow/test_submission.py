@@ -15,8 +15,8 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 
 from components.trunk_features.executor import Executor, Settings
-from trainer.augment import NO_CHANGE
-from trainer.trunk import TrunkSpec
+from trainer.data.augment import NO_CHANGE
+from trainer.model.trunk import TrunkSpec
 
 from ..conftest import ROOT
 from ..image_examples import write_image_examples

@@ -19,8 +19,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
 
-from trainer import features
-from trainer.data import read_records
+from trainer import keys
+from trainer.data.fit_data import read_records
 
 from ..conftest import ROOT
 
@@ -116,7 +116,7 @@ def test_ingestion_writes_the_same_bytes_into_the_same_files(pairs):
     assert len(contents(made, "set_aside/*")) == 1
 
 
-@pytest.mark.parametrize("split", features.SPLITS)
+@pytest.mark.parametrize("split", keys.SPLITS)
 def test_statistics_are_the_same(pairs, split):
     before, made = (
         tfdv.load_stats_binary(str(folder / f"Split-{split}" / "FeatureStats.pb"))
@@ -127,7 +127,7 @@ def test_statistics_are_the_same(pairs, split):
     assert made == before
 
 
-@pytest.mark.parametrize("split", features.SPLITS)
+@pytest.mark.parametrize("split", keys.SPLITS)
 def test_transformed_examples_are_the_same_in_whatever_order(pairs, split):
     before, made = (
         sorted(example.SerializeToString(deterministic=True) for example in records(folder, split))
@@ -146,11 +146,11 @@ def test_transform_finds_the_same_vocabulary(pairs):
 
 
 def trunk_of(example: tf.train.Example) -> np.ndarray:
-    (stored,) = example.features.feature[features.TRUNK].bytes_list.value
+    (stored,) = example.features.feature[keys.TRUNK].bytes_list.value
     return tf.io.parse_tensor(stored, tf.float16).numpy()
 
 
-@pytest.mark.parametrize("split", features.SPLITS)
+@pytest.mark.parametrize("split", keys.SPLITS)
 def test_features_are_the_same_in_the_same_files_and_order(pairs, split):
     before, made = pairs("TrunkFeatures", "features")
 
@@ -161,7 +161,7 @@ def test_features_are_the_same_in_the_same_files_and_order(pairs, split):
     assert names[0] == names[1]
     for one, other in zip(records(before, split), records(made, split), strict=True):
         was, found = trunk_of(one), trunk_of(other)
-        del one.features.feature[features.TRUNK], other.features.feature[features.TRUNK]
+        del one.features.feature[keys.TRUNK], other.features.feature[keys.TRUNK]
         assert other == one
         # Other batches: some processors then sum in another order, which can tip a number
         # to its neighbour in float16.

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from trainer import features
-from trainer.data_card import read_card
+from trainer import keys
+from trainer.data.card import read_card
 
 from .conftest import CLASSES, PER_CLASS, modified, thaw
 
@@ -90,17 +90,17 @@ def test_same_bytes_never_stand_in_two_splits(good_run):
 
     ids = {
         split: [
-            example.features.feature[features.ID].bytes_list.value[0]
+            example.features.feature[keys.ID].bytes_list.value[0]
             for example in examples(uri / f"Split-{split}")
         ]
-        for split in features.SPLITS
+        for split in keys.SPLITS
     }
 
     together = [identity for found in ids.values() for identity in found]
     assert len(together) == len(set(together)) == CLASSES * PER_CLASS
     card = read_card(str(uri))
     assert {split: len(found) for split, found in ids.items()} == {
-        split: card.num_examples(split) for split in features.SPLITS
+        split: card.num_examples(split) for split in keys.SPLITS
     }
 
 
@@ -112,11 +112,11 @@ def test_statistics_hold_classes_and_sizes_but_no_image_bytes(good_run):
 
     (dataset,) = statistics.datasets
     found = {feature.path.step[0]: feature for feature in dataset.features}
-    assert set(found) == {features.LABEL, features.HEIGHT, features.WIDTH}
-    classes = found[features.LABEL].string_stats.rank_histogram.buckets
+    assert set(found) == {keys.LABEL, keys.HEIGHT, keys.WIDTH}
+    classes = found[keys.LABEL].string_stats.rank_histogram.buckets
     counted = {bucket.label: int(bucket.sample_count) for bucket in classes}
     assert counted == good_run.results["data"]["counts"]["train"]
-    assert found[features.WIDTH].num_stats.max == 100 or found[features.WIDTH].num_stats.max == 64
+    assert found[keys.WIDTH].num_stats.max == 100 or found[keys.WIDTH].num_stats.max == 64
 
 
 def test_report_stands_alone(good_run, output):

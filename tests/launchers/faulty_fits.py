@@ -14,22 +14,23 @@ from pathlib import Path
 
 import trainer  # noqa: F401
 from tests.trainer.conftest import CLASSES, SIZE_PX, tiny_backbone
-from trainer import fit_state, fits, guard, recovery, tasks
 from trainer import job as jobs
-from trainer.augment import Augmentation
-from trainer.data_card import read_card
+from trainer.data.augment import Augmentation
+from trainer.data.card import read_card
+from trainer.fits import checkpoint, recipe, resume
 from trainer.job import Job, run_fine_tune, run_head_fit
-from trainer.model import ModelSpec
+from trainer.model.classifier import ModelSpec
+from trainer.process import guard, tf_config
 
 EPOCHS = 5
-HEAD = fits.HeadFit(1e-3, EPOCHS, EPOCHS)
-TOP = fits.FineTune("block2", "block2", 1e-2, 0.9, EPOCHS, EPOCHS, train_batch_norm=True)
+HEAD = recipe.HeadFit(1e-3, EPOCHS, EPOCHS)
+TOP = recipe.FineTune("block2", "block2", 1e-2, 0.9, EPOCHS, EPOCHS, train_batch_norm=True)
 
 
 def main(request_path: str) -> None:
     told = json.loads(Path(request_path).read_text())
     folder = Path(told["folder"])
-    recovery.Keeper.on_train_batch_end = hurting(told["faults"], folder / "done")
+    resume.Keeper.on_train_batch_end = hurting(told["faults"], folder / "done")
     # TensorFlow meets the other workers once a process.
     jobs.make_strategy = functools.cache(jobs.make_strategy)
     # A backbone of three blocks, of which every start compiles both fits in seconds.
@@ -41,17 +42,17 @@ def main(request_path: str) -> None:
         head, top = job(told, folder, "head"), job(told, folder, "top")
         run_head_fit(head, HEAD, "random")
         run_fine_tune(top, TOP, head.model_dir)
-        if tasks.own_index(os.environ) == 0:
-            fit_state.forget(str(folder / "kept"))
+        if tf_config.own_index(os.environ) == 0:
+            checkpoint.forget(str(folder / "kept"))
 
 
 def hurting(faults: list, done: Path):
     """`on_train_batch_end` which does the next of the faults when its time has come."""
-    keep = recovery.Keeper.on_train_batch_end
+    keep = resume.Keeper.on_train_batch_end
     number = len(done.read_text().split()) if done.exists() else 0
-    own = tasks.own_index(os.environ)
+    own = tf_config.own_index(os.environ)
 
-    def end_batch(keeper: recovery.Keeper, batch: int, logs: dict | None = None) -> None:
+    def end_batch(keeper: resume.Keeper, batch: int, logs: dict | None = None) -> None:
         if number < len(faults):
             fit, epoch, step, index, signum = faults[number]
             at = (os.path.basename(keeper._place.directory), keeper.epochs, batch, own)

@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 from tfx.dsl.components.base.base_executor import BaseExecutor
 
-from trainer import tasks
-from trainer.distribution import make_strategy
+from trainer.distribution.strategy import make_strategy
+from trainer.process import tf_config
 
 
 class Sum(BaseExecutor):
@@ -17,7 +17,7 @@ class Sum(BaseExecutor):
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
         folder = Path(exec_properties["folder"])
-        index = tasks.own_index(os.environ)
+        index = tf_config.own_index(os.environ)
         strategy = make_strategy()
 
         @tf.function

@@ -9,7 +9,7 @@ import pytest
 from launchers.kubernetes import attempt as kubernetes_attempt
 from launchers.worker_group import WorkerGroupFailed
 from tests.launchers.kube_runs import NAME, created, jobs, until
-from trainer import exit_codes
+from trainer.process import exit_codes
 
 
 def test_a_job_whose_launcher_is_lost_ends_some_day(api, cluster, start):

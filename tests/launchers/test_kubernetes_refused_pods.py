@@ -11,7 +11,7 @@ from launchers.worker_group import WorkerGroupFailed
 from tests.launchers.kube_api import Fault
 from tests.launchers.kube_cluster import QUEUE
 from tests.launchers.kube_runs import NAME, jobs, until, watches
-from trainer import exit_codes
+from trainer.process import exit_codes
 
 QUEUED = {"labels": {QUEUE: "team"}}
 

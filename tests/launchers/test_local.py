@@ -15,7 +15,7 @@ from launchers.local import launcher as local
 from launchers.registry import make_launcher
 from launchers.worker_group import Limits, WorkerGroup, WorkerGroupFailed
 from tests.launchers.processes import lives, living, wait_until
-from trainer import exit_codes
+from trainer.process import exit_codes
 
 TINY = str(Path(__file__).with_name("tiny_worker.py"))
 

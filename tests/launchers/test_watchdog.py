@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.launchers.processes import wait_until
-from trainer import exit_codes, tasks
+from trainer.process import exit_codes, tf_config
 
 PREPARE = """
 import sys, time
-from trainer.watchdog import Watchdog
+from trainer.process.watchdog import Watchdog
 peers = dict(zip(["chief", "worker 2"], sys.argv[1:]))
 watchdog = Watchdog(start_secs=1.5, stall_secs=1.5, peers=peers)
 watchdog.start()
@@ -106,9 +106,9 @@ def test_the_beat_file_holds_the_process_id_and_stays_fresh(tmp_path, monkeypatc
 def test_a_task_knows_its_number_and_the_others(config, index, addresses):
     environ = {"TF_CONFIG": config % '"task": {"type": "worker", "index": 1}'}
 
-    assert tasks.own_index(environ) == index
-    assert tasks.addresses(environ) == addresses
+    assert tf_config.own_index(environ) == index
+    assert tf_config.addresses(environ) == addresses
 
 
 def test_without_tf_config_there_is_one_task():
-    assert (tasks.own_index({}), tasks.addresses({})) == (0, [])
+    assert (tf_config.own_index({}), tf_config.addresses({})) == (0, [])

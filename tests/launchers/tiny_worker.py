@@ -15,19 +15,19 @@ import sys
 import time
 from pathlib import Path
 
-from trainer import exit_codes, progress, tasks
-from trainer.watchdog import Watchdog, leave
+from trainer.process import exit_codes, progress, tf_config
+from trainer.process.watchdog import Watchdog, leave
 
 CHILD = Path(sys.argv[1]).with_name("child.pid")
 
 
 def main() -> None:
     request = Path(sys.argv[1])
-    name = tasks.worker_name(tasks.own_index(os.environ))
+    name = tf_config.worker_name(tf_config.own_index(os.environ))
     starts = request.with_name(f"{name}.starts")
     number = len(starts.read_text().splitlines()) if starts.exists() else 0
     with open(starts, "a") as file:
-        file.write(os.environ[tasks.TF_CONFIG] + "\n")
+        file.write(os.environ[tf_config.TF_CONFIG] + "\n")
     todo = json.loads(request.read_text()).get(name, ["work"])
     action, _, argument = todo[min(number, len(todo) - 1)].partition(" ")
     print(f"{name} does {action} {argument}", flush=True)
@@ -88,7 +88,7 @@ def start_child(_: str) -> None:
 
 def bind(_: str) -> None:
     """Listens at its address, as TensorFlow's server does."""
-    own = tasks.addresses(os.environ)[tasks.own_index(os.environ)]
+    own = tf_config.addresses(os.environ)[tf_config.own_index(os.environ)]
     host, port = own.split(":")
     socket.create_server((host, int(port)))
     work("")

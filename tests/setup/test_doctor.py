@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipeline import doctor
 from pipeline.doctor import Check
-from trainer.backbones import BACKBONES
+from trainer.backbones.table import BACKBONES
 
 INCEPTION = BACKBONES["inception_v3"]
 

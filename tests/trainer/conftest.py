@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.data import FitData
-from trainer.distribution import make_deterministic, make_strategy
-from trainer.fits import Network
-from trainer.model import ModelSpec, build_classifier
+from trainer.data.fit_data import FitData
+from trainer.distribution.strategy import make_deterministic, make_strategy
+from trainer.fits.recipe import Network
+from trainer.model.classifier import ModelSpec, build_classifier
 
 SIZE_PX = 16
 CLASSES = 2

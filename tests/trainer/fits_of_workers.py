@@ -15,23 +15,24 @@ from pathlib import Path
 
 import tf_keras as keras
 
-from trainer import fits, start_weights
 from trainer import job as jobs
-from trainer.augment import NO_CHANGE, Augmentation
-from trainer.backbones import BACKBONES
-from trainer.data_card import read_card
-from trainer.distribution import this_worker
+from trainer.backbones.table import BACKBONES
+from trainer.data.augment import NO_CHANGE, Augmentation
+from trainer.data.card import read_card
+from trainer.distribution.strategy import this_worker
+from trainer.fits import recipe
 from trainer.job import Job, run_fine_tune, run_head_fit
-from trainer.model import ModelSpec
-from trainer.trunk import TrunkSpec
+from trainer.model import start_weights
+from trainer.model.classifier import ModelSpec
+from trainer.model.trunk import TrunkSpec
 
 from .conftest import SIZE_PX, tiny_backbone
 
 TINY = "tiny"
 BOUNDARY = "block2"
 CACHE = TrunkSpec(TINY, SIZE_PX, BOUNDARY, "float32", "float32")
-HEAD = fits.HeadFit(1e-2, max_epochs=4, patience=4, label_smoothing=0.1)
-TOP = fits.FineTune(BOUNDARY, BOUNDARY, 1e-2, 0.9, max_epochs=4, patience=4)
+HEAD = recipe.HeadFit(1e-2, max_epochs=4, patience=4, label_smoothing=0.1)
+TOP = recipe.FineTune(BOUNDARY, BOUNDARY, 1e-2, 0.9, max_epochs=4, patience=4)
 
 
 def use_tiny_backbone() -> None:

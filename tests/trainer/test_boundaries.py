@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from trainer.backbone_models import (
+from trainer.backbones.networks import (
     batch_norm_layers,
     boundary_layer,
     calibrate_batch_norm,
@@ -14,8 +14,8 @@ from trainer.backbone_models import (
     top_blocks_of,
     trunk_of,
 )
-from trainer.backbones import BACKBONES
-from trainer.model import thaw_above
+from trainer.backbones.table import BACKBONES
+from trainer.model.classifier import thaw_above
 
 
 @functools.cache

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import tensorflow as tf
 
-from trainer import features
-from trainer.augment import Augmentation
-from trainer.data_card import DataCard
+from trainer import keys
+from trainer.data.augment import Augmentation
+from trainer.data.card import DataCard
 from trainer.job import Job, unpooled_data
-from trainer.model import ModelSpec
-from trainer.trunk import TrunkSpec
+from trainer.model.classifier import ModelSpec
+from trainer.model.trunk import TrunkSpec
 
 SHAPE = (2, 2, 3)
 
@@ -18,8 +18,8 @@ SHAPE = (2, 2, 3)
 def example(found: np.ndarray) -> bytes:
     content = tf.io.serialize_tensor(tf.constant(found, tf.float16)).numpy()
     feature = {
-        features.TRUNK: tf.train.Feature(bytes_list=tf.train.BytesList(value=[content])),
-        features.LABEL_ID: tf.train.Feature(int64_list=tf.train.Int64List(value=[0])),
+        keys.TRUNK: tf.train.Feature(bytes_list=tf.train.BytesList(value=[content])),
+        keys.LABEL_ID: tf.train.Feature(int64_list=tf.train.Int64List(value=[0])),
     }
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 

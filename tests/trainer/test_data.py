@@ -9,8 +9,11 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer import data, features, progress, trunk
-from trainer.augment import Augmentation
+from trainer import keys
+from trainer.data import fit_data as data
+from trainer.data.augment import Augmentation
+from trainer.model import trunk
+from trainer.process import progress
 
 from ..image_examples import image_example, noise
 
@@ -130,7 +133,7 @@ def image_record(number: int) -> bytes:
 def example(name: str, content: bytes, label_id: int) -> bytes:
     found = tf.train.Example()
     found.features.feature[name].bytes_list.value.append(content)
-    found.features.feature[features.LABEL_ID].int64_list.value.append(label_id)
+    found.features.feature[keys.LABEL_ID].int64_list.value.append(label_id)
     return found.SerializeToString()
 
 
@@ -182,7 +185,7 @@ def test_validation_images_are_never_changed():
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_trunk_parser_gives_the_stored_values_as_float32(dtype):
     values = tf.cast(tf.random.stateless_normal([2, 3, 5], (1, 2), stddev=9.0), dtype)
-    record = example(features.TRUNK, tf.io.serialize_tensor(values).numpy(), 4)
+    record = example(keys.TRUNK, tf.io.serialize_tensor(values).numpy(), 4)
 
     for parse in (
         data.trunk_parser((2, 3, 5), dtype),
@@ -196,7 +199,7 @@ def test_trunk_parser_gives_the_stored_values_as_float32(dtype):
 
 def test_features_of_another_shape_or_type_than_expected_are_refused():
     values = tf.zeros([2, 3, 5], tf.float16)
-    record = tf.constant(example(features.TRUNK, tf.io.serialize_tensor(values).numpy(), 0))
+    record = tf.constant(example(keys.TRUNK, tf.io.serialize_tensor(values).numpy(), 0))
 
     with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible"):
         data.trunk_parser((2, 3, 4), "float16")(record)

@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from trainer import features
-from trainer.backbone_models import preprocess_input
-from trainer.backbones import BACKBONES
-from trainer.data import image_parser
+from trainer import keys
+from trainer.backbones.networks import preprocess_input
+from trainer.backbones.table import BACKBONES
+from trainer.data.fit_data import image_parser
+from trainer.data.images import decode_and_resize, serialize_image
 from trainer.export import Card, Evaluation, ServedImages, export_saved_model
-from trainer.images import decode_and_resize, serialize_image
-from trainer.model import ModelSpec, build_classifier
+from trainer.model.classifier import ModelSpec, build_classifier
 
 from .conftest import SIZE_PX, tiny_backbone
 
@@ -112,8 +112,8 @@ def test_many_at_once_answer_like_one_by_one(served):
 def test_evaluation_reads_stored_examples(model, served):
     image = decode_and_resize(tf.constant(picture("PNG")), SIZE_PX, 10**6)
     example = tf.train.Example()
-    example.features.feature[features.IMAGE].bytes_list.value.append(serialize_image(image).numpy())
-    example.features.feature[features.LABEL_ID].int64_list.value.append(1)
+    example.features.feature[keys.IMAGE].bytes_list.value.append(serialize_image(image).numpy())
+    example.features.feature[keys.LABEL_ID].int64_list.value.append(1)
 
     answer = served.signatures["evaluate"](examples=tf.constant([example.SerializeToString()]))
 

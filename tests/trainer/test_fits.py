@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.data import FitData
-from trainer.fits import FineTune, HeadFit, fine_tune, fit_head
-from trainer.model import freeze, thaw_above
-from trainer.precision import layers_compute_in
-from trainer.weight_checks import UnexpectedWeights, check_fit_moved, moved_weights, snapshot
+from trainer.data.fit_data import FitData
+from trainer.fits.recipe import FineTune, HeadFit, fine_tune, fit_head
+from trainer.fits.weight_checks import UnexpectedWeights, check_fit_moved, moved_weights, snapshot
+from trainer.model.classifier import freeze, thaw_above
+from trainer.model.precision import layers_compute_in
 
 from .conftest import images
 

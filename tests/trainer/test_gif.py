@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from trainer.gif import cut_after_first_frame, frame_size
-from trainer.images import decode, decode_and_resize, decode_batch, header_size
+from trainer.data.gif import cut_after_first_frame, frame_size
+from trainer.data.images import decode, decode_and_resize, decode_batch, header_size
 
 # Traced once: step by step, a walk takes a hundred times as long.
 size_of = tf.function(header_size, input_signature=[tf.TensorSpec([], tf.string)])

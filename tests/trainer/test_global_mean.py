@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.distribution import make_deterministic
-from trainer.fits import Network
-from trainer.global_mean import GlobalMean
-from trainer.model import freeze
+from trainer.distribution.strategy import make_deterministic
+from trainer.fits.global_mean import GlobalMean
+from trainer.fits.recipe import Network
+from trainer.model.classifier import freeze
 
 from .conftest import CLASSES, images
 

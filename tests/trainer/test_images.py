@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.trainer.photographs import KINDS, encode, photograph
-from trainer.images import (
+from trainer.data.images import (
     decode,
     decode_and_resize,
     decode_batch,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from components.image_example_gen.inspect import Inspected, Unusable, inspect_image
 from tests.trainer.photographs import KINDS, encode, photograph
-from trainer.images import decode_and_resize
+from trainer.data.images import decode_and_resize
 
 ALL_KINDS = [*KINDS, "MPO"]
 

@@ -3,8 +3,8 @@
 import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
-from trainer.data import make_fit_data, read_records
-from trainer.distribution import make_strategy
+from trainer.data.fit_data import make_fit_data, read_records
+from trainer.distribution.strategy import make_strategy
 
 
 def numbers() -> tf.data.Dataset:

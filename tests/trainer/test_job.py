@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from components.trunk_features.executor import Settings, write_backbone, write_features
-from trainer.augment import NO_CHANGE
-from trainer.data_card import DataCard, write_card
+from trainer.data.augment import NO_CHANGE
+from trainer.data.card import DataCard, write_card
 from trainer.job import HISTORY_FILE, WEIGHTS_FILE
-from trainer.trunk import BACKBONE_FILE, TrunkSpec
+from trainer.model.trunk import BACKBONE_FILE, TrunkSpec
 
 from ..image_examples import image_example, noise, write_shard
 from .conftest import weights_in
@@ -43,12 +43,12 @@ JOB = """
 import sys
 import trainer
 from trainer import job as jobs
-from trainer.augment import NO_CHANGE
-from trainer.data_card import read_card
-from trainer.fits import FineTune, HeadFit
+from trainer.data.augment import NO_CHANGE
+from trainer.data.card import read_card
+from trainer.fits.recipe import FineTune, HeadFit
 from trainer.job import Job, run_fine_tune, run_head_fit
-from trainer.model import ModelSpec
-from trainer.trunk import TrunkSpec
+from trainer.model.classifier import ModelSpec
+from trainer.model.trunk import TrunkSpec
 jobs.export_saved_model = lambda *arguments: None  # slow; has tests of its own
 data, folder, seed, weights, dtype, fits = sys.argv[1:]
 cache = TrunkSpec("inception_v3", 75, "mixed8", dtype, "float32") if dtype else None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.labels import is_utf8, label_problem, name_problems, printable
+from trainer.data.labels import is_utf8, label_problem, name_problems, printable
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,16 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow.core.framework import types_pb2
 
-from trainer.augment import NO_CHANGE
-from trainer.backbone_models import load_backbone
-from trainer.data_card import DataCard
-from trainer.fits import FineTune, HeadFit, fine_tune, fit_head
-from trainer.images import decode_and_resize
+from trainer.backbones.networks import load_backbone
+from trainer.data.augment import NO_CHANGE
+from trainer.data.card import DataCard
+from trainer.data.images import decode_and_resize
+from trainer.fits.recipe import FineTune, HeadFit, fine_tune, fit_head
+from trainer.fits.weight_checks import moved_weights, snapshot
 from trainer.job import WEIGHTS_FILE, Job, run_head_fit
-from trainer.model import ModelSpec, build_classifier, on_trunk_features
-from trainer.precision import layers_compute_in
-from trainer.weight_checks import moved_weights, snapshot
-from trainer.weight_files import load_weights
+from trainer.model.classifier import ModelSpec, build_classifier, on_trunk_features
+from trainer.model.precision import layers_compute_in
+from trainer.model.weight_files import load_weights
 
 from ..components.conftest import encoded
 from ..image_examples import image_example, noise, write_shard

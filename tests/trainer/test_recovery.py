@@ -10,16 +10,18 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.conftest import CLASSES, SIZE_PX, SPEC, images, tiny_backbone
-from trainer import data, fits, guard, recovery
-from trainer.distribution import make_deterministic
-from trainer.fit_state import CannotSave, State, read_newest, write_state
-from trainer.fits import Network
-from trainer.model import build_classifier
-from trainer.precision import layers_compute_in
+from trainer.data import fit_data
+from trainer.distribution.strategy import make_deterministic
+from trainer.fits import recipe, resume
+from trainer.fits.checkpoint import CannotSave, State, read_newest, write_state
+from trainer.fits.recipe import Network
+from trainer.model.classifier import build_classifier
+from trainer.model.precision import layers_compute_in
+from trainer.process import guard
 
 # Stops early: its best epoch is not the last.
-HEAD = fits.HeadFit(learning_rate=0.3, max_epochs=12, patience=3)
-TOP = fits.FineTune("block2", "block2", 3e-3, 0.9, max_epochs=6, patience=6)
+HEAD = recipe.HeadFit(learning_rate=0.3, max_epochs=12, patience=3)
+TOP = recipe.FineTune("block2", "block2", 3e-3, 0.9, max_epochs=6, patience=6)
 
 
 class Lost(Exception):
@@ -38,7 +40,7 @@ def make(strategy) -> Callable[..., Network]:
     return make
 
 
-def shuffled_data() -> data.FitData:
+def shuffled_data() -> fit_data.FitData:
     """24 images in three batches, 16 for validation."""
 
     def examples(count: int, seed: int) -> tf.data.Dataset:
@@ -47,21 +49,21 @@ def shuffled_data() -> data.FitData:
     def parse(pixels: tf.Tensor, label_id: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.ensure_shape(pixels, [SIZE_PX, SIZE_PX, 3]), label_id
 
-    return data.make_fit_data([examples(24, 0)], examples(16, 1), parse, 24, 8, CLASSES, seed=5)
+    return fit_data.make_fit_data([examples(24, 0)], examples(16, 1), parse, 24, 8, CLASSES, seed=5)
 
 
 def at_step(
     monkeypatch: pytest.MonkeyPatch, epoch: int, step: int, act: Callable[[], None]
 ) -> None:
     """Calls `act` at the end of a step of an epoch, both counted from 0."""
-    keep = recovery.Keeper.on_train_batch_end
+    keep = resume.Keeper.on_train_batch_end
 
-    def end_batch(keeper: recovery.Keeper, batch: int, logs: dict | None = None) -> None:
+    def end_batch(keeper: resume.Keeper, batch: int, logs: dict | None = None) -> None:
         if (keeper.epochs, batch) == (epoch, step):
             act()
         keep(keeper, batch, logs)
 
-    monkeypatch.setattr(recovery.Keeper, "on_train_batch_end", end_batch)
+    monkeypatch.setattr(resume.Keeper, "on_train_batch_end", end_batch)
 
 
 def lose_at(monkeypatch: pytest.MonkeyPatch, epoch: int, step: int) -> None:
@@ -80,20 +82,22 @@ def assert_same_weights(one: Network, other: Network) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-def run_guarded(network: Network, directory: str) -> fits.FitRecord:
+def run_guarded(network: Network, directory: str) -> recipe.FitRecord:
     with guard.guarded({}):
         guard.all_met()
         return run(network, TOP, directory)
 
 
-def run(network: Network, fit: fits.HeadFit | fits.FineTune, directory: str) -> fits.FitRecord:
-    one = fits.fit_head if isinstance(fit, fits.HeadFit) else fits.fine_tune
-    return one(network, shuffled_data(), fit, None, recovery.Place(directory, seed=7))
+def run(
+    network: Network, fit: recipe.HeadFit | recipe.FineTune, directory: str
+) -> recipe.FitRecord:
+    one = recipe.fit_head if isinstance(fit, recipe.HeadFit) else recipe.fine_tune
+    return one(network, shuffled_data(), fit, None, resume.Place(directory, seed=7))
 
 
 @pytest.fixture
 def every_epoch(monkeypatch):
-    monkeypatch.setattr(recovery, "_ALONE_EVERY_SECS", 0.0)
+    monkeypatch.setattr(resume, "_ALONE_EVERY_SECS", 0.0)
 
 
 @pytest.mark.parametrize(("fit", "precision"), [(HEAD, "float32"), (TOP, "float16")])
@@ -143,7 +147,7 @@ def test_told_to_leave_it_writes_what_was_complete_and_says_so(make, tmp_path, m
     expected = run(undisturbed, TOP, "")
 
     with monkeypatch.context() as patch:
-        patch.setattr(recovery, "GRACE_SECS", 0.0)
+        patch.setattr(resume, "GRACE_SECS", 0.0)
         send_at(patch, 2, 1)
         with pytest.raises(guard.Preempted, match=r"\(SIGTERM\): 2 epochs are kept"):
             run_guarded(make(), str(tmp_path))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer import regular_files
-from trainer.regular_files import UnreadableFile, read_regular_file
+from trainer.data import regular_files
+from trainer.data.regular_files import UnreadableFile, read_regular_file
 
 
 @pytest.fixture

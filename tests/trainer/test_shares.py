@@ -8,9 +8,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import data
-from trainer.distribution import Worker, this_share, this_worker
-from trainer.shares import ALL, Share
+from trainer.data import fit_data as data
+from trainer.distribution.shares import ALL, Share
+from trainer.distribution.strategy import Worker, this_share, this_worker
 
 BATCH_SIZES = st.integers(1, 40)
 

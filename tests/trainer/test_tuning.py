@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.distribution import make_deterministic
-from trainer.head_trials import HeadTrials, HeadValues, Outcome, Vectors, capped
-from trainer.hyperparameters import FINE_TUNE, HEAD_FIT, with_tuned
-from trainer.model import head_layers
-from trainer.tuning import Search, Stage, StageTuner
+from trainer.distribution.strategy import make_deterministic
+from trainer.model.classifier import head_layers
+from trainer.tuning.head_trials import HeadTrials, HeadValues, Outcome, Vectors, capped
+from trainer.tuning.hyperparameters import FINE_TUNE, HEAD_FIT, with_tuned
+from trainer.tuning.search import Search, Stage, StageTuner
 
 WIDTH, CLASSES = 12, 3
 

@@ -19,12 +19,12 @@ import tf_keras as keras
 
 from launchers.local.launcher import LocalLauncher
 from launchers.worker_group import Limits, WorkerGroup
-from trainer import features
-from trainer.backbone_models import calibrate_batch_norm, preprocess_input
-from trainer.backbones import BACKBONES
-from trainer.data_card import DataCard, write_card
+from trainer import keys
+from trainer.backbones.networks import calibrate_batch_norm, preprocess_input
+from trainer.backbones.table import BACKBONES
+from trainer.data.card import DataCard, write_card
 from trainer.job import HISTORY_FILE, WEIGHTS_FILE
-from trainer.weight_files import save_weights
+from trainer.model.weight_files import save_weights
 
 from ..image_examples import image_example, noise, write_shard
 from .conftest import SIZE_PX, tiny_backbone, weights_in
@@ -96,8 +96,8 @@ def _image(pixels: np.ndarray, number: int) -> bytes:
 def _made(values: tf.Tensor, number: int) -> bytes:
     example = tf.train.Example()
     content = tf.io.serialize_tensor(values).numpy()
-    example.features.feature[features.TRUNK].bytes_list.value.append(content)
-    example.features.feature[features.LABEL_ID].int64_list.value.append(number % 2)
+    example.features.feature[keys.TRUNK].bytes_list.value.append(content)
+    example.features.feature[keys.LABEL_ID].int64_list.value.append(number % 2)
     return example.SerializeToString()
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import NoReturn
 
-from trainer import exit_codes, startup
+from trainer.process import exit_codes, startup
 
 BEAT_FILE = "THAW_BEAT_FILE"
 
@@ -40,7 +40,7 @@ def beat() -> None:
 class Watchdog:
     """Ends this process when its start takes too long, or nothing was finished for too long.
 
-    The start is watched by `trainer.startup`, the rest by a thread; time in which the
+    The start is watched by `trainer.process.startup`, the rest by a thread; time in which the
     process itself could not run, being stopped, does not count there.
     """
 
@@ -71,7 +71,13 @@ class Watchdog:
                 file.write(str(os.getpid()))
         exit_on_signal(exit_codes.NOT_STARTED)
         self._startup = subprocess.Popen(
-            [sys.executable, "-m", "trainer.startup", str(os.getpid()), str(self._start_secs)]
+            [
+                sys.executable,
+                "-m",
+                "trainer.process.startup",
+                str(os.getpid()),
+                str(self._start_secs),
+            ]
             + [json.dumps(self._peers)],
             stdin=subprocess.PIPE,
         )

@@ -1,7 +1,7 @@
 """The backbones Thaw knows: where they come from and where they may be cut.
 
 Facts only, no TensorFlow: the config and the command line read this table before
-anything heavy is imported. `trainer.backbone_models` builds the networks.
+anything heavy is imported. `trainer.backbones.networks` builds the networks.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Ends a worker whose start-up takes too long, from outside: a process of its own.
 
-    python -m trainer.startup PID SECS PEERS
+    python -m trainer.process.startup PID SECS PEERS
 
 TensorFlow holds the interpreter's lock while it waits for the others to come up, so no
 thread of the worker can do it. Ends when its standard input does: when the worker says
@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 
-from trainer import exit_codes
+from trainer.process import exit_codes
 
 _ANSWER_SECS = 2.0
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     who = absent(json.loads(peers))
     print(f"the workers have not all come up within {float(secs):g} s: {who}.", file=sys.stderr)
-    # `trainer.watchdog.exit_on_signal` makes this an exit with the code of that number.
+    # `trainer.process.watchdog.exit_on_signal` makes this an exit with the code of that number.
     os.kill(int(pid), exit_codes.NOT_STARTED if can_exit_on_signal() else signal.SIGKILL)
 
 

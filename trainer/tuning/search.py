@@ -17,8 +17,8 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle
 
-from trainer import progress
-from trainer.head_trials import Outcome
+from trainer.process import progress
+from trainer.tuning.head_trials import Outcome
 
 HYPERBAND = "hyperband"
 BAYESIAN = "bayesian"

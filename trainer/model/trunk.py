@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from trainer import features
-from trainer.backbone_models import boundary_layer, load_backbone, preprocess_input, trunk_of
-from trainer.backbones import BACKBONES
-from trainer.precision import layers_compute_in
-from trainer.weight_files import load_weights
+from trainer import keys
+from trainer.backbones.networks import boundary_layer, load_backbone, preprocess_input, trunk_of
+from trainer.backbones.table import BACKBONES
+from trainer.model.precision import layers_compute_in
+from trainer.model.weight_files import load_weights
 
 _VIEW = re.compile(r"view-\d+-")
 
@@ -84,8 +84,8 @@ def parse_features(serialized: tf.Tensor, dtype: str) -> tf.Tensor:
 
 
 FEATURE_SPEC = {
-    features.TRUNK: tf.io.FixedLenFeature([], tf.string),
-    features.LABEL_ID: tf.io.FixedLenFeature([], tf.int64),
+    keys.TRUNK: tf.io.FixedLenFeature([], tf.string),
+    keys.LABEL_ID: tf.io.FixedLenFeature([], tf.int64),
 }
 
 

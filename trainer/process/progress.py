@@ -10,7 +10,7 @@ import os
 import time
 from typing import Any
 
-from trainer import watchdog
+from trainer.process import watchdog
 
 EVENTS_FILE = "THAW_EVENTS_FILE"
 NODE = "THAW_NODE"

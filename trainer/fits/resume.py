@@ -15,9 +15,9 @@ import tensorflow as tf
 import tf_keras as keras
 from tf_keras.src import backend
 
-from trainer import guard, watchdog
-from trainer.distribution import exchange, this_worker
-from trainer.fit_state import State, read_newest, read_state, write_state
+from trainer.distribution.strategy import exchange, this_worker
+from trainer.fits.checkpoint import State, read_newest, read_state, write_state
+from trainer.process import guard, watchdog
 
 # Where one worker does all, writing after each epoch could take longer than the epoch.
 _ALONE_EVERY_SECS = 10.0

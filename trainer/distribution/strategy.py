@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.iterators import untune_device_iterators
-from trainer.shares import Share
+from trainer.distribution.iterators import untune_device_iterators
+from trainer.distribution.shares import Share
 
 
 class WorkersDiffer(RuntimeError):

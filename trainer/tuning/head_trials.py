@@ -1,6 +1,6 @@
 """Trials of the head on vectors in memory: many fits, compiled once for each width.
 
-`trainer.fits` spends more on a fit's surroundings than on a head's arithmetic. Here a whole
+`trainer.fits.recipe` spends more on a fit's surroundings than on a head's arithmetic. Here a whole
 epoch, validation included, is one call of a compiled function that all trials of one width
 share; what differs between trials are arguments.
 """
@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.distribution import make_deterministic
-from trainer.model import head_layers
+from trainer.distribution.strategy import make_deterministic
+from trainer.model.classifier import head_layers
 
 # Of `keras.optimizers.RMSprop`, which fit 1 uses.
 _RHO = 0.9

@@ -11,7 +11,7 @@ LOST_PEER = 76
 
 NOT_STARTED = 60
 """The workers did not all come up in time. Also the number of a signal that nobody else uses:
-see `trainer.watchdog.exit_on_signal`."""
+see `trainer.process.watchdog.exit_on_signal`."""
 
 STALLED = 78
 """Nothing was finished for too long."""

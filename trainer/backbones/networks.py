@@ -8,7 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.backbones import BACKBONES, Backbone
+from trainer.backbones.table import BACKBONES, Backbone
 
 IMAGENET = "imagenet"
 RANDOM = "random"

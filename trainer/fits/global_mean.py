@@ -35,7 +35,9 @@ class GlobalMean(keras.Model):
         if sample_weight is not None:
             return tf.reduce_sum(losses * sample_weight)
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            raise ValueError("batches of several replicas need weights; see trainer.shares.")
+            raise ValueError(
+                "batches of several replicas need weights; see trainer.distribution.shares."
+            )
         return tf.reduce_mean(losses)
 
     def compute_metrics(

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer import data
-from trainer.backbone_models import RANDOM, calibrate_batch_norm, load_backbone, preprocess_input
-from trainer.backbones import BACKBONES
+from trainer.backbones.networks import RANDOM, calibrate_batch_norm, load_backbone, preprocess_input
+from trainer.backbones.table import BACKBONES
+from trainer.data import fit_data
 
 _CALIBRATION_IMAGES = 64
 
@@ -34,9 +34,9 @@ def load_start_weights(
 def _calibration_images(
     name: str, size_px: int, train_files: Sequence[str], seed: int
 ) -> tf.Tensor:
-    records = data.read_records(data.list_files(train_files))
-    shuffled = records.shuffle(data.SHUFFLE_BUFFER, seed=seed).take(_CALIBRATION_IMAGES)
+    records = fit_data.read_records(fit_data.list_files(train_files))
+    shuffled = records.shuffle(fit_data.SHUFFLE_BUFFER, seed=seed).take(_CALIBRATION_IMAGES)
     images, _ = next(
-        iter(data.in_batches(shuffled, data.image_parser(size_px), _CALIBRATION_IMAGES))
+        iter(fit_data.in_batches(shuffled, fit_data.image_parser(size_px), _CALIBRATION_IMAGES))
     )
     return preprocess_input(BACKBONES[name])(tf.cast(images, tf.float32))

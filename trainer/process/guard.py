@@ -1,7 +1,7 @@
 """What surrounds the work of a process that can lose its peers, or be told to leave.
 
 Nothing is caught to go on: with several workers every failure ends the process, with a
-code that says whether another start is worth it (`trainer.exit_codes`).
+code that says whether another start is worth it (`trainer.process.exit_codes`).
 """
 
 import os
@@ -14,8 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer import exit_codes, tasks
-from trainer.watchdog import STALL_SECS, START_SECS, Watchdog, leave
+from trainer.process import exit_codes, tf_config
+from trainer.process.watchdog import STALL_SECS, START_SECS, Watchdog, leave
 
 # What TensorFlow raises when a peer, or what stands between, is gone.
 _PEER_ERRORS = (
@@ -61,10 +61,10 @@ def guarded(limits: Mapping[str, float]) -> Iterator[None]:
         ones. It is there only if there are several workers.
     """
     global _guard
-    addresses, own = tasks.addresses(os.environ), tasks.own_index(os.environ)
+    addresses, own = tf_config.addresses(os.environ), tf_config.own_index(os.environ)
     watchdog = None
     if len(addresses) > 1:
-        peers = {tasks.worker_name(i): at for i, at in enumerate(addresses) if i != own}
+        peers = {tf_config.worker_name(i): at for i, at in enumerate(addresses) if i != own}
         watchdog = Watchdog(
             limits.get("start_secs", START_SECS), limits.get("stall_secs", STALL_SECS), peers
         )

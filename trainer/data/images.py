@@ -4,11 +4,12 @@ import functools
 
 import tensorflow as tf
 
-from trainer import features, gif
+from trainer import keys
+from trainer.data import gif
 
 FEATURE_SPEC = {
-    features.IMAGE: tf.io.FixedLenFeature([], tf.string),
-    features.LABEL_ID: tf.io.FixedLenFeature([], tf.int64),
+    keys.IMAGE: tf.io.FixedLenFeature([], tf.string),
+    keys.LABEL_ID: tf.io.FixedLenFeature([], tf.int64),
 }
 
 # The longest header that is read below, BMP's. No image is as short; TensorFlow, asked for

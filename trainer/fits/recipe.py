@@ -9,11 +9,12 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer import guard, progress, recovery, weight_checks
-from trainer.backbone_models import batch_norm_layers
-from trainer.data import FitData
-from trainer.global_mean import GlobalMean
-from trainer.model import freeze, thaw_above
+from trainer.backbones.networks import batch_norm_layers
+from trainer.data.fit_data import FitData
+from trainer.fits import resume, weight_checks
+from trainer.fits.global_mean import GlobalMean
+from trainer.model.classifier import freeze, thaw_above
+from trainer.process import guard, progress
 
 CROSS_ENTROPY = "cross_entropy"
 
@@ -84,7 +85,7 @@ def fit_head(
     data: FitData,
     fit: HeadFit,
     log_dir: str | None,
-    place: recovery.Place = recovery.NOWHERE,
+    place: resume.Place = resume.NOWHERE,
 ) -> FitRecord:
     """Fit 1: trains the head on the frozen backbone and keeps the best epoch's weights.
 
@@ -108,7 +109,7 @@ def fine_tune(
     data: FitData,
     fit: FineTune,
     log_dir: str | None,
-    place: recovery.Place = recovery.NOWHERE,
+    place: resume.Place = resume.NOWHERE,
 ) -> FitRecord:
     """Fit 2: thaws the layers above the boundary and goes on slowly from fit 1's weights.
 
@@ -134,7 +135,7 @@ def _fit(
     optimizer: keras.optimizers.Optimizer,
     fit: HeadFit | FineTune,
     log_dir: str | None,
-    place: recovery.Place,
+    place: resume.Place,
     frozen_layers: int,
     may_move: Iterable[str] = (),
 ) -> FitRecord:
@@ -158,7 +159,7 @@ def _fit(
     if log_dir:
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
         callbacks.append(_Progress(fit.max_epochs, data.train_steps))
-    keeper = recovery.Keeper(place, fitted, stopper, fit.max_epochs)
+    keeper = resume.Keeper(place, fitted, stopper, fit.max_epochs)
     if not keeper.finished:
         with guard.saves_itself():
             fitted.fit(

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.backbone_models import preprocess_input, top_blocks_of
-from trainer.backbones import BACKBONES
+from trainer.backbones.networks import preprocess_input, top_blocks_of
+from trainer.backbones.table import BACKBONES
 
 
 @dataclass(frozen=True)

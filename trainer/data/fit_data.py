@@ -12,11 +12,14 @@ import psutil
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer import features, images, progress, trunk
-from trainer.augment import NO_CHANGE, Augmentation, augment
-from trainer.distribution import spread, whole_batches
-from trainer.iterators import untuned
-from trainer.shares import ALL, Share
+from trainer import keys
+from trainer.data import images
+from trainer.data.augment import NO_CHANGE, Augmentation, augment
+from trainer.distribution.iterators import untuned
+from trainer.distribution.shares import ALL, Share
+from trainer.distribution.strategy import spread, whole_batches
+from trainer.model import trunk
+from trainer.process import progress
 
 # At 299 px a stored image takes 268 kB: this many in the shuffle buffer take 275 MB.
 SHUFFLE_BUFFER = 1024
@@ -117,7 +120,7 @@ def image_parser(size_px: int) -> Parse:
 
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = tf.io.parse_single_example(record, images.FEATURE_SPEC)
-        return images.parse_image(example[features.IMAGE], size_px), example[features.LABEL_ID]
+        return images.parse_image(example[keys.IMAGE], size_px), example[keys.LABEL_ID]
 
     return parse
 
@@ -127,8 +130,8 @@ def trunk_parser(shape: tuple[int, int, int], dtype: str) -> Parse:
 
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = tf.io.parse_single_example(record, trunk.FEATURE_SPEC)
-        found = trunk.parse_features(example[features.TRUNK], dtype)
-        return tf.ensure_shape(found, shape), example[features.LABEL_ID]
+        found = trunk.parse_features(example[keys.TRUNK], dtype)
+        return tf.ensure_shape(found, shape), example[keys.LABEL_ID]
 
     return parse
 

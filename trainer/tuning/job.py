@@ -7,12 +7,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer import data, features, fits
-from trainer.backbone_models import boundary_layer
-from trainer.backbones import BACKBONES
-from trainer.distribution import make_deterministic, make_strategy
-from trainer.head_trials import HeadTrials, HeadValues, Outcome, Vectors, capped
-from trainer.hyperparameters import (
+from trainer import keys
+from trainer.backbones.networks import boundary_layer
+from trainer.backbones.table import BACKBONES
+from trainer.data import fit_data as data
+from trainer.distribution.strategy import make_deterministic, make_strategy
+from trainer.fits import recipe
+from trainer.job import Job, Parts, build, pool_vectors, unpooled_data
+from trainer.model.classifier import on_trunk_features, pooling
+from trainer.model.precision import layers_compute_in
+from trainer.model.weight_files import load_weights
+from trainer.tuning.head_trials import HeadTrials, HeadValues, Outcome, Vectors, capped
+from trainer.tuning.hyperparameters import (
     BOUNDARY,
     FINE_TUNE_RATE,
     HEAD_DROPOUT,
@@ -20,11 +26,7 @@ from trainer.hyperparameters import (
     HEAD_UNITS,
     LABEL_SMOOTHING,
 )
-from trainer.job import Job, Parts, build, pool_vectors, unpooled_data
-from trainer.model import on_trunk_features, pooling
-from trainer.precision import layers_compute_in
-from trainer.tuning import RunTrial, Search, Stage, StageTuner, Values
-from trainer.weight_files import load_weights
+from trainer.tuning.search import RunTrial, Search, Stage, StageTuner, Values
 
 # A trial need not see more to tell good values from bad ones: 0.8 GB of InceptionV3's vectors.
 MOST_VECTORS = 100_000
@@ -101,7 +103,7 @@ def _head_trials(
     width = pool.output_shape[-1]
     with tempfile.TemporaryDirectory(prefix="thaw-vectors-") as folder:
         paths = pool_vectors(job, pool, folder, strategy)
-        num_train = job.data_card.num_examples(features.TRAIN) * (len(paths) - 1)
+        num_train = job.data_card.num_examples(keys.TRAIN) * (len(paths) - 1)
         every = 1 + num_train // MOST_VECTORS
         *train, val = (Vectors(*data.load_vectors(path, width, every)) for path in paths)
     return HeadTrials(train, val, job.spec.num_classes, job.global_batch_size, patience, job.seed)
@@ -131,12 +133,12 @@ def _fine_tune_trials(
     load_weights(parts.backbone, weights_path)
     _set_head(parts, head_weights)
     start = parts.classifier.get_weights()
-    network = fits.Network(parts.classifier, parts.backbone, entered)
+    network = recipe.Network(parts.classifier, parts.backbone, entered)
 
     def run(values: Values, max_epochs: int) -> Outcome:
         make_deterministic(job.seed)
         parts.classifier.set_weights(start)
-        tried = fits.FineTune(
+        tried = recipe.FineTune(
             boundary=values[BOUNDARY],
             boundary_layer=layers[values[BOUNDARY]],
             learning_rate=values[FINE_TUNE_RATE],
@@ -144,8 +146,8 @@ def _fine_tune_trials(
             **fit,
         )
         fit_data = unpooled_data(job, entered, strategy)
-        record = fits.fine_tune(network, fit_data, tried, log_dir=None)
-        entropies = record.history[f"val_{fits.CROSS_ENTROPY}"]
+        record = recipe.fine_tune(network, fit_data, tried, log_dir=None)
+        entropies = record.history[f"val_{recipe.CROSS_ENTROPY}"]
         return Outcome(
             objective=capped(entropies[record.best_epoch - 1], spec.num_classes),
             epochs=len(entropies),

@@ -1,0 +1,1 @@
+"""Pre-trained networks: a table of them, and how they are built."""

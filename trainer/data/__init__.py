@@ -1,0 +1,1 @@
+"""What the fits learn from: images, examples, records, the data card."""

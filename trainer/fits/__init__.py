@@ -1,0 +1,1 @@
+"""The two fits, and how one resumes."""

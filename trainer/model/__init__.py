@@ -1,0 +1,1 @@
+"""The classifier: trunk, top blocks and head."""

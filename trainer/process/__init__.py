@@ -1,0 +1,1 @@
+"""One process among several: who it is, what it may wait for, how it ends."""
