@@ -22,7 +22,7 @@ MOST_SECS = 10.0
 def seconds(target: str, output: Path) -> float:
     """Compiles once with the target's example config."""
     command = [
-        *(sys.executable, "-m", "pipeline.cli", "compile", "--target", target),
+        *(sys.executable, "-m", "pipeline.cli.main", "compile", "--target", target),
         *("--config", str(CONFIGS / f"{target}.yaml"), "--output", str(output)),
     ]
     started = time.perf_counter()

@@ -53,9 +53,10 @@ def main(
 
 def _run(images: Path, output: Path, size: int, epochs: int, weights: str) -> dict[str, Any]:
     """One pipeline's nodes up to the Evaluator: CPU and wall seconds, images, bytes."""
-    from pipeline import events, local
-    from pipeline.config_io import load_config
+    from pipeline import events
+    from pipeline.config.load import load_config
     from pipeline.dag import local_pipeline
+    from pipeline.local import runner
     from trainer.data.card import read_card
 
     shares = [f"data.splits.{name}={share}" for name, share in SPLITS.items()]
@@ -63,11 +64,11 @@ def _run(images: Path, output: Path, size: int, epochs: int, weights: str) -> di
     run_dir = output / "logs" / f"{epochs}"
     run_dir.mkdir(parents=True)
     os.environ[events.EVENTS_FILE] = str(run_dir / "events.jsonl")
-    ir = local.compile_pipeline(local_pipeline(config, str(images), str(output)), run_dir.name)
+    ir = runner.compile_pipeline(local_pipeline(config, str(images), str(output)), run_dir.name)
     nodes = {}
     for name in [node.pipeline_node.node_info.id for node in ir.nodes]:
         before, started = _cpu_of_children(), time.monotonic()
-        outcome = local.run_forked(name, run_dir, local._launch, ir, name)
+        outcome = runner.run_forked(name, run_dir, runner._launch, ir, name)
         if not outcome["ok"]:
             raise SystemExit(f"{name}: {outcome['error']}")
         wall = time.monotonic() - started

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from pipeline.samples import write_sample_images
+from pipeline.cli.demo_images import write_sample_images
 
 _DIGITS = 1797
 _DISTINCT_PHOTOS = 8

@@ -18,7 +18,7 @@ import tensorflow as tf
 from benchmarks.common import seconds_since_start
 from benchmarks.recipe_data import BACKBONE, BOUNDARY, MAX_PIXELS, SEED, Recipe
 from components.trunk_features.executor import Settings, write_backbone, write_features
-from pipeline.local import run_forked
+from pipeline.local.runner import run_forked
 from trainer import keys
 from trainer.backbones.table import BACKBONES
 from trainer.data import fit_data

@@ -11,7 +11,7 @@ from benchmarks.common import Child, run_child
 def thaw_run(images: Path, output: Path, settings: Sequence[str]) -> tuple[Child, dict[str, Any]]:
     """Runs the whole pipeline; the child, and its `run.json`."""
     options = [part for setting in settings for part in ("--set", setting)]
-    arguments = ["-m", "pipeline.cli", "run", "--images", images, "--output", output, *options]
+    arguments = ["-m", "pipeline.cli.main", "run", "--images", images, "--output", output, *options]
     child = run_child(arguments)
     return child, json.loads((output / "run.json").read_text())
 

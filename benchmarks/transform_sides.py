@@ -24,10 +24,10 @@ def run_node(folder: Path, size_px: int) -> dict[str, Any]:
     from tfx.orchestration.metadata import sqlite_metadata_connection_config
     from tfx.orchestration.pipeline import Pipeline
 
-    from pipeline.config_io import load_config
+    from pipeline.config.load import load_config
     from pipeline.dag import make_nodes
-    from pipeline.local import _launch, compile_pipeline, run_forked
-    from pipeline.run_metadata import read_nodes
+    from pipeline.local.runner import _launch, compile_pipeline, run_forked
+    from pipeline.report.lineage import read_nodes
     from trainer.data.card import read_card
 
     size = f"backbone.image_size_px={size_px}"

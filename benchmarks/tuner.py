@@ -17,7 +17,7 @@ import typer
 import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
 from benchmarks.common import JsonOption, machine, report
 from pipeline import node_args
-from pipeline.config import Config
+from pipeline.config.schema import Config
 
 WIDTH = 2048
 CLASSES = 10

@@ -59,7 +59,7 @@ def _arguments() -> argparse.Namespace:
 
 def _run(arguments: argparse.Namespace, settings: list[str]) -> dict[str, Any]:
     shared = [f"backbone.weights={arguments.weights}", f"backbone.image_size_px={arguments.size}"]
-    command = [sys.executable, "-m", "pipeline.cli", "run", "--images", arguments.images]
+    command = [sys.executable, "-m", "pipeline.cli.main", "run", "--images", arguments.images]
     command += ["--output", str(arguments.output)]
     command += [f"--set={setting}" for setting in (*shared, *settings)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

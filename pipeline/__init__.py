@@ -13,7 +13,7 @@ def _refuse_namesakes() -> None:
       SystemExit: naming it.
     """
     root = Path(__file__).resolve().parents[1]
-    for name in ("components", "trainer"):
+    for name in ("components", "launchers", "serving", "trainer"):
         spec = find_spec(name)
         found = Path(spec.origin).resolve() if spec and spec.origin else None
         if found is None or found.parents[1] != root:

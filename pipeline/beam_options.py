@@ -16,7 +16,7 @@ from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperat
 from tfx.proto.orchestration.executable_spec_pb2 import BeamExecutableSpec
 from tfx.utils import dependency_utils
 
-from pipeline.config import Beam
+from pipeline.config.schema import Beam
 
 
 def give_options(nodes: Sequence[BaseNode], beam: Beam) -> None:

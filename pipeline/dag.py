@@ -19,8 +19,8 @@ from components.serving_check.component import ServingCheck
 from components.transform.component import ImageTransform
 from components.trunk_features.component import TrunkFeatures
 from pipeline import __version__, beam_options, node_args
-from pipeline.config import Config
-from pipeline.training import Place, on_this_machine
+from pipeline.config.schema import Config
+from pipeline.training_nodes import Place, on_this_machine
 from trainer import keys
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from components.evaluator.gate import GateRule
 from pipeline import __version__
-from pipeline.config import Config
+from pipeline.config.schema import Config
 from pipeline.weights import weights_fingerprint
 from trainer.backbones.table import BACKBONES
 from trainer.tuning import hyperparameters as keys

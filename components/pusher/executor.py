@@ -10,6 +10,8 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
+from serving.versions import next_version
+
 
 class Executor(PusherExecutor):
     """Pushes like TFX's, with two differences: the copy is made under another name and
@@ -63,12 +65,3 @@ def push_atomically(model_dir: str, base_dir: str) -> str:
     io_utils.copy_dir(model_dir, partial)
     fileio.rename(partial, target)
     return target
-
-
-def next_version(base_dir: str) -> int:
-    """One more than the highest version folder of `base_dir`; 1 where there is none."""
-    names = fileio.listdir(base_dir) if fileio.isdir(base_dir) else []
-    return (
-        max((int(name.rstrip("/")) for name in names if name.rstrip("/").isdecimal()), default=0)
-        + 1
-    )

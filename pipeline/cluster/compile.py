@@ -6,7 +6,7 @@ from typing import Any
 import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
 from pipeline.cluster.storage import check_places
 from pipeline.cluster.target import Target, check_python, require
-from pipeline.config import Config
+from pipeline.config.schema import Config
 
 
 def compile_pipeline(config: Config, target: Target) -> str:
@@ -26,7 +26,7 @@ def compile_pipeline(config: Config, target: Target) -> str:
     from kfp.pipeline_spec import pipeline_spec_pb2
 
     from pipeline.cluster import containers, pods
-    from pipeline.cluster.places import places_on
+    from pipeline.cluster.placement import places_on
 
     places = places_on(target, config)
     job = _compile(config, target, places)

@@ -8,9 +8,9 @@ from kfp.compiler import compiler_utils
 from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 
 from pipeline.cluster.target import Target
-from pipeline.config import Config
-from pipeline.config_cluster import DEFAULT, Resources
-from pipeline.training import Place
+from pipeline.config.cluster import DEFAULT, Resources
+from pipeline.config.schema import Config
+from pipeline.training_nodes import Place
 from trainer import LEGACY_KERAS
 
 # Takes the place of TFX's, which does not notice an image that moves to another class.

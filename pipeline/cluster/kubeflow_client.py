@@ -17,7 +17,7 @@ import urllib3
 from pipeline import events
 from pipeline.cluster.follow import Look, Task
 from pipeline.cluster.target import ClusterError, require
-from pipeline.config import Config
+from pipeline.config.schema import Config
 
 TOKEN = "KF_PIPELINES_TOKEN"
 

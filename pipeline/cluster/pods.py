@@ -10,9 +10,9 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 
 from launchers.execution import SETTINGS_ANNOTATION, SETTINGS_VARIABLE
 from pipeline.cluster.containers import resources_here
-from pipeline.config import Config
-from pipeline.config_cluster import Resources, Toleration
-from pipeline.training import Place
+from pipeline.config.cluster import Resources, Toleration
+from pipeline.config.schema import Config
+from pipeline.training_nodes import Place
 
 _SHARED_MEMORY = "/dev/shm"
 

@@ -5,7 +5,7 @@ import re
 from pathlib import PurePosixPath
 
 from pipeline.cluster.target import ClusterError, Target
-from pipeline.config import Config
+from pipeline.config.schema import Config
 
 _GS = "gs://"
 _USE_GS = "Use gs://BUCKET/…"

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.cluster import follow
 from pipeline.cluster.compile import compile_pipeline
 from pipeline.cluster.target import ClusterError, Target
-from pipeline.config import Config
+from pipeline.config.schema import Config
 
 SUFFIXES = {Target.KUBEFLOW: ".yaml", Target.VERTEX: ".json"}
 

@@ -3,7 +3,7 @@
 import sys
 from enum import Enum
 
-from pipeline.config import Config
+from pipeline.config.schema import Config
 
 
 class Target(str, Enum):

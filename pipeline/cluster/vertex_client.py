@@ -15,7 +15,7 @@ from google.cloud.storage import Client as StorageClient
 from pipeline import events
 from pipeline.cluster.follow import Look, Task
 from pipeline.cluster.target import ClusterError, require
-from pipeline.config import Config
+from pipeline.config.schema import Config
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 

@@ -13,9 +13,9 @@ from tfx.extensions.google_cloud_ai_platform.trainer.executor import TRAINING_AR
 from components.tuner.vertex import VertexTuner
 from pipeline import node_args
 from pipeline.cluster.target import require
-from pipeline.config import Config
-from pipeline.config_cluster import Resources
-from pipeline.training import TUNER, Place, workers_of
+from pipeline.config.cluster import Resources
+from pipeline.config.schema import Config
+from pipeline.training_nodes import TUNER, Place, workers_of
 from trainer import LEGACY_KERAS
 from trainer.process.tf_config import WORKER_GROUP
 

@@ -38,11 +38,12 @@ tell(event="plan", nodes=["Gen", "Fit"], time=time.time())
 # `thaw`, but for the command that it starts.
 DRIVER = """
 import sys
-from pipeline import cli, launch
+from pipeline.cli import main
+from pipeline.local import supervisor
 child = sys.argv.pop(1)
-launch.local_command = lambda files, output: [
+supervisor.local_command = lambda files, output: [
     sys.executable, child, str(output), str(files.directory)]
-cli.main()
+main.main()
 """
 
 

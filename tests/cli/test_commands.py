@@ -14,13 +14,13 @@ HEAVY = ("tensorflow", "tfx", "tf_keras", "apache_beam", "pandas", "sklearn", "m
 
 
 def thaw(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "pipeline.cli.main", *map(str, arguments)]
     environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 def test_importing_the_command_line_loads_nothing_heavy():
-    code = f"import sys, pipeline.cli; print([m for m in {HEAVY} if m in sys.modules])"
+    code = f"import sys, pipeline.cli.main; print([m for m in {HEAVY} if m in sys.modules])"
 
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
@@ -31,9 +31,9 @@ def test_importing_the_command_line_loads_nothing_heavy():
 
 def test_a_bad_config_is_refused_before_anything_heavy_is_loaded(tmp_path):
     code = (
-        "import sys, pipeline.cli, typer\n"
+        "import sys, pipeline.cli.main, typer\n"
         "sys.argv[1:] = ['run', '--output', 'x', '--set', 'head.units=x']\n"
-        "try: pipeline.cli.main()\n"
+        "try: pipeline.cli.main.main()\n"
         f"finally: print([m for m in {HEAVY} if m in sys.modules])"
     )
 
@@ -53,7 +53,7 @@ def test_module_of_the_same_name_on_pythonpath_is_named(tmp_path):
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
 
     done = subprocess.run(
-        [sys.executable, "-c", "from pipeline.cli import main; main()", "--version"],
+        [sys.executable, "-c", "from pipeline.cli.main import main; main()", "--version"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -78,7 +78,7 @@ def test_help_explains_each_command(command):
     done = thaw(command, "--help")
 
     assert done.returncode == 0
-    assert f"Usage: python -m pipeline.cli {command}" in done.stdout
+    assert f"Usage: python -m pipeline.cli.main {command}" in done.stdout
 
 
 @pytest.mark.parametrize(

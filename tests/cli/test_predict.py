@@ -12,7 +12,7 @@ from bright_model import save_bright_model
 from PIL import Image
 from typer.testing import CliRunner
 
-from pipeline.cli import app
+from pipeline.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,14 +22,15 @@ pytestmark = pytest.mark.timeout(120)
 # `thaw predict` with a model that needs no TensorFlow.
 WITHOUT_TENSORFLOW = """
 from pathlib import Path
-from pipeline import cli, pushed_model
+from pipeline.cli import main
+from serving import model, versions
 class Cat:
     max_file_bytes = 10**6
     def ask(self, content):
         return [("cat", 1.0)]
-pushed_model.find_model = Path
-pushed_model.load_model = lambda folder: Cat()
-cli.main()
+versions.find_model = Path
+model.load_model = lambda folder: Cat()
+main.main()
 """
 
 
@@ -226,8 +227,8 @@ def test_url_is_not_taken_for_a_path(model, photos):
 
 
 def test_file_that_vanishes_after_it_was_listed_is_an_error_of_its_own(photos):
-    from pipeline.predict import find_images, predict
-    from pipeline.pushed_model import PushedModel
+    from pipeline.cli.predict import find_images, predict
+    from serving.model import PushedModel
 
     class White(PushedModel):
         def ask(self, content):
@@ -243,7 +244,7 @@ def test_file_that_vanishes_after_it_was_listed_is_an_error_of_its_own(photos):
 
 
 def test_folders_become_the_images_below_them(photos):
-    from pipeline.predict import find_images
+    from pipeline.cli.predict import find_images
 
     (photos / "deep").mkdir()
     (photos / "deep" / "c.JPG").touch()
@@ -298,7 +299,7 @@ def test_neither_locale_nor_home_nor_temporary_folder_is_needed(model, photos, e
     kept = {name: value for name, value in os.environ.items() if name != "HOME"}
 
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "predict", ".", "--model", model],
+        [sys.executable, "-m", "pipeline.cli.main", "predict", ".", "--model", model],
         cwd=photos,
         env={**kept, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import preflight
-from pipeline.config_io import load_config
-from pipeline.preflight import (
+from pipeline.config.load import load_config
+from pipeline.local import preflight
+from pipeline.local.preflight import (
     PreflightError,
     check,
     check_images,

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from pipeline import progress
-from pipeline.progress import LiveView, PlainView, RunView
+from pipeline.cli import live_view
+from pipeline.cli.live_view import LiveView, PlainView, RunView
 
 PLAN = {"event": "plan", "nodes": ["Gen", "Fit", "Gate", "Push"], "time": 0.0}
 
@@ -39,7 +39,7 @@ def test_plain_view_prints_one_line_for_each_change(plain):
 def test_plain_view_reports_progress_at_most_every_ten_seconds(plain, monkeypatch):
     view, lines = plain
     clock = 1000.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(live_view.time, "monotonic", lambda: clock)
     view.on_event(PLAN)
     view.on_event(node("Fit", "running"))
 

@@ -11,8 +11,9 @@ from bright_model import save_bright_model
 from PIL import Image
 from typer.testing import CliRunner
 
-from pipeline.cli import app
-from pipeline.pushed_model import UnusableModel, find_model, load_model
+from pipeline.cli.main import app
+from serving.model import load_model
+from serving.versions import UnusableModel, find_model
 
 # Nothing here may hang.
 pytestmark = pytest.mark.timeout(120)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from processes import is_alive, wait_for
 
-from pipeline import launch
-from pipeline.config import Config
+from pipeline.config.schema import Config
+from pipeline.local import supervisor
 
 ROOT = Path(__file__).parents[2]
 
@@ -170,14 +170,14 @@ def test_run_started_at_once_after_a_kill_waits_for_what_is_left_and_goes_on(tha
 
 def test_folder_stays_locked_while_a_process_of_a_killed_run_lives(tmp_path):
     """The lock belongs to whoever writes, and the last of them may outlive `thaw run`."""
-    with launch.only_run(tmp_path) as lock:
+    with supervisor.only_run(tmp_path) as lock:
         writer = subprocess.Popen(
             [sys.executable, "-c", "import time; time.sleep(2)"], pass_fds=[lock]
         )
         (tmp_path / ".lock").write_text(str(_pid_of_nobody()))
 
     started = time.monotonic()
-    with launch.only_run(tmp_path):
+    with supervisor.only_run(tmp_path):
         assert writer.poll() is not None or time.monotonic() - started > 1
 
 
@@ -189,14 +189,14 @@ def _pid_of_nobody() -> int:
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="PYTHONSAFEPATH came with Python 3.11")
 def test_modules_in_the_current_folder_are_not_taken_for_ours(tmp_path, monkeypatch):
-    for name in ("components", "pipeline", "trainer"):
+    for name in ("components", "launchers", "pipeline", "serving", "trainer"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('not ours')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    files = launch.new_run(Config(), tmp_path)
-    code = "import components, pipeline, trainer; print(trainer.__file__)"
+    files = supervisor.new_run(Config(), tmp_path)
+    code = "import components, launchers, pipeline, serving, trainer; print(trainer.__file__)"
 
-    with launch.only_run(tmp_path) as lock:
-        ended = launch.watch([sys.executable, "-c", code], files, print, lock)
+    with supervisor.only_run(tmp_path) as lock:
+        ended = supervisor.watch([sys.executable, "-c", code], files, print, lock)
 
     assert (ended, files.log.read_text()) == (0, f"{ROOT / 'trainer' / '__init__.py'}\n")

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from pipeline.samples import SIDE_PX, SamplesError, write_sample_images
+from pipeline.cli.demo_images import SIDE_PX, SamplesError, write_sample_images
 
 
 def contents(folder) -> dict[str, bytes]:

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from pipeline.cluster.target import Target
-from pipeline.config import Config
-from pipeline.config_io import load_config
+from pipeline.config.load import load_config
+from pipeline.config.schema import Config
 
 COMMON = (
     "name=birds",

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from pipeline.cluster.target import Target
-from pipeline.config_beam import BeamNodes
-from pipeline.config_cluster import NODES
+from pipeline.config.beam import BeamNodes
+from pipeline.config.cluster import NODES
 
 from .conftest import COMMON, VERTEX, compiled, needs_kfp
 from .specs import container_of, read_kubeflow, read_vertex

@@ -10,8 +10,8 @@ import yaml
 from google.protobuf import json_format
 
 from pipeline.cluster.target import ClusterError, Target
-from pipeline.config_cluster import NODES
-from pipeline.config_io import ConfigError
+from pipeline.config.cluster import NODES
+from pipeline.config.load import ConfigError
 
 from ..conftest import ROOT
 from .conftest import COMMON, KUBEFLOW, VERTEX, compiled, config_of, needs_kfp
@@ -265,7 +265,7 @@ def test_the_command_writes_the_same_bytes_in_another_process(target, request, t
 
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pipeline.cli", "compile", "--target", target.value),
+            *(sys.executable, "-m", "pipeline.cli.main", "compile", "--target", target.value),
             *("--images", "gs://bucket/images", "--output", str(output)),
             *(argument for setting in settings for argument in ("--set", setting)),
         ],
@@ -308,7 +308,7 @@ def test_the_command_writes_the_same_bytes_in_another_process(target, request, t
 )
 def test_what_cannot_be_compiled_says_which_key_is_wrong(settings, images, target, message):
     from pipeline.cluster.compile import compile_pipeline
-    from pipeline.config_io import load_config
+    from pipeline.config.load import load_config
 
     with pytest.raises(ClusterError, match=f"(?s){message}"):
         compile_pipeline(load_config(None, settings, images), Target(target))
@@ -337,7 +337,7 @@ def test_an_unknown_resource_is_refused_with_the_known_ones():
 @pytest.mark.parametrize("target", list(Target))
 def test_the_example_configs_compile(target):
     from pipeline.cluster.compile import compile_pipeline
-    from pipeline.config_io import load_config
+    from pipeline.config.load import load_config
 
     text = compile_pipeline(load_config(ROOT / "configs" / f"{target.value}.yaml"), target)
 

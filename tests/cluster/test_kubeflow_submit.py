@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli import app
+from pipeline.cli.main import app
 from pipeline.cluster import follow
 
 from .conftest import KUBEFLOW, needs_kfp

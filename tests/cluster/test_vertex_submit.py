@@ -9,7 +9,7 @@ from google.cloud import aiplatform
 from google.cloud.aiplatform.utils import resource_manager_utils
 from typer.testing import CliRunner
 
-from pipeline.cli import app
+from pipeline.cli.main import app
 from pipeline.cluster import follow
 
 from .conftest import VERTEX, needs_kfp

@@ -7,7 +7,7 @@ import tensorflow_model_analysis as tfma
 from components.evaluator.executor import Executor, MissingBaseline
 from components.evaluator.gate import BASELINE, CANDIDATE, GateRule
 from components.evaluator.rows import rows_dir, rows_of_batch, writing_rows_to
-from pipeline.evaluation import failed_thresholds, read_metrics, read_rows
+from pipeline.report.evaluation import failed_thresholds, read_metrics, read_rows
 from trainer import keys
 
 from .evaluations import LABELS, judge

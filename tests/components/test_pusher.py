@@ -9,7 +9,8 @@ from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 
 from components.pusher import executor
-from components.pusher.executor import Executor, next_version, push_atomically
+from components.pusher.executor import Executor, push_atomically
+from serving.versions import next_version
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from components.trunk_features.executor import Settings
 from pipeline import node_args
-from pipeline.config import Config
+from pipeline.config.schema import Config
 from trainer.data.augment import Augmentation
 from trainer.model.trunk import TrunkSpec
 

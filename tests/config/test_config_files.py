@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import Config
-from pipeline.config_io import load_config
+from pipeline.config.load import load_config
+from pipeline.config.schema import Config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config import Config
-from pipeline.config_io import ConfigError, load_config, parse_override, to_yaml
+from pipeline.config.load import ConfigError, load_config, parse_override, to_yaml
+from pipeline.config.schema import Config
 from trainer.backbones.table import BACKBONES
 
 

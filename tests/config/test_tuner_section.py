@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline import node_args
-from pipeline.config import Config
-from pipeline.config_io import ConfigError, load_config
+from pipeline.config.load import ConfigError, load_config
+from pipeline.config.schema import Config
 
 
 def config(**tuner: object) -> Config:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from pipeline import node_args
-from pipeline.config import Config
-from pipeline.config_cluster import TRAINING_NODES
-from pipeline.config_io import ConfigError, load_config
-from pipeline.training import workers_of
+from pipeline.config.cluster import TRAINING_NODES
+from pipeline.config.load import ConfigError, load_config
+from pipeline.config.schema import Config
+from pipeline.training_nodes import workers_of
 
 CLUSTER = {"kind": "kubernetes", "namespace": "a"}
 LIMITS = {"start_secs": 600, "stall_secs": 600, "max_restarts": 3}

@@ -14,7 +14,7 @@ from ..conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
-PACKAGES = ("components", "pipeline", "trainer")
+PACKAGES = ("components", "launchers", "pipeline", "serving", "trainer")
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ class Run:
 
 def thaw(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *map(str, arguments)],
+        [sys.executable, "-m", "pipeline.cli.main", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, "COLUMNS": "300", "NO_COLOR": "1", **environment},
         stdout=subprocess.PIPE,

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-THAW = [sys.executable, "-m", "pipeline.cli"]
+THAW = [sys.executable, "-m", "pipeline.cli.main"]
 
 
 def main(output: Path, report: Path, room_bytes: int, arguments: list[str]) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 from tfx.dsl.compiler import constants
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import events, local
-from pipeline.config import Config
+from pipeline import events
+from pipeline.config.schema import Config
 from pipeline.dag import local_pipeline
+from pipeline.local import runner
 
 
 def main(arguments: list[str]) -> int:
@@ -30,13 +31,13 @@ def main(arguments: list[str]) -> int:
     config = config.model_copy(update={"beam": beam})
     os.environ[events.EVENTS_FILE] = str(Path(new) / "events.jsonl")
     shutil.copy(Path(output) / "metadata.sqlite", new)
-    ir = local.compile_pipeline(local_pipeline(config, str(config.data.images), new), run.name)
+    ir = runner.compile_pipeline(local_pipeline(config, str(config.data.images), new), run.name)
     for node in ir.nodes:
         _run_anew(node.pipeline_node)
     outcomes = {}
     for node in nodes.split(","):
         started = time.monotonic()
-        outcome = local.run_forked(node, Path(new), local._launch, ir, node)
+        outcome = runner.run_forked(node, Path(new), runner._launch, ir, node)
         outcomes[node] = {**outcome, "seconds": round(time.monotonic() - started, 1)}
     print(json.dumps(outcomes))
     return 0

@@ -11,8 +11,8 @@ from google.auth.credentials import AnonymousCredentials
 from components.image_example_gen.driver import fingerprint
 from pipeline.cluster.compile import compile_pipeline
 from pipeline.cluster.target import Target
-from pipeline.config import Config
-from pipeline.evaluation import MODELS, read_metrics
+from pipeline.config.schema import Config
+from pipeline.report.evaluation import MODELS, read_metrics
 
 from ..cluster.conftest import needs_kfp
 from ..cluster.containers import ColdPython, Command, WarmPython

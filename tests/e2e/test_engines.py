@@ -175,13 +175,13 @@ def test_weights_of_the_trunk_are_the_same(pairs):
 
 
 def metrics(evaluation: Path) -> dict[str, Any]:
-    from pipeline.evaluation import MODELS, read_metrics
+    from pipeline.report.evaluation import MODELS, read_metrics
 
     return {model: read_metrics(str(evaluation), model) for model in MODELS}
 
 
 def test_evaluation_finds_the_same_metrics_rows_and_blessing(pairs):
-    from pipeline.evaluation import failed_thresholds, read_rows
+    from pipeline.report.evaluation import failed_thresholds, read_rows
 
     before, made = pairs("Evaluator", "evaluation")
 

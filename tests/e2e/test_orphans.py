@@ -30,7 +30,7 @@ _WAIT_SECS = 300
 def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
     with open(log, "ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", *arguments],
+            [sys.executable, "-m", "pipeline.cli.main", *arguments],
             cwd=ROOT,
             stdout=file,
             stderr=subprocess.STDOUT,

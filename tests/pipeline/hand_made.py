@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline import report
+from pipeline.report import page as report
 
 
 def _metrics(accuracy: float, first: float, second: float, matrix: list[list[int]]) -> dict:

@@ -7,11 +7,11 @@ from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.orchestration.local import runner_utils
 
 from pipeline import beam_options
-from pipeline.config import Config
-from pipeline.config_beam import BeamNodes
-from pipeline.config_io import ConfigError, load_config
+from pipeline.config.beam import BeamNodes
+from pipeline.config.load import ConfigError, load_config
+from pipeline.config.schema import Config
 from pipeline.dag import local_pipeline, make_nodes
-from pipeline.local import compile_pipeline
+from pipeline.local.runner import compile_pipeline
 
 ALL, OWN = "--direct_num_workers=2", "--direct_num_workers=3"
 

@@ -10,7 +10,7 @@ import pytest
 from components.evaluator.executor import MissingBaseline
 from components.example_validator.executor import DataAnomalies
 from components.image_example_gen.folder import UnusableImages
-from pipeline.local import cause
+from pipeline.local.runner import cause
 
 MESSAGE = "photos: no images in the val split. Add images."
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.charts import learning_curves
+from pipeline.report.charts import learning_curves
 
 
 def record(losses: list[float | None], best_epoch: int = 1) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.sample_images import choose, write_samples
+from pipeline.report.thumbnails import choose, write_samples
 
 LABELS = ["ant", "bee"]
 MOST = 24

@@ -12,7 +12,8 @@ from tfx import v1 as tfx
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.types.standard_artifacts import Model
 
-from pipeline import events, local
+from pipeline import events
+from pipeline.local import runner
 
 SIZE = 1000
 
@@ -68,7 +69,7 @@ class Runs:
                 str(self.output / "metadata.sqlite")
             ),
         )
-        self.code = local.run_nodes(
+        self.code = runner.run_nodes(
             pipeline, self.output, run_dir, functools.partial(report, self.output)
         )
         lines = (run_dir / "events.jsonl").read_text().splitlines()
@@ -146,7 +147,7 @@ def test_truncated_pushed_model_is_noticed(runs):
 
 def test_record_truncated_while_nodes_run_is_named_and_the_next_run_mends_it(runs, monkeypatch):
     shutil.rmtree(runs.output / "serving")
-    launch = local._launch
+    launch = runner._launch
 
     def truncate_before_push(ir, node):
         if node == "Pusher":
@@ -154,7 +155,7 @@ def test_record_truncated_while_nodes_run_is_named_and_the_next_run_mends_it(run
         return launch(ir, node)
 
     with monkeypatch.context() as patched:
-        patched.setattr(local, "_launch", truncate_before_push)
+        patched.setattr(runner, "_launch", truncate_before_push)
         assert runs()["Pusher"] == "failed"
     error = runs.said("node", "error")
     assert "records.gz has changed since an earlier node wrote it" in error
@@ -230,7 +231,7 @@ def test_node_does_not_write_into_a_folder_that_holds_files(runs):
     planted = runs.output / "artifacts" / "Maker" / "model" / ".hidden"
     planted.mkdir()
     # Hidden until the checks are over.
-    launch = local._launch
+    launch = runner._launch
 
     def plant(ir, node):
         for execution in range(number, number + 9):
@@ -240,9 +241,9 @@ def test_node_does_not_write_into_a_folder_that_holds_files(runs):
                 (target / "stale.gz").touch()
         return launch(ir, node)
 
-    local._launch = plant
+    runner._launch = plant
     try:
         assert runs()["Maker"] == "failed"
     finally:
-        local._launch = launch
+        runner._launch = launch
     assert "is not empty: it holds files of another run" in runs.said("node", "error")

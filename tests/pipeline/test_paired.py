@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.paired import Paired, compare
+from pipeline.report.paired import Paired, compare
 
 # For each image whether the baseline and the candidate were right.
 outcomes = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200)

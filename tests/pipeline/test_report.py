@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.report import Confusion, ReportError, build_report, top_confusions
+from pipeline.report.page import Confusion, ReportError, build_report, top_confusions
 
 from .hand_made import a_run, rename_class, write_run
 

@@ -7,8 +7,8 @@ from tfx import v1 as tfx
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.types.standard_artifacts import Model
 
-from pipeline.local import compile_pipeline
-from pipeline.run_metadata import read_nodes
+from pipeline.local.runner import compile_pipeline
+from pipeline.report.lineage import read_nodes
 
 WORK_SECONDS = 0.3
 

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from pipeline.charts import TrialPoint, tuning_chart
-from pipeline.report import build_report
-from pipeline.tuning_report import describe_tuning
+from pipeline.report.charts import TrialPoint, tuning_chart
+from pipeline.report.page import build_report
+from pipeline.report.tuning import describe_tuning
 
 from .hand_made import a_run, write_run
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_model_analysis.proto import validation_result_pb2
 
-from pipeline.config import Config
-from pipeline.evaluation import confusion, failed_thresholds
-from pipeline.results import reasons
+from pipeline.config.schema import Config
+from pipeline.report.collect import reasons
+from pipeline.report.evaluation import confusion, failed_thresholds
 
 LABELS = ["cow", "ant", "bee"]  # by label id
 CLASSES = ["ant", "bee", "cow"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline import doctor
-from pipeline.doctor import Check
+from pipeline.cli import doctor
+from pipeline.cli.doctor import Check
 from trainer.backbones.table import BACKBONES
 
 INCEPTION = BACKBONES["inception_v3"]

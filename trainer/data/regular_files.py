@@ -7,6 +7,10 @@ of the link to it looks.
 import os
 import stat
 
+DEFAULT_MAX_FILE_BYTES = 64 * 2**20
+LARGEST_MAX_FILE_BYTES = 2**40
+"""What `data.max_file_bytes` is where nothing is set, and at most."""
+
 _CHUNK_BYTES = 2**16
 _KINDS = {
     stat.S_IFDIR: "a folder",

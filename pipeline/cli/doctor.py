@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.preflight import keras_models_dir, reachable
+from pipeline.local.preflight import keras_models_dir, reachable
 from trainer.backbones.table import BACKBONES, Backbone
 
 Status = Literal["ok", "warn", "fail"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.charts import TrialPoint, tuning_chart
+from pipeline.report.charts import TrialPoint, tuning_chart
 from trainer.tuning.hyperparameters import BOUNDARY, FINE_TUNE_RATE, HEAD_RATE, HEAD_UNITS
 
 _MOST_TRIALS = 20

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from pipeline.config import Config
-from pipeline.terminal import (
+from pipeline.cli.terminal import (
     BAD_USAGE,
     FAILED,
     INTERRUPTED,
@@ -19,6 +18,7 @@ from pipeline.terminal import (
     print_line,
     stop,
 )
+from pipeline.config.schema import Config
 
 TargetOption = Annotated[
     str, typer.Option("--target", "-t", metavar="kubeflow|vertex", help="Which cluster.")
@@ -117,8 +117,8 @@ def submit(
 
 def _wait(started: Any) -> None:
     """Draws a run as `thaw run` draws its own."""
+    from pipeline.cli.live_view import LiveView, PlainView, RunView
     from pipeline.cluster.target import RunFailed
-    from pipeline.progress import LiveView, PlainView, RunView
 
     view = RunView()
     drawn = LiveView(out, view) if out.is_terminal else PlainView(print_line, view)

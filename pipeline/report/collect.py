@@ -15,12 +15,13 @@ from components.evaluator.gate import ACCURACY, BASELINE, CANDIDATE
 from components.image_example_gen.rejected import SET_ASIDE_FOLDER
 from components.serving_check.executor import RESULT_FILE
 from components.tuner.executor import TRIALS_FILE
-from pipeline import __version__, node_args, paired
-from pipeline.config import Config
-from pipeline.evaluation import MODELS, confusion, failed_thresholds, read_metrics, read_rows
-from pipeline.report import REPORT_FILE, RUN_FILE, SCHEMA, ReportError, read_run
-from pipeline.run_metadata import NodeRun, read_nodes
-from pipeline.sample_images import write_samples
+from pipeline import __version__, node_args
+from pipeline.config.schema import Config
+from pipeline.report import paired
+from pipeline.report.evaluation import MODELS, confusion, failed_thresholds, read_metrics, read_rows
+from pipeline.report.lineage import NodeRun, read_nodes
+from pipeline.report.page import REPORT_FILE, RUN_FILE, SCHEMA, ReportError, read_run
+from pipeline.report.thumbnails import write_samples
 from trainer.data.card import read_card
 from trainer.export import LABELS_FILE
 from trainer.job import HISTORY_FILE

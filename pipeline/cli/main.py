@@ -10,11 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from pipeline import __version__, cluster_commands, disk
-from pipeline.cluster import lean
-from pipeline.config import Config
-from pipeline.config_io import to_yaml
-from pipeline.terminal import (
+from pipeline import __version__
+from pipeline.cli import cluster as cluster_commands
+from pipeline.cli.terminal import (
     BAD_USAGE,
     FAILED,
     FINISHED,
@@ -28,6 +26,10 @@ from pipeline.terminal import (
     print_line,
     stop,
 )
+from pipeline.cluster import lean_imports
+from pipeline.config.load import to_yaml
+from pipeline.config.schema import Config
+from pipeline.local import disk
 
 app = typer.Typer(
     name="thaw",
@@ -50,7 +52,7 @@ def main() -> None:
     """Entry point of the `thaw` command."""
     if sys.argv[1:2] == ["compile"]:
         gc.disable()  # a short life, most of it imports
-        lean.leave_out()
+        lean_imports.leave_out()
     app()
 
 
@@ -95,18 +97,18 @@ def run(
 
     Example: thaw run --images photos --output out --set fits.fine_tune.boundary=mixed7
     """
-    from pipeline import launch, preflight
+    from pipeline.local import preflight, supervisor
 
     chosen = load(config, overrides, _absolute(images))
     output = Path(os.path.realpath(output))  # unlike resolve() it takes a link to itself
     try:
         preflight.check(chosen, output)
-        with launch.only_run(output) as lock:
-            files = launch.new_run(chosen, output)
-            code = _watch(files, launch.local_command(files, output), lock)
+        with supervisor.only_run(output) as lock:
+            files = supervisor.new_run(chosen, output)
+            code = _watch(files, supervisor.local_command(files, output), lock)
     except preflight.PreflightError as problem:
         raise stop(problem, BAD_USAGE) from problem
-    except launch.AlreadyRunning as problem:
+    except supervisor.AlreadyRunning as problem:
         raise stop(problem, FAILED) from problem
     if code:
         raise typer.Exit(code)
@@ -124,15 +126,15 @@ def _absolute(images: str | None) -> str | None:
 
 def _watch(files: Any, command: list[str], lock: int) -> int:
     """Shows a run until it ends; says what went wrong, if anything."""
-    from pipeline import launch
-    from pipeline.progress import LiveView, PlainView, RunView
+    from pipeline.cli.live_view import LiveView, PlainView, RunView
+    from pipeline.local import supervisor
 
     view = RunView()
     out.print(f"[dim]logs: {escape(str(files.directory))}[/]")
     drawn = LiveView(out, view) if out.is_terminal else PlainView(print_line, view)
     try:
-        with drawn, launch.terminate_like_interrupt():
-            code = launch.watch(command, files, drawn.on_event, lock)
+        with drawn, supervisor.terminate_like_interrupt():
+            code = supervisor.watch(command, files, drawn.on_event, lock)
     except KeyboardInterrupt:
         err.print("[yellow]interrupted.[/] The same command resumes where this run stopped.")
         return INTERRUPTED
@@ -196,14 +198,16 @@ def predict(
 
     Example: thaw predict photo.jpg --model out
     """
-    from pipeline import predict as predicting
-    from pipeline import prediction_output, pushed_model
+    from pipeline.cli import predict as predicting
+    from pipeline.cli import prediction_output
+    from serving import model as serving_model
+    from serving import versions
 
     try:
-        model_dir = pushed_model.find_model(model)
+        model_dir = versions.find_model(model)
         found = predicting.find_images(images)
-        loaded = pushed_model.load_model(model_dir)
-    except (pushed_model.UnusableModel, predicting.NoImages) as problem:
+        loaded = serving_model.load_model(model_dir)
+    except (versions.UnusableModel, predicting.NoImages) as problem:
         raise stop(problem, BAD_USAGE) from problem
     predictions = []
     for prediction in predicting.predict(loaded, found, top):
@@ -221,7 +225,7 @@ def report(
     output: Annotated[Path, typer.Argument(help="A run's output folder.")],
 ) -> None:
     """Write OUTPUT/report.html again from OUTPUT/run.json."""
-    from pipeline.report import ReportError, build_report
+    from pipeline.report.page import ReportError, build_report
 
     try:
         path = build_report(Path(os.path.realpath(output)))
@@ -254,7 +258,7 @@ def config(
 @app.command()
 def doctor() -> None:
     """Check this machine: versions, devices, weights, disk, memory; say what to mend."""
-    from pipeline.doctor import checks, show
+    from pipeline.cli.doctor import checks, show
 
     raise typer.Exit(show(checks(), out))
 
@@ -267,7 +271,7 @@ def sample_images(
     ] = None,
 ) -> None:
     """Write scikit-learn's scanned digits as class folders of PNG files, to try things on."""
-    from pipeline.samples import SamplesError, write_sample_images
+    from pipeline.cli.demo_images import SamplesError, write_sample_images
 
     try:
         count = write_sample_images(directory, per_class)

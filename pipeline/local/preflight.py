@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from components.image_example_gen.formats import EXTENSIONS
-from pipeline.config import Config
+from pipeline.config.schema import Config
 from trainer.backbones.table import BACKBONES
 from trainer.data.labels import is_utf8, name_problems, printable
 

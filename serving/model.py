@@ -1,4 +1,4 @@
-"""A pushed model on this machine: finds it, checks it, loads it and asks it.
+"""A pushed model on this machine: checks it, loads it and asks it.
 
 Whatever stands in a model's folder, the user gets an answer or a sentence: loading what is
 damaged raises anything from `OSError` to `IndexError` in TensorFlow.
@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Data
-from trainer.data.regular_files import read_regular_file
+from serving.versions import UnusableModel
+from trainer.data.regular_files import (
+    DEFAULT_MAX_FILE_BYTES,
+    LARGEST_MAX_FILE_BYTES,
+    read_regular_file,
+)
 from trainer.process.quiet import quiet_stderr
 
-_SAVED_MODEL = "saved_model.pb"
 _ADVICE = "  Give another version with --model, or push this one again."
 
 # Type and rank; see `trainer.export`.
@@ -25,10 +28,6 @@ _OUTPUTS = {"class_names": ("string", 2), "probabilities": ("float32", 2)}
 
 NO_IMAGE = "not a JPEG, PNG, GIF or BMP file"
 DAMAGED = "the image data is damaged"
-
-
-class UnusableModel(ValueError):
-    """There is no model, or it cannot be asked; the message says what to do."""
 
 
 class ImageRefused(ValueError):
@@ -71,49 +70,6 @@ class PushedModel:
         if not all(map(math.isfinite, probabilities)):
             raise ImageRefused("the model's probabilities are not numbers")
         return sorted(pairs, key=lambda pair: -pair[1])
-
-
-def find_model(path: str) -> Path:
-    """Returns the SavedModel in or below a path: the path itself, the newest version of a
-    served model's folder, or the newest push of a run's output folder.
-
-    Raises:
-      UnusableModel: if there is none.
-    """
-    if "://" in path and not os.path.lexists(path):
-        raise UnusableModel(
-            f"{path}: not a folder of this machine. Copy the model here, and give its folder."
-        )
-    try:
-        return _find_newest(Path(path))
-    except OSError as error:
-        raise UnusableModel(
-            f"{error.filename or path}: cannot be read: {error.strerror}."
-        ) from error
-
-
-def _find_newest(path: Path) -> Path:
-    if not path.exists():
-        raise UnusableModel(f"{path}: there is no such folder.")
-    if not path.is_dir():
-        raise UnusableModel(f"{path} is a file. Give a run's output folder or a SavedModel's.")
-    if (path / _SAVED_MODEL).exists():
-        return path
-    served = path / "serving"
-    folders = [path, *(served.iterdir() if served.is_dir() else [])]
-    versions = [
-        version
-        for folder in folders
-        if folder.is_dir()
-        for version in folder.iterdir()
-        if version.name.isdecimal() and (version / _SAVED_MODEL).exists()
-    ]
-    if not versions:
-        raise UnusableModel(
-            f"{path}: holds no pushed model. Give a run's output folder or a SavedModel.\n"
-            "  A run whose candidate is not blessed pushes nothing; its report says why."
-        )
-    return max(versions, key=lambda version: (int(version.name), version.stat().st_mtime))
 
 
 def load_model(model_dir: Path) -> PushedModel:
@@ -185,9 +141,11 @@ def _max_file_bytes(model_dir: Path) -> int:
     """The model's own limit; the default if its config does not say."""
     try:
         config = json.loads(read_regular_file(str(model_dir / "assets" / "config.json"), 2**20))
-        return Data(max_file_bytes=config["data"]["max_file_bytes"]).max_file_bytes
+        limit = config["data"]["max_file_bytes"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return Data().max_file_bytes
+        return DEFAULT_MAX_FILE_BYTES
+    is_limit = type(limit) is int and 0 < limit <= LARGEST_MAX_FILE_BYTES
+    return limit if is_limit else DEFAULT_MAX_FILE_BYTES
 
 
 def _refusal(message: str) -> str:

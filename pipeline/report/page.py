@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from pipeline.charts import learning_curves
-from pipeline.tuning_report import describe_tuning
+from pipeline.report.charts import learning_curves
+from pipeline.report.tuning import describe_tuning
 
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
@@ -89,7 +89,7 @@ def _render(run: dict[str, Any], output_dir: Path) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("pipeline"),
+        loader=PackageLoader("pipeline.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from pipeline.config_section import Section
+from pipeline.config.section import Section
 
 
 def _is_option(option: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.config_section import Section
+from pipeline.config.section import Section
 
 NODES = (
     "ImageExampleGen",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.image_example_gen.formats import EXTENSIONS
-from pipeline.pushed_model import ImageRefused, PushedModel
+from serving.model import ImageRefused, PushedModel
 from trainer.data.regular_files import UnreadableFile, read_regular_file
 
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from pipeline.config import Config
+from pipeline.config.schema import Config
 
 # A config has about a hundred values. Aliases can make millions of a few lines ("billion laughs").
 _MAX_FILE_BYTES = 2**20

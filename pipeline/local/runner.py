@@ -34,9 +34,10 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.proto.orchestration.execution_result_pb2 import ExecutorOutput
 
 import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
-from pipeline import artifact_files, beam_options, disk, events
-from pipeline.config import Config
+from pipeline import beam_options, events
+from pipeline.config.schema import Config
 from pipeline.dag import local_pipeline
+from pipeline.local import artifact_files, disk
 
 REPORT_NODE = "Report"
 
@@ -237,8 +238,8 @@ class _Launcher(launcher.Launcher):
 
 
 def _report(config: Config, output_dir: Path, run_dir: Path) -> str:
-    from pipeline.report import build_report
-    from pipeline.results import is_up_to_date, write_results
+    from pipeline.report.collect import is_up_to_date, write_results
+    from pipeline.report.page import build_report
 
     if is_up_to_date(output_dir, run_dir):
         return events.CACHED

@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from pipeline.config import Config
-from pipeline.config_io import ConfigError, load_config
+from pipeline.config.load import ConfigError, load_config
+from pipeline.config.schema import Config
 
 FINISHED = 0
 FAILED = 1

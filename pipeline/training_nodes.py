@@ -11,8 +11,8 @@ from tfx.dsl.components.base.base_component import BaseComponent
 from components.trainer.component import LaunchedTrainer
 from components.tuner.component import LaunchedTuner
 from pipeline import node_args
-from pipeline.config import Config
-from pipeline.config_cluster import TRAINING_NODES
+from pipeline.config.cluster import TRAINING_NODES
+from pipeline.config.schema import Config
 
 TUNER = "Tuner"
 

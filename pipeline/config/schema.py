@@ -17,10 +17,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
-from pipeline.config_beam import Beam
-from pipeline.config_cluster import Cluster
-from pipeline.config_section import Section
+from pipeline.config.beam import Beam
+from pipeline.config.cluster import Cluster
+from pipeline.config.section import Section
 from trainer.backbones.table import BACKBONES
+from trainer.data.regular_files import DEFAULT_MAX_FILE_BYTES, LARGEST_MAX_FILE_BYTES
 
 BackboneName = Literal[
     "inception_v3", "xception", "mobilenet_v2", "efficientnet_v2_b0", "resnet50_v2"
@@ -70,7 +71,9 @@ class Data(Section):
         description="Larger images are set aside by their header, before they are decoded.",
     )
     max_file_bytes: PositiveInt = Field(
-        64 * 2**20, le=2**40, description="Larger files are set aside unread."
+        DEFAULT_MAX_FILE_BYTES,
+        le=LARGEST_MAX_FILE_BYTES,
+        description="Larger files are set aside unread.",
     )
 
 

@@ -6,9 +6,9 @@ from typing import Any
 from launchers.kubernetes.settings import read_settings
 from launchers.registry import KUBERNETES
 from pipeline.cluster.target import ClusterError, Target
-from pipeline.config import Config
-from pipeline.config_cluster import TRAINING_NODES, Resources
-from pipeline.training import Place, launched_placement, workers_of
+from pipeline.config.cluster import TRAINING_NODES, Resources
+from pipeline.config.schema import Config
+from pipeline.training_nodes import Place, launched_placement, workers_of
 from trainer.process.tf_config import WORKER_GROUP
 
 # Settings of the launcher that a node's result may depend on.

@@ -16,7 +16,7 @@ from typing import IO, Any
 import psutil
 
 from launchers.local import kill_with_parent
-from pipeline.config import Config
+from pipeline.config.schema import Config
 
 _POLL_SECS = 0.1
 _GRACE_SECS = 4.0
@@ -68,7 +68,7 @@ def new_run(config: Config, output_dir: Path) -> RunFiles:
 def local_command(files: RunFiles, output_dir: Path) -> list[str]:
     """The child that runs the nodes on this machine."""
     paths = [str(path) for path in (files.config, output_dir, files.directory)]
-    return [sys.executable, "-m", "pipeline.local_process", *paths]
+    return [sys.executable, "-m", "pipeline.local.process", *paths]
 
 
 @contextmanager

@@ -12,8 +12,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.predict import Prediction
-from pipeline.terminal import FAILED, out, print_line, stop
+from pipeline.cli.predict import Prediction
+from pipeline.cli.terminal import FAILED, out, print_line, stop
 
 
 def print_json(prediction: Prediction) -> None:

@@ -1,0 +1,1 @@
+"""`thaw run`: the pipeline on this machine."""

@@ -1,0 +1,66 @@
+"""The versions of a pushed model: numbered folders, the highest is the newest."""
+
+import os
+from pathlib import Path
+
+_SAVED_MODEL = "saved_model.pb"
+
+
+class UnusableModel(ValueError):
+    """There is no model, or it cannot be asked; the message says what to do."""
+
+
+def find_model(path: str) -> Path:
+    """Returns the SavedModel in or below a path: the path itself, the newest version of a
+    served model's folder, or the newest push of a run's output folder.
+
+    Raises:
+      UnusableModel: if there is none.
+    """
+    if "://" in path and not os.path.lexists(path):
+        raise UnusableModel(
+            f"{path}: not a folder of this machine. Copy the model here, and give its folder."
+        )
+    try:
+        return _find_newest(Path(path))
+    except OSError as error:
+        raise UnusableModel(
+            f"{error.filename or path}: cannot be read: {error.strerror}."
+        ) from error
+
+
+def _find_newest(path: Path) -> Path:
+    if not path.exists():
+        raise UnusableModel(f"{path}: there is no such folder.")
+    if not path.is_dir():
+        raise UnusableModel(f"{path} is a file. Give a run's output folder or a SavedModel's.")
+    if (path / _SAVED_MODEL).exists():
+        return path
+    served = path / "serving"
+    folders = [path, *(served.iterdir() if served.is_dir() else [])]
+    versions = [
+        version
+        for folder in folders
+        if folder.is_dir()
+        for version in folder.iterdir()
+        if version.name.isdecimal() and (version / _SAVED_MODEL).exists()
+    ]
+    if not versions:
+        raise UnusableModel(
+            f"{path}: holds no pushed model. Give a run's output folder or a SavedModel.\n"
+            "  A run whose candidate is not blessed pushes nothing; its report says why."
+        )
+    return max(versions, key=lambda version: (int(version.name), version.stat().st_mtime))
+
+
+def next_version(base_dir: str) -> int:
+    """One more than the highest version folder of `base_dir`; 1 where there is none.
+
+    Args:
+      base_dir: holds the versions of one model; on any file system that TFX reads.
+    """
+    from tfx.dsl.io import fileio
+
+    names = fileio.listdir(base_dir) if fileio.isdir(base_dir) else []
+    versions = [int(name) for name in (name.rstrip("/") for name in names) if name.isdecimal()]
+    return max(versions, default=0) + 1
