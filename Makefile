@@ -33,10 +33,12 @@ flink: setup ## fetch Apache Flink, run the data steps on it, compare
 	@$(BIN)/python scripts/flink_job_server.py
 	$(BIN)/pytest tests/e2e/test_engines.py -k flink
 
-lint: setup ## format, lint, types, Dockerfile
+lint: setup ## format, lint, types, imports, dependencies, Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry .
 	$(BIN)/hadolint kubeflow/Dockerfile
 
 lock: setup ## resolve requirements.txt again from pyproject.toml, and the GPU image's
