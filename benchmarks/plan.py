@@ -4,16 +4,19 @@
 
 Arithmetic only: nothing is run. Processor seconds and bytes of an image were measured
 (`MEASURED`, by `benchmarks.per_image`); prices, a GPU's rate and what storage lets through
-are assumptions, every one of them an option. Check them before you believe the money.
+are assumptions, every one of them an option. Check them before you believe the money:
+`benchmarks/prices.yaml` says when and whence each price was taken.
 """
 
 import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from benchmarks.common import console, make_table
 
@@ -78,9 +81,8 @@ MEASURED = Image(
     row_bytes=280.0,
 )
 
-# Operations of one forward pass, counted by benchmarks.flops; back-propagation takes twice
-# as many again. Only for GPUs, whose rate is assumed.
-_TRUNK_GFLOP = 10.0
+# Operations of one forward pass of the top blocks, counted by benchmarks.flops;
+# back-propagation takes twice as many again. Only for GPUs, whose rate is assumed.
 _TOP_GFLOP = 1.4
 
 
@@ -91,8 +93,8 @@ class Machine:
     Attributes:
       cores: vCPUs; each is taken to do what one of the measured cores does.
       memory_gib: of the machine.
-      dollars_an_hour: on demand, without discounts. Assumed: written down from memory in
-        November 2026 for a cheap region, not fetched. Check them.
+      dollars_an_hour: on demand, without discounts. Assumed: `prices.yaml` says when and
+        whence.
       gpu_tflops: what its GPU sustains on these convolutions; 0 without a GPU. Assumed: no
         GPU was measured. An eighth of the sheet's figure for dense float16.
     """
@@ -103,12 +105,9 @@ class Machine:
     gpu_tflops: float = 0.0
 
 
-MACHINES = {
-    "n2-standard-16": Machine(16, 64, 0.78),
-    "c3-standard-22": Machine(22, 88, 1.11),
-    "g2-standard-12": Machine(12, 48, 1.00, gpu_tflops=15.0),  # one L4
-    "a2-highgpu-1g": Machine(12, 85, 3.67, gpu_tflops=39.0),  # one A100 of 40 GB
-}
+_PRICES = yaml.safe_load(Path(__file__).with_name("prices.yaml").read_text(encoding="utf-8"))
+
+MACHINES = {name: Machine(**machine) for name, machine in _PRICES["machines"].items()}
 
 
 @dataclass(frozen=True)
@@ -127,8 +126,8 @@ class Assumptions:
     efficiency: float = 0.8
     startup_secs: float = 240.0
     read_bytes_per_sec: float = 100e6
-    dollars_a_gb_month: float = 0.02
-    dollars_a_read: float = 4e-7
+    dollars_a_gb_month: float = _PRICES["storage"]["dollars_a_gb_month"]
+    dollars_a_read: float = _PRICES["storage"]["dollars_a_read"]
     spot: float = 1.0
 
 
