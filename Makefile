@@ -16,7 +16,8 @@ setup: ## make .venv, if it is missing or out of date
 
 demo: setup ## images to a pushed model in minutes, offline: demo/output/report.html
 	@$(BIN)/thaw sample-images demo/images --per-class 30
-	@$(BIN)/thaw run --images demo/images --config configs/demo.yaml --output demo/output
+	@weights=$$($(BIN)/python -m pipeline.cli.demo_weights) && $(BIN)/thaw run --images demo/images \
+	  --config configs/demo.yaml --set backbone.weights=$$weights --output demo/output
 	@$(BIN)/thaw predict demo/images/3/0003.png --model demo/output
 	@$(BIN)/thaw report demo/output
 
