@@ -1,9 +1,8 @@
-"""Tells each node's Beam how to run, without making its result depend on it."""
+"""Applies Beam's options to nodes without making a node's cache depend on them."""
 
 import copy
 from collections.abc import Sequence
 from typing import Any
-from unittest import mock
 
 from apache_beam.options.pipeline_options import (
     PipelineOptions,
@@ -17,9 +16,10 @@ from tfx.proto.orchestration.executable_spec_pb2 import BeamExecutableSpec
 from tfx.utils import dependency_utils
 
 from pipeline.config.schema import Beam
+from trainer.process.replaced import replaced
 
 
-def give_options(nodes: Sequence[BaseNode], beam: Beam) -> None:
+def apply_beam_options(nodes: Sequence[BaseNode], beam: Beam) -> None:
     """Gives every Beam node the options for all and, after them, its own.
 
     Not through `Pipeline(beam_pipeline_args=…)`: a compiled spec would then hand them to
@@ -31,7 +31,7 @@ def give_options(nodes: Sequence[BaseNode], beam: Beam) -> None:
             node.with_beam_pipeline_args([*beam.options, *own[node.id]])
 
 
-def set_apart(spec: Any) -> tuple[Any, dict[Any, Any]]:
+def exclude_from_cache_key(spec: Any) -> tuple[Any, dict[Any, Any]]:
     """Takes Beam's options out of what a node's cache depends on.
 
     TFX's launcher hashes the whole executor spec, options included, though the same
@@ -62,7 +62,7 @@ class _Operator(BeamExecutorOperator):
     def run_executor(self, *arguments: Any, **named: Any) -> Any:
         if not workers_are_here(self._executor_spec.beam_pipeline_args):
             return super().run_executor(*arguments, **named)
-        with mock.patch.object(dependency_utils, "make_beam_dependency_flags", lambda args: args):
+        with replaced(dependency_utils, "make_beam_dependency_flags", lambda args: args):
             return super().run_executor(*arguments, **named)
 
 

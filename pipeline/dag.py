@@ -130,7 +130,7 @@ def make_nodes(
         ),
     ).with_id("Pusher")
     nodes += [head_trainer, fine_tuner, evaluator, serving_check, pusher]
-    beam_options.give_options(nodes, config.beam)
+    beam_options.apply_beam_options(nodes, config.beam)
     return nodes
 
 

@@ -197,7 +197,7 @@ def _launch(ir: pipeline_pb2.Pipeline, node_id: str) -> str:
     connection = deployment.metadata_connection_config
     store = getattr(connection, connection.WhichOneof("connection_config"))
     node = next(n.pipeline_node for n in ir.nodes if n.pipeline_node.node_info.id == node_id)
-    executor_spec, operators = beam_options.set_apart(
+    executor_spec, operators = beam_options.exclude_from_cache_key(
         runner_utils.extract_executor_spec(deployment, node_id)
     )
     started = time.time()

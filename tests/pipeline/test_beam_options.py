@@ -50,7 +50,7 @@ def test_what_the_cache_hashes_is_the_same_whatever_beam_is_told():
     plain, tuned = specs(config()), specs(config(f"beam.options=[{ALL}]"))
 
     for name, spec in tuned.items():
-        seen, _ = beam_options.set_apart(spec)
+        seen, _ = beam_options.exclude_from_cache_key(spec)
         assert seen == plain[name]
     assert tuned["Transform"] != plain["Transform"], "options change nothing: this shows nothing"
 
@@ -58,7 +58,7 @@ def test_what_the_cache_hashes_is_the_same_whatever_beam_is_told():
 def test_executor_gets_the_options_all_the_same():
     spec = specs(config(f"beam.nodes.Evaluator=[{OWN}]"))["Evaluator"]
 
-    seen, operators = beam_options.set_apart(spec)
+    seen, operators = beam_options.exclude_from_cache_key(spec)
 
     operator = operators[type(seen)](executor_spec=seen)
     assert [str(arg.value.string_value) for arg in operator.beam_pipeline_args] == [OWN]
