@@ -242,13 +242,21 @@ def config(
     config: ConfigOption = None,
     overrides: SetOption = None,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema, for editors.")
+        bool, typer.Option("--schema", help="Print the JSON schema of a config, for editors.")
+    ] = False,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Print every setting, its default and what it does.")
     ] = False,
 ) -> None:
-    """Print the effective config, defaults filled in.
+    """Print the effective config, with defaults filled in.
 
     Example: thaw config --schema > thaw.schema.json
     """
+    if defaults:
+        from pipeline.config.default_file import default_yaml
+
+        print(default_yaml(), end="")
+        return
     if schema:
         print(json.dumps(Config.model_json_schema(), indent=2))
         return
