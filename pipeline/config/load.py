@@ -212,7 +212,7 @@ def _describe(details: ErrorDetails, source: Source) -> str:
     key = ".".join(str(part) for part in details["loc"])
     place = f"{source.of(key)}: {key}"
     if details["type"] == "extra_forbidden":
-        return f"{place}: this key does not exist. {_known_keys(details['loc'])}"
+        return f"{place}: there is no such key. {_known_keys(details['loc'])}"
     value = details["input"]
     if details["type"] == "model_type":
         keys = _known_keys((*details["loc"], ""))
