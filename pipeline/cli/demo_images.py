@@ -1,4 +1,4 @@
-"""Real images for a first try, offline: scikit-learn's digits as PNG class folders."""
+"""A small example dataset that needs no download: scikit-learn's digits as PNG class folders."""
 
 from pathlib import Path
 
@@ -8,30 +8,35 @@ _MARK = ".thaw-sample-images"
 
 
 class SamplesError(ValueError):
-    """The folder cannot be filled; the message says why."""
+    """The images cannot be written. The message says why."""
 
 
 def write_sample_images(directory: Path, per_class: int | None = None) -> int:
-    """Writes the 1,797 scanned digits of scikit-learn, 8×8 enlarged to 64×64.
+    """Writes the 1,797 scanned digits of scikit-learn, enlarged from 8×8 to 64×64 pixels.
 
-    Writing again, with whatever number, replaces the folder's images.
+    Images that an earlier call wrote are replaced.
+
+    Example:
+      write_sample_images(Path("digits"), per_class=30)
 
     Args:
-      directory: gets the folders `0` to `9` of `0000.png` and so on.
-      per_class: how many of each class; None: all (174 to 183).
+      directory: where the folders `0` to `9` are created, each with `0000.png` and so on.
+      per_class: number of images per class; None writes all of them (174 to 183).
 
     Returns:
-      How many images were written.
+      The number of images written.
 
     Raises:
-      SamplesError: if the folder holds something else, or `per_class` is too small.
+      SamplesError: if the folder contains other files, or `per_class` is below 1.
     """
     if per_class is not None and per_class < 1:
-        raise SamplesError(f"--per-class {per_class}: at least 1 image of each class.")
+        raise SamplesError(
+            f"--per-class {per_class}: the number of images per class must be 1 or more."
+        )
     if directory.exists() and not directory.is_dir():
-        raise SamplesError(f"{directory}: is a file. Give a folder.")
+        raise SamplesError(f"{directory}: is a file. Choose a folder.")
     if directory.exists() and any(directory.iterdir()) and not (directory / _MARK).exists():
-        raise SamplesError(f"{directory}: is not empty. Give a new folder.")
+        raise SamplesError(f"{directory}: is not empty. Choose a new folder.")
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -48,7 +53,7 @@ def write_sample_images(directory: Path, per_class: int | None = None) -> int:
         written[int(label)] += 1
         folder = directory / str(label)
         folder.mkdir(exist_ok=True)
-        # The scans have 17 grey levels, 0 to 16, ink being high.
+        # The scans have 17 grey levels: 0 is paper, 16 is ink.
         scan = Image.fromarray((255 - pixels * 255 / 16).astype("uint8"))
         enlarged = scan.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
         enlarged.save(folder / f"{number:04d}.png")

@@ -1,6 +1,6 @@
-"""Looks over this machine: what is there, what is missing, and what to do about it.
+"""Checks this machine: what is installed, what is missing, and what to do about it.
 
-Imports nothing heavy: what must be loaded to be judged is loaded by a child process.
+Imports nothing heavy: what must be loaded to be checked is loaded in a child process.
 """
 
 import json
@@ -37,7 +37,7 @@ DISTRIBUTIONS = (
     "tensorflow-model-analysis",
     "kfp",
 )
-# TFX asks for it below Python 3.12 only; nothing but Kubeflow needs it.
+# TFX depends on it below Python 3.12 only; only Kubeflow and Vertex AI need it.
 KUBEFLOW_ONLY = "kfp"
 # The modules that scripts/old_glibc.py edits where glibc is older than 2.38.
 EXTENSIONS = {
@@ -46,9 +46,9 @@ EXTENSIONS = {
         "tensorflow_data_validation.pywrap.tensorflow_data_validation_extension"
     ),
 }
-SET_UP_AGAIN = "Make the environment anew: rm .venv/.thaw-setup && make setup"
+SET_UP_AGAIN = "Recreate the environment: rm .venv/.thaw-setup && make setup"
 
-# A run keeps the images twice, their trunk features and several models.
+# A run stores the images twice, their trunk features and several models.
 _WANTED_DISK_BYTES = 10 * 2**30
 _NEEDED_DISK_BYTES = 2 * 2**30
 _WANTED_MEMORY_BYTES = 8 * 2**30
@@ -64,13 +64,13 @@ print("devices=" + json.dumps([[d.device_type, d.name] for d in tf.config.list_p
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-      name: what.
-      status: `fail` stops a run, `warn` may slow or stop some runs.
-      found: what was seen.
-      advice: what to do; empty if all is well.
+      name: what was checked.
+      status: `fail` prevents every run; `warn` may slow down or prevent some runs.
+      found: what was found, as shown to the user.
+      advice: what to do about it; empty if there is nothing to do.
     """
 
     name: str
@@ -80,8 +80,12 @@ class Check:
 
 
 def checks() -> list[Check]:
-    """Looks at everything; takes some seconds, for TensorFlow is loaded in a child."""
-    # All of these wait for something else: a child process or the network.
+    """Runs every check. Takes a few seconds, because a child process loads TensorFlow.
+
+    Example:
+      raise SystemExit(show(checks()))
+    """
+    # These wait for a child process or the network, so they run at the same time.
     with ThreadPoolExecutor() as pool:
         extensions = [pool.submit(check_extension, *pair) for pair in EXTENSIONS.items()]
         devices = pool.submit(check_devices)
@@ -99,24 +103,24 @@ def checks() -> list[Check]:
         ]
 
 
-def show(found: Sequence[Check], console: Console | None = None) -> int:
-    """Prints the checks as a table, then the advice. Returns 1 if any failed, else 0."""
+def show(results: Sequence[Check], console: Console | None = None) -> int:
+    """Prints the checks as a table, then the advice. Returns 1 if a check failed, else 0."""
     console = console or Console()
-    table = Table("", "what", "found", box=None, pad_edge=False)
+    table = Table("", "check", "found", box=None, pad_edge=False)
     marks = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
-    for check in found:
+    for check in results:
         table.add_row(marks[check.status], escape(check.name), escape(check.found))
     console.print(table)
-    advised = [check for check in found if check.advice]
+    advised = [check for check in results if check.advice]
     for check in advised:
         console.print(f"\n{marks[check.status]} {escape(check.name)}\n  {escape(check.advice)}")
     if not advised:
-        console.print("\nNothing to mend.")
-    return int(any(check.status == "fail" for check in found))
+        console.print("\nNo problems found.")
+    return int(any(check.status == "fail" for check in results))
 
 
 def check_python(implementation: str, version: tuple[int, ...]) -> Check:
-    """Whether TFX has wheels for this interpreter."""
+    """Checks that TFX has wheels for this interpreter."""
     found = f"{implementation} {'.'.join(map(str, version))}"
     if implementation == "CPython" and tuple(version) in SUITABLE_PYTHONS:
         return Check("Python", "ok", found)
@@ -124,12 +128,12 @@ def check_python(implementation: str, version: tuple[int, ...]) -> Check:
         "Python",
         "fail",
         found,
-        "Thaw needs CPython 3.10 to 3.13. Name one: make setup PYTHON=/path/to/python3.11",
+        "Thaw needs CPython 3.10 to 3.13. Choose one: make setup PYTHON=/path/to/python3.11",
     )
 
 
 def check_platform(system: str, machine: str, libc: tuple[str, str]) -> Check:
-    """Whether TFX has wheels for this system."""
+    """Checks that TFX has wheels for this system."""
     found = " ".join(part for part in (system, machine, *libc) if part)
     if (system, machine) not in {("Linux", "x86_64"), ("Darwin", "arm64")}:
         return Check(
@@ -137,13 +141,16 @@ def check_platform(system: str, machine: str, libc: tuple[str, str]) -> Check:
         )
     if system == "Linux" and libc[0] != "glibc":
         return Check(
-            "platform", "fail", found, "The wheels need glibc: use Debian, Ubuntu or the like."
+            "platform",
+            "fail",
+            found,
+            "The wheels need glibc: use Debian, Ubuntu or a similar system.",
         )
     return Check("platform", "ok", found)
 
 
 def check_version(distribution: str) -> Check:
-    """Which version of a package is installed."""
+    """Checks that a package is installed, and finds its version."""
     try:
         return Check(distribution, "ok", metadata.version(distribution))
     except metadata.PackageNotFoundError:
@@ -152,14 +159,14 @@ def check_version(distribution: str) -> Check:
                 distribution,
                 "warn",
                 "not installed",
-                "Kubeflow and Vertex need it, and TFX brings it below Python 3.12 only.\n"
-                "  For those: make setup PYTHON=/path/to/python3.11",
+                "Kubeflow and Vertex AI need it, but TFX installs it below Python 3.12 only.\n"
+                "  To use them: make setup PYTHON=/path/to/python3.11",
             )
         return Check(distribution, "fail", "not installed", SET_UP_AGAIN)
 
 
 def check_extension(distribution: str, module: str) -> Check:
-    """Whether a wheel's extension module loads."""
+    """Checks that the extension module of a wheel loads."""
     name = f"{distribution} loads"
     ok, output = _child(f"import {module}")
     if ok:
@@ -168,7 +175,7 @@ def check_extension(distribution: str, module: str) -> Check:
 
 
 def check_devices() -> Check:
-    """What TensorFlow can compute on."""
+    """Lists the devices that TensorFlow can use."""
     ok, output = _child(_DEVICES_CODE)
     line = next((line for line in output.splitlines() if line.startswith("devices=")), None)
     if not ok or line is None:
@@ -187,7 +194,7 @@ def check_devices() -> Check:
 
 
 def check_weights(backbone: Backbone) -> Check:
-    """Whether a backbone's ImageNet weights are here, or can be downloaded."""
+    """Checks that a backbone's ImageNet weights are cached or can be downloaded."""
     name = f"ImageNet weights of {backbone.name}"
     size_px = backbone.default_size_px
     cached = keras_models_dir() / backbone.imagenet_file(size_px)
@@ -199,13 +206,14 @@ def check_weights(backbone: Backbone) -> Check:
     return Check(
         name,
         "warn",
-        "not here, and their publisher cannot be reached",
-        f"Put {url}\n  as {cached}, or set backbone.weights to a file of yours, or to random.",
+        "not on this machine, and the download server cannot be reached",
+        f"Download {url}\n  to {cached},\n"
+        "  or set backbone.weights to a weights file of your own, or to random.",
     )
 
 
 def check_disk(folder: Path) -> Check:
-    """Whether a run's intermediate files have room in the folder."""
+    """Checks that the folder has room for a run's intermediate files."""
     free = shutil.disk_usage(folder).free
     return _amount(
         "free disk", free, _NEEDED_DISK_BYTES, _WANTED_DISK_BYTES, f"Free some space in {folder}."
@@ -213,34 +221,34 @@ def check_disk(folder: Path) -> Check:
 
 
 def check_memory() -> Check:
-    """Whether a run fits in what memory is available now."""
+    """Checks that a run fits into the memory that is available now."""
     return _amount(
         "available memory",
         psutil.virtual_memory().available,
         _NEEDED_MEMORY_BYTES,
         _WANTED_MEMORY_BYTES,
-        "Close other programs, or make train.global_batch_size smaller.",
+        "Close other programs, or reduce train.global_batch_size.",
     )
 
 
 def check_cores() -> Check:
-    """How many cores this process may use."""
+    """Counts the cores that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if (cores or 1) >= _WANTED_CORES:
         return Check("CPU cores", "ok", str(cores))
-    return Check("CPU cores", "warn", str(cores), "One core is slow: allow this process more.")
+    return Check("CPU cores", "warn", str(cores), "One core is slow. Give this process more cores.")
 
 
 def _amount(name: str, amount: int, needed: int, wanted: int, advice: str) -> Check:
     found = f"{amount / 2**30:.1f} GiB"
     if amount >= wanted:
         return Check(name, "ok", found)
-    advice = f"{wanted / 2**30:.0f} GiB are comfortable. {advice}"
+    advice = f"{wanted / 2**30:.0f} GiB are recommended. {advice}"
     return Check(name, "fail" if amount < needed else "warn", found, advice)
 
 
 def _child(code: str) -> tuple[bool, str]:
-    """Runs code in another Python. Returns whether it went well, and what it printed."""
+    """Runs code in another Python. Returns whether it succeeded, and what it printed."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"}
     try:
         done = subprocess.run(
@@ -253,7 +261,7 @@ def _child(code: str) -> tuple[bool, str]:
             timeout=_LOAD_TIMEOUT_SECS,
         )
     except subprocess.TimeoutExpired:
-        return False, f"no answer after {_LOAD_TIMEOUT_SECS} s"
+        return False, f"timed out after {_LOAD_TIMEOUT_SECS} s"
     return done.returncode == 0, done.stdout or f"ended with status {done.returncode}"
 
 

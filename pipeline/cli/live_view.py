@@ -1,4 +1,4 @@
-"""The live view of a run: one row a node."""
+"""The live view of a run: one row per node."""
 
 import math
 import time
@@ -18,7 +18,7 @@ _PLAIN_INTERVAL_SECS = 10.0
 
 @dataclass
 class NodeView:
-    """What is known of one node. Times are Unix seconds."""
+    """The state of one node, as far as its events tell. Times are Unix seconds."""
 
     state: str = "waiting"
     started: float = 0.0
@@ -31,14 +31,14 @@ class NodeView:
     error: str = ""
 
     def seconds(self, now: float) -> float:
-        """How long it has been, or was, running."""
+        """Seconds that the node has been running, or ran."""
         return (self.ended or now) - self.started if self.started else 0.0
 
     def amount(self) -> str:
-        """`3/50 epochs`, `3.4/50 epochs`, or nothing where the work is not countable."""
+        """`3/50 epochs`, `3.4/50 epochs`, or nothing if the work cannot be counted."""
         if not self.total:
             return ""
-        # Down, not to the nearest: what is counted is finished.
+        # Rounded down: only finished work is counted.
         done = f"{math.floor(self.done * 10) / 10:.1f}".removesuffix(".0")
         return f"{done}/{self.total:.0f} {self.unit}"
 
@@ -52,7 +52,7 @@ class RunView:
     error: str = ""
 
     def update(self, event: dict[str, Any]) -> None:
-        """Takes in one event; see `pipeline.events`."""
+        """Applies one event; see `pipeline.events`."""
         kind = event.get("event")
         if kind == "plan":
             self.nodes = {name: NodeView() for name in event["nodes"]}
@@ -76,7 +76,7 @@ class RunView:
             node.ended = event["time"]
 
     def failed(self) -> tuple[str, NodeView] | None:
-        """The node that failed, if one did; else the one that was at work."""
+        """The node that failed, if one did; otherwise the one that was running."""
         for state in ("failed", "running"):
             for name, node in self.nodes.items():
                 if node.state == state:
@@ -89,7 +89,12 @@ _MARKS = {"waiting": "·", "cached": "=", "done": "✓", "failed": "✗"}
 
 
 class LiveView:
-    """Draws a `RunView` on a terminal; use as a context manager."""
+    """Draws a `RunView` on a terminal.
+
+    Example:
+      with LiveView(console, RunView()) as display:
+        display.on_event({"event": "plan", "nodes": ["Transform"]})
+    """
 
     def __init__(self, console: Console, view: RunView) -> None:
         self._view = view
@@ -104,7 +109,7 @@ class LiveView:
         self._live.__exit__(*error)
 
     def on_event(self, event: dict[str, Any]) -> None:
-        """Takes in one event; the next refresh shows it."""
+        """Applies one event; the next refresh shows it."""
         self._view.update(event)
         if event["event"] == "note":
             self._live.console.print(event["text"], style="yellow", markup=False)
@@ -130,7 +135,7 @@ class LiveView:
 
 
 class PlainView:
-    """Prints a line for each change, where there is no terminal to draw on."""
+    """Prints one line per change, for output that is not a terminal."""
 
     def __init__(self, write: Callable[[str], None], view: RunView) -> None:
         self._write = write
@@ -144,7 +149,7 @@ class PlainView:
         pass
 
     def on_event(self, event: dict[str, Any]) -> None:
-        """Takes in one event and says what is new."""
+        """Applies one event and prints what is new."""
         self._view.update(event)
         name = event.get("node", "")
         node = self._view.nodes.get(name)

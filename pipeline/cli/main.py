@@ -1,4 +1,4 @@
-"""The command line. Imports nothing heavy: `--help` answers at once."""
+"""The command line. It imports nothing heavy, so that `--help` answers at once."""
 
 import gc
 import json
@@ -33,7 +33,7 @@ from pipeline.local import disk
 
 app = typer.Typer(
     name="thaw",
-    help="From a folder of labelled images to a served classifier: two fits, one honest gate.",
+    help="Turn a folder of labelled images into a served classifier: two fits and one honest gate.",
     epilog=(
         "Exit codes: 0 finished, 1 failed, 2 bad usage or config, "
         "3 not blessed (with --require-blessing), 130 interrupted."
@@ -51,13 +51,13 @@ app.command()(cluster_commands.submit)
 def main() -> None:
     """Entry point of the `thaw` command."""
     if sys.argv[1:2] == ["compile"]:
-        gc.disable()  # a short life, most of it imports
+        gc.disable()  # the process is short-lived and spends most of its time importing
         lean_imports.leave_out()
     app()
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         out.print(f"thaw {__version__}")
         raise typer.Exit
 
@@ -75,36 +75,34 @@ def _root(
 @app.command()
 def run(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for everything the run leaves.")
+        Path, typer.Option("--output", "-o", help="Folder for everything that the run writes.")
     ],
     images: Annotated[
         str | None,
-        typer.Option(
-            "--images", "-i", help="Folder that holds one folder of images for each class."
-        ),
+        typer.Option("--images", "-i", help="Folder that contains one folder of images per class."),
     ] = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
     require_blessing: Annotated[
-        bool, typer.Option(help="Exit with 3 if the candidate was not blessed and pushed.")
+        bool, typer.Option(help="Exit with code 3 unless the candidate is blessed and pushed.")
     ] = False,
 ) -> None:
-    """Train, judge and push a model on this machine.
+    """Train, evaluate and push a model on this machine.
 
-    Runs again only what changed: the same command after an interruption resumes where it
-    stopped. Leaves OUTPUT/report.html, OUTPUT/run.json and, if the candidate was blessed,
-    OUTPUT/serving/NAME/VERSION.
+    Only what depends on a change runs again. After an interruption, the same command resumes
+    where the run stopped. Writes OUTPUT/report.html, OUTPUT/run.json and, if the candidate is
+    blessed, OUTPUT/serving/NAME/VERSION.
 
     Example: thaw run --images photos --output out --set fits.fine_tune.boundary=mixed7
     """
     from pipeline.local import preflight, supervisor
 
-    chosen = load(config, overrides, _absolute(images))
-    output = Path(os.path.realpath(output))  # unlike resolve() it takes a link to itself
+    settings = load(config, overrides, _absolute(images))
+    output = Path(os.path.realpath(output))  # unlike resolve(), accepts a link to itself
     try:
-        preflight.check(chosen, output)
+        preflight.check(settings, output)
         with supervisor.only_run(output) as lock:
-            files = supervisor.new_run(chosen, output)
+            files = supervisor.new_run(settings, output)
             code = _watch(files, supervisor.local_command(files, output), lock)
     except preflight.PreflightError as problem:
         raise stop(problem, BAD_USAGE) from problem
@@ -119,24 +117,26 @@ def run(
 
 
 def _absolute(images: str | None) -> str | None:
-    """Local folders by their full path: the run must mean the same from any directory."""
+    """Makes a local path absolute, so that the run is the same from any directory."""
     # An empty path would resolve to the current folder.
     return os.path.realpath(images) if images and "://" not in images else images
 
 
 def _watch(files: Any, command: list[str], lock: int) -> int:
-    """Shows a run until it ends; says what went wrong, if anything."""
+    """Shows a run until it ends, then what went wrong, if anything. Returns an exit code."""
     from pipeline.cli.live_view import LiveView, PlainView, RunView
     from pipeline.local import supervisor
 
     view = RunView()
     out.print(f"[dim]logs: {escape(str(files.directory))}[/]")
-    drawn = LiveView(out, view) if out.is_terminal else PlainView(print_line, view)
+    display = LiveView(out, view) if out.is_terminal else PlainView(print_line, view)
     try:
-        with drawn, supervisor.terminate_like_interrupt():
-            code = supervisor.watch(command, files, drawn.on_event, lock)
+        with display, supervisor.terminate_like_interrupt():
+            code = supervisor.watch(command, files, display.on_event, lock)
     except KeyboardInterrupt:
-        err.print("[yellow]interrupted.[/] The same command resumes where this run stopped.")
+        err.print(
+            "[yellow]Interrupted.[/] Run the same command again to resume where this run stopped."
+        )
         return INTERRUPTED
     if code == 0 and view.finished:
         return FINISHED
@@ -151,7 +151,7 @@ def _show_failure(view: Any, code: int, files: Any) -> None:
     elif view.error:
         err.print(f"[bold red]thaw:[/] {escape(view.error)}")
     else:
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         where = f" while {name} was running" if name else " before the first node"
         err.print(f"[bold red]The run {how}{where}.[/]")
         if disk.is_full(files.directory):
@@ -176,7 +176,7 @@ def _show_verdict(results: dict[str, Any], output: Path) -> None:
     )
     set_aside = results["data"]["set_aside"]["count"]
     if set_aside:
-        out.print(f"  {set_aside} files were set aside; the report lists them")
+        out.print(f"  rejected files: {set_aside}; the report lists them with the reasons")
     out.print(f"report: {escape(str(output / 'report.html'))}")
     if results["model"]:
         out.print(f"model:  {escape(results['model']['path'])}")
@@ -184,17 +184,19 @@ def _show_verdict(results: dict[str, Any], output: Path) -> None:
 
 @app.command()
 def predict(
-    images: Annotated[list[str], typer.Argument(help="Image files, or folders of them.")],
+    images: Annotated[list[str], typer.Argument(help="Image files, or folders of images.")],
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="A run's output folder, or a SavedModel.", metavar="PATH"
+            "--model", "-m", help="Output folder of a run, or a SavedModel.", metavar="PATH"
         ),
     ],
-    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON line an image.")] = False,
+    top: Annotated[int, typer.Option(min=1, help="Number of classes to show per image.")] = 3,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON per image.")
+    ] = False,
 ) -> None:
-    """Ask a pushed model what images show.
+    """Classify images with a pushed model.
 
     Example: thaw predict photo.jpg --model out
     """
@@ -205,12 +207,12 @@ def predict(
 
     try:
         model_dir = versions.find_model(model)
-        found = predicting.find_images(images)
+        files = predicting.find_images(images)
         loaded = serving_model.load_model(model_dir)
     except (versions.UnusableModel, predicting.NoImages) as problem:
         raise stop(problem, BAD_USAGE) from problem
     predictions = []
-    for prediction in predicting.predict(loaded, found, top):
+    for prediction in predicting.predict(loaded, files, top):
         predictions.append(prediction)
         if as_json:
             prediction_output.print_json(prediction)
@@ -222,9 +224,12 @@ def predict(
 
 @app.command()
 def report(
-    output: Annotated[Path, typer.Argument(help="A run's output folder.")],
+    output: Annotated[Path, typer.Argument(help="Output folder of a run.")],
 ) -> None:
-    """Write OUTPUT/report.html again from OUTPUT/run.json."""
+    """Write OUTPUT/report.html again, from OUTPUT/run.json.
+
+    Example: thaw report out
+    """
     from pipeline.report.page import ReportError, build_report
 
     try:
@@ -242,13 +247,21 @@ def config(
     config: ConfigOption = None,
     overrides: SetOption = None,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema, for editors.")
+        bool, typer.Option("--schema", help="Print the JSON schema of a config, for editors.")
+    ] = False,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Print every setting, its default and what it does.")
     ] = False,
 ) -> None:
-    """Print the effective config, defaults filled in.
+    """Print the effective config, with defaults filled in.
 
     Example: thaw config --schema > thaw.schema.json
     """
+    if defaults:
+        from pipeline.config.default_file import default_yaml
+
+        print(default_yaml(), end="")
+        return
     if schema:
         print(json.dumps(Config.model_json_schema(), indent=2))
         return
@@ -257,7 +270,7 @@ def config(
 
 @app.command()
 def doctor() -> None:
-    """Check this machine: versions, devices, weights, disk, memory; say what to mend."""
+    """Check this machine (versions, devices, weights, disk, memory) and say what to fix."""
     from pipeline.cli.doctor import checks, show
 
     raise typer.Exit(show(checks(), out))
@@ -265,12 +278,16 @@ def doctor() -> None:
 
 @app.command("sample-images")
 def sample_images(
-    directory: Annotated[Path, typer.Argument(help="A new folder.")],
+    directory: Annotated[Path, typer.Argument(help="Folder to create.")],
     per_class: Annotated[
-        int | None, typer.Option(help="Images of each class; all 174 to 183 by default.")
+        int | None,
+        typer.Option(help="Number of images per class; by default all of them (174 to 183)."),
     ] = None,
 ) -> None:
-    """Write scikit-learn's scanned digits as class folders of PNG files, to try things on."""
+    """Write a small example dataset: scikit-learn's scanned digits, one folder per class.
+
+    Example: thaw sample-images digits --per-class 30
+    """
     from pipeline.cli.demo_images import SamplesError, write_sample_images
 
     try:

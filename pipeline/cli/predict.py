@@ -1,4 +1,4 @@
-"""Asks a pushed model what images show."""
+"""Classifies images with a pushed model."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,16 +11,16 @@ from trainer.data.regular_files import UnreadableFile, read_regular_file
 
 
 class NoImages(ValueError):
-    """There is nothing to ask about; the message says where."""
+    """There are no images to classify. The message names the folders."""
 
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file to ask about, or why there is none at this path.
+    """A file to classify, or the reason why there is none at this path.
 
     Attributes:
-      path: of a file or, on an error, of a folder.
-      error: empty if it may be read.
+      path: path of the file or, on an error, of a folder.
+      error: why there is nothing to classify; empty if there is.
     """
 
     path: str
@@ -29,12 +29,12 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one file.
+    """What a model predicts for one file.
 
     Attributes:
-      path: the file.
+      path: path of the file.
       classes: (class name, probability), most probable first; empty on an error.
-      error: why the file could not be judged; empty if it was.
+      error: why the file could not be classified; empty if it was.
     """
 
     path: str
@@ -43,48 +43,57 @@ class Prediction:
 
 
 def find_images(paths: Sequence[str]) -> list[FoundFile]:
-    """Files as they are; folders become the images anywhere below them.
+    """Lists files, and the images at any depth of folders.
 
-    Does not follow links to folders, except those in `paths`. A folder that is empty or
-    cannot be listed becomes an entry with the error, so that it costs no other its answer.
+    Links to folders are not followed, except those in `paths`. A folder that is empty or
+    cannot be listed becomes an entry with an error, so that the other files are classified
+    all the same.
+
+    Example:
+      files = find_images(["photo.jpg", "folder-of-photos"])
 
     Raises:
-      NoImages: if all that is left are empty folders.
+      NoImages: if there is nothing but empty folders.
     """
-    found = [(path, _images_of(path)) for path in paths]
-    if not any(images for _, images in found):
+    images_by_path = [(path, _images_of(path)) for path in paths]
+    if not any(images for _, images in images_by_path):
         raise NoImages(f"no images in {', '.join(paths)}.")
     return [
-        image for path, images in found for image in images or [FoundFile(path, "holds no images")]
+        image
+        for path, images in images_by_path
+        for image in images or [FoundFile(path, "holds no images")]
     ]
 
 
 def _images_of(path: str) -> list[FoundFile]:
     if "://" in path and not os.path.lexists(path):
-        return [FoundFile(path, "not a file of this machine: download it first")]
+        return [FoundFile(path, "not a local file: download it first")]
     if not os.path.isdir(path):
         return [FoundFile(path)]
     unlisted: list[OSError] = []
-    found = [
+    images = [
         FoundFile(os.path.join(folder, name))
         for folder, _, names in os.walk(path, onerror=unlisted.append)
         for name in names
         if os.path.splitext(name)[1].lower() in EXTENSIONS
     ]
-    found += [
+    images += [
         FoundFile(error.filename or path, f"cannot be listed: {error.strerror}")
         for error in unlisted
     ]
-    return sorted(found, key=lambda file: Path(file.path))
+    return sorted(images, key=lambda file: Path(file.path))
 
 
 def predict(model: PushedModel, files: Iterable[FoundFile], top: int) -> Iterator[Prediction]:
-    """Asks the model about each file, one by one, so that a bad one spoils no other.
+    """Classifies each file on its own, so that a bad one does not affect the others.
+
+    Example:
+      predictions = list(predict(load_model("out/serving/thaw/1"), find_images(["a.jpg"]), top=3))
 
     Args:
-      model: loaded.
-      files: what `find_images` returned; what has vanished since is an error of its own.
-      top: how many classes to name.
+      model: a loaded model.
+      files: from `find_images`. A file that has vanished since becomes a prediction with an error.
+      top: number of classes per prediction.
     """
     for file in files:
         if file.error:

@@ -1,4 +1,4 @@
-"""Shows predictions: as JSON lines or as a table, whatever the files are called."""
+"""Prints predictions as lines of JSON or as a table, whatever the names of the files."""
 
 import errno
 import io
@@ -17,14 +17,14 @@ from pipeline.cli.terminal import FAILED, out, print_line, stop
 
 
 def print_json(prediction: Prediction) -> None:
-    """Prints one line of ASCII JSON, at once."""
+    """Prints one line of ASCII JSON and flushes it."""
     line = json.dumps({**vars(prediction), "path": _as_unicode(prediction.path)}, allow_nan=False)
     with _writing():
         print_line(line)
 
 
 def print_table(predictions: Sequence[Prediction], top: int) -> None:
-    """Prints a row for each prediction, with at most `top` classes."""
+    """Prints one row per prediction, with at most `top` classes."""
     table = Table(box=None, header_style="dim")
     table.add_column("image", overflow="fold")
     for rank in range(min(top, max((len(p.classes) for p in predictions), default=0))):
@@ -46,29 +46,29 @@ def _cells(prediction: Prediction) -> list[Text]:
 
 
 def _as_unicode(path: str) -> str:
-    """A path in which bytes that are not UTF-8 are escaped, as Python does."""
+    """The path with bytes that are not UTF-8 escaped, as Python escapes them."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _printable(text: str) -> str:
-    """Text that does not move the cursor, not even by a line."""
+    """The text with control characters escaped, so that it cannot move the cursor."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Ends the command when its answers cannot be written.
+    """Ends the command if its output cannot be written.
 
-    Silently if their reader has left, as `head` does. What the terminal's encoding lacks is
-    escaped.
+    It ends silently if the reader of a pipe has closed it, as `head` does. Characters that the
+    terminal's encoding lacks are escaped.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         yield
     except OSError as error:
-        # Or Python would try again when it exits, and complain.
+        # Otherwise Python would flush again at exit, and fail with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.EPIPE:
             raise typer.Exit(FAILED) from error
-        raise stop(f"the answers cannot be written: {error.strerror}.", FAILED) from error
+        raise stop(f"the predictions cannot be written: {error.strerror}.", FAILED) from error

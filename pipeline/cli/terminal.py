@@ -1,4 +1,4 @@
-"""What all commands share: the two consoles, exit codes, options, and how they stop."""
+"""What all commands share: the two consoles, exit codes, options and error output."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="YAML file; see configs/default.yaml for every key."),
+    typer.Option("--config", "-c", help="YAML file; `thaw config --defaults` lists every key."),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -29,19 +29,23 @@ SetOption = Annotated[
         "--set",
         "-s",
         metavar="KEY=VALUE",
-        help="Override one value, such as fits.fine_tune.learning_rate=1e-5. May be repeated.",
+        help="Override one value, such as fits.fine_tune.learning_rate=1e-5. Can be repeated.",
     ),
 ]
 
 
 def stop(problem: object, code: int) -> typer.Exit:
-    """Prints a problem on stderr; raise what it returns."""
+    """Prints a problem on stderr and returns the exception that ends the command.
+
+    Example:
+      raise stop(problem, BAD_USAGE) from problem
+    """
     err.print(f"[bold red]thaw:[/] {escape(str(problem))}")
     return typer.Exit(code)
 
 
 def load(config: Path | None, overrides: list[str] | None, images: str | None = None) -> Config:
-    """The effective config; a bad one ends the command."""
+    """Returns the effective config. Ends the command if the config is invalid."""
     try:
         return load_config(config, overrides or [], images)
     except ConfigError as problem:
@@ -49,5 +53,5 @@ def load(config: Path | None, overrides: list[str] | None, images: str | None = 
 
 
 def print_line(line: str) -> None:
-    """One line, at once: somebody may be reading a pipe."""
+    """Prints one line and flushes it: the reader of a pipe should not have to wait."""
     print(line, flush=True)

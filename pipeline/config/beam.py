@@ -11,7 +11,7 @@ from pipeline.config.section import Section
 def _is_option(option: str) -> str:
     if not option.startswith("--"):
         raise PydanticCustomError(
-            "beam_option", "An option starts with --, as in --direct_num_workers=2."
+            "beam_option", "An option starts with --, such as --direct_num_workers=2."
         )
     return option
 
@@ -20,20 +20,30 @@ BeamOption = Annotated[str, AfterValidator(_is_option)]
 
 
 class BeamNodes(Section):
-    """Options of single nodes. They come after `beam.options` and win over them."""
+    """Options for single nodes. They are added after `beam.options` and override them."""
 
-    ImageExampleGen: list[BeamOption] = Field([], description="Of listing and checking images.")
-    StatisticsGen: list[BeamOption] = Field([], description="Of the statistics.")
-    Transform: list[BeamOption] = Field([], description="Of decoding and resizing.")
-    TrunkFeatures: list[BeamOption] = Field([], description="Of the frozen trunk.")
-    Evaluator: list[BeamOption] = Field([], description="Of the evaluation.")
+    ImageExampleGen: list[BeamOption] = Field(
+        [], description="Options for ImageExampleGen, which lists, checks and splits the images."
+    )
+    StatisticsGen: list[BeamOption] = Field(
+        [], description="Options for StatisticsGen, which computes the statistics of each split."
+    )
+    Transform: list[BeamOption] = Field(
+        [], description="Options for Transform, which decodes and resizes the images."
+    )
+    TrunkFeatures: list[BeamOption] = Field(
+        [], description="Options for TrunkFeatures, which runs the frozen trunk."
+    )
+    Evaluator: list[BeamOption] = Field(
+        [], description="Options for Evaluator, which evaluates both models on the test split."
+    )
 
 
 class Beam(Section):
-    """How data steps run. No result depends on it, so no step runs again for it."""
+    """How Apache Beam runs the data steps. It changes no result, so `thaw run` repeats no node."""
 
     options: list[BeamOption] = Field(
         default_factory=list,
-        description="Pipeline options handed to Apache Beam, such as --direct_num_workers=2.",
+        description="Apache Beam options for all data steps, such as --direct_num_workers=2.",
     )
-    nodes: BeamNodes = Field(default_factory=BeamNodes, description="Options of single nodes.")
+    nodes: BeamNodes = Field(default_factory=BeamNodes, description="Options for single nodes.")

@@ -1,4 +1,4 @@
-"""Reads a config from YAML and the command line; says precisely what is wrong with it."""
+"""Reads a config from YAML and the command line, and reports precisely what is wrong with it."""
 
 import difflib
 from collections.abc import Hashable, Sequence
@@ -13,25 +13,26 @@ from pydantic_core import ErrorDetails
 
 from pipeline.config.schema import Config
 
-# A config has about a hundred values. Aliases can make millions of a few lines ("billion laughs").
+# A config has about a hundred values. A few lines of aliases can expand to millions of them
+# ("billion laughs").
 _MAX_FILE_BYTES = 2**20
 _MAX_VALUES = 100_000
 _MAX_SHOWN = 200
 
 
 class ConfigError(ValueError):
-    """The config cannot be used; every problem is in the message, one a paragraph."""
+    """The config cannot be used. The message lists every problem, one per paragraph."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the values came from, for messages."""
+    """Where each value came from, for messages."""
 
     file: str
     overridden: frozenset[str]
 
     def of(self, key: str) -> str:
-        """Names the place that set `key`."""
+        """Returns what set `key`: the file, or `--set`."""
         by_option = any(
             f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.")
             for name in self.overridden
@@ -40,7 +41,7 @@ class Source:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as PyYAML reads it, but keys may not repeat."""
+    """YAML 1.1 as PyYAML reads it, except that repeated keys are rejected."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -62,7 +63,7 @@ def _parse(text: str) -> Any:
     """Reads one YAML document.
 
     Raises:
-      yaml.YAMLError: if it is none, or one that no config can be.
+      yaml.YAMLError: if it is not valid YAML, or is nested too deeply or expands too far.
     """
     loader = _Loader(text)
     try:
@@ -80,7 +81,7 @@ def _parse(text: str) -> Any:
 
 
 def _count_values(node: yaml.Node, counts: dict[int, int | None]) -> int:
-    """How many values a node stands for once each alias is replaced by what it names.
+    """Counts the values of a node once every alias is replaced by what it refers to.
 
     Raises:
       yaml.YAMLError: if there are too many, or a value contains itself.
@@ -88,12 +89,12 @@ def _count_values(node: yaml.Node, counts: dict[int, int | None]) -> int:
     if id(node) in counts:
         known = counts[id(node)]
         if known is None:
-            raise yaml.YAMLError("an alias stands inside the value that it names")
+            raise yaml.YAMLError("an alias is used inside the value that it names")
         return known
     counts[id(node)] = None
     total = 1 + sum(_count_values(child, counts) for child in _children(node))
     if total > _MAX_VALUES:
-        raise yaml.YAMLError(f"it stands for more than {_MAX_VALUES:,} values")
+        raise yaml.YAMLError(f"it expands to more than {_MAX_VALUES:,} values")
     counts[id(node)] = total
     return total
 
@@ -109,10 +110,13 @@ def load_config(
 ) -> Config:
     """Reads, overrides and validates a config.
 
+    Example:
+      config = load_config(Path("mine.yaml"), ["head.units=256"], images="photos")
+
     Args:
       path: a YAML file; None means the defaults.
-      overrides: `section.key=value`, the value as YAML; they win over the file.
-      images: goes into `data.images` and wins over everything.
+      overrides: `section.key=value`, the value as YAML. They override the file.
+      images: sets `data.images`, whatever the file and the overrides say.
 
     Raises:
       ConfigError: naming the file or `--set`, the key, its value and what is allowed.
@@ -137,7 +141,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     """Splits `a.b=value`; the value is read as YAML.
 
     Raises:
-      ConfigError: if there is no `=`, or the value is no YAML.
+      ConfigError: if there is no `=`, or the value is not valid YAML.
     """
     key, equals, value = text.partition("=")
     key = key.strip()
@@ -153,7 +157,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def to_yaml(config: Config) -> str:
-    """The effective config as YAML."""
+    """Returns the effective config as YAML."""
     return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
 
 
@@ -162,7 +166,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         with open(path, "rb") as file:
             content = file.read(_MAX_FILE_BYTES + 1)
         if len(content) > _MAX_FILE_BYTES:
-            raise ConfigError(f"{path}: is larger than {_MAX_FILE_BYTES:,} bytes: not a config.")
+            raise ConfigError(
+                f"{path}: is larger than {_MAX_FILE_BYTES:,} bytes, so it is not a config."
+            )
         values = _parse(content.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
@@ -173,7 +179,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: holds a {type(values).__name__}, not keys and values.")
+        raise ConfigError(
+            f"{path}: holds a {type(values).__name__}; a config is a mapping of keys to values."
+        )
     return values
 
 
@@ -190,7 +198,7 @@ def _put(values: dict[str, Any], key: str, value: Any, option: str) -> None:
         if inner is None:
             inner = values[section] = {}
         if not isinstance(inner, dict):
-            raise ConfigError(f"{option}: {section} is set to a value; it is a section.")
+            raise ConfigError(f"{option}: {section} is a section, but it was set to a value.")
         values = inner
     values[last] = value
 
@@ -238,7 +246,7 @@ def _section_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
 
 
 def _inside(kind: Any, part: int | str) -> Any:
-    """What stands at `part` of a section, or of a list or table of sections."""
+    """The type of `part` of a section, or of a list or table of sections."""
     if get_origin(kind) is None:
         return kind.model_fields[str(part)].annotation
     inner = [one for one in get_args(kind) if one is not type(None)]

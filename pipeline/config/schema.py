@@ -3,7 +3,7 @@
 Light to import: the command line checks a config before anything heavy is loaded.
 """
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import (
     Field,
@@ -19,80 +19,83 @@ from typing_extensions import Self
 
 from pipeline.config.beam import Beam
 from pipeline.config.cluster import Cluster
+from pipeline.config.limits import (
+    MAX_EPOCHS,
+    MAX_PARTS,
+    MAX_UNITS,
+    MAX_WAIT_SECS,
+    SMALLEST_CHANGE,
+)
 from pipeline.config.section import Section
+from pipeline.config.tuner import Tuner
 from trainer.backbones.table import BACKBONES
 from trainer.data.regular_files import DEFAULT_MAX_FILE_BYTES, LARGEST_MAX_FILE_BYTES
 
 BackboneName = Literal[
     "inception_v3", "xception", "mobilenet_v2", "efficientnet_v2_b0", "resnet50_v2"
 ]
-
-
 Precision = Literal["float32", "bfloat16", "float16"]
-Share = Annotated[float, Field(ge=0, lt=1)]
-RateRange = tuple[PositiveFloat, PositiveFloat]
-
-# Far above what anybody needs, and below what a library cannot count.
-MAX_PARTS = 1_000_000
-MAX_EPOCHS = 100_000
-MAX_UNITS = 100_000
-MAX_WAIT_SECS = 30 * 86_400
-
-# Of an augmentation. Far below it 1 + share rounds to 1, and tf.image refuses an empty range.
-SMALLEST_CHANGE = 0.001
 
 
 class Splits(Section):
-    """How images are divided, in parts: 70, 15, 15 and 14, 3, 3 mean the same.
+    """Size of each split, in parts: 70, 15, 15 means the same as 14, 3, 3.
 
-    A file's content decides its split, so that the same bytes never stand in two.
+    A file's content decides its split, so identical files are never in two splits.
     """
 
-    train: PositiveInt = Field(70, le=MAX_PARTS, description="Both fits learn from these.")
+    train: PositiveInt = Field(
+        70, le=MAX_PARTS, description="Part of the images that both fits train on."
+    )
     val: PositiveInt = Field(
-        15, le=MAX_PARTS, description="Early stopping of both fits watches these."
+        15, le=MAX_PARTS, description="Part whose loss tells each fit when to stop early."
     )
     test: PositiveInt = Field(
-        15, le=MAX_PARTS, description="The gate judges on these; no fit ever sees them."
+        15,
+        le=MAX_PARTS,
+        description="Part that the gate judges the models on. No fit ever sees these images.",
     )
 
 
 class Data(Section):
-    """Where the images are and which of them are taken."""
+    """Where the images are, and which of them are accepted."""
 
     images: str | None = Field(
         None,
-        description="Folder with one folder of images for each class. `thaw run --images` sets it.",
+        description="Folder with one folder of images per class. `thaw run --images` sets it.",
     )
-    splits: Splits = Field(default_factory=Splits, description="Train, val and test.")
+    splits: Splits = Field(default_factory=Splits, description="Sizes of the splits.")
     max_pixels: PositiveInt = Field(
         100_000_000,
         le=1_000_000_000,
-        description="Larger images are set aside by their header, before they are decoded.",
+        description="Images with more pixels are rejected by their header, without being decoded.",
     )
     max_file_bytes: PositiveInt = Field(
         DEFAULT_MAX_FILE_BYTES,
         le=LARGEST_MAX_FILE_BYTES,
-        description="Larger files are set aside unread.",
+        description="Larger files are rejected without being read.",
     )
 
 
 class Backbone(Section):
-    """The pre-trained network."""
+    """The pre-trained network that the classifier is built on."""
 
-    name: BackboneName = Field("inception_v3", description="Which network.")
+    name: BackboneName = Field("inception_v3", description="Architecture of the backbone.")
     weights: str = Field(
         "imagenet",
         min_length=1,
         description=(
-            "imagenet (downloaded once by tf_keras), random (calibrated on the training "
-            "images; for tests), or the path of an .h5 weights file without top, local or gs://."
+            "Initial weights: imagenet (downloaded once by tf_keras), random (calibrated on the "
+            "training images; for tests), or the path of an .h5 weights file without the "
+            "classifier layers, local or on gs://."
         ),
     )
     image_size_px: PositiveInt | None = Field(
         None,
         le=2048,
-        description="Side of the square images. Unset: what the backbone was pre-trained at.",
+        description=(
+            "Side of the square images that the network is given. If unset: the size that the "
+            "backbone was pre-trained on (299 for inception_v3)."
+        ),
     )
 
 
@@ -102,29 +105,35 @@ class Features(Section):
     cache: bool = Field(
         True,
         strict=True,
-        description="Whether both fits read the trunk's output. If not, every epoch runs it again.",
+        description=(
+            "Train both fits on the cached output of the trunk. If false, the trunk runs in "
+            "every epoch."
+        ),
     )
     dtype: Precision = Field(
-        "float16", description="What it is kept in. float16 takes half the room of float32."
+        "float16",
+        description="Data type of the cached output. float16 takes half the space of float32.",
     )
 
 
 class Augmentation(Section):
-    """Random changes to training images. Nothing changes unless one of them is asked for."""
+    """Random changes to the training images. By default none is made."""
 
-    flip: bool = Field(False, strict=True, description="Mirror half of the images.")
+    flip: bool = Field(False, strict=True, description="Mirror half of the images, left to right.")
     crop: NonNegativeFloat = Field(
-        0.0, le=0.9, description="Largest share of an image's area that is cut away."
+        0.0, le=0.9, description="Largest share of an image's area that is cropped away."
     )
     colour: NonNegativeFloat = Field(
-        0.0, le=0.9, description="How far brightness, contrast and saturation go, as a share."
+        0.0,
+        le=0.9,
+        description="Largest relative change of brightness, contrast and saturation.",
     )
     views: PositiveInt = Field(
         3,
         le=99,
         description=(
-            "With features.cache: augmented views kept of each training image, besides the "
-            "image itself. The epochs take turns over them."
+            "Number of augmented views stored for each training image, besides the image itself. "
+            "The epochs cycle through them. Used with features.cache only."
         ),
     )
 
@@ -143,200 +152,181 @@ class Head(Section):
 
     units: PositiveInt = Field(1024, le=MAX_UNITS, description="Width of the hidden layer.")
     dropout: NonNegativeFloat = Field(
-        0.0, lt=1, description="Share of hidden units dropped while training."
+        0.0, lt=1, description="Share of the hidden units that is dropped in training."
     )
 
 
 class HeadFit(Section):
-    """Fit 1: the new head learns on the frozen backbone, with RMSprop."""
+    """Fit 1: RMSprop trains the new head on the frozen backbone."""
 
-    learning_rate: PositiveFloat = Field(1e-3, description="Of RMSprop.")
+    learning_rate: PositiveFloat = Field(1e-3, description="Learning rate of RMSprop in fit 1.")
     max_epochs: PositiveInt = Field(
-        50, le=MAX_EPOCHS, description="Early stopping usually ends the fit before."
+        50,
+        le=MAX_EPOCHS,
+        description="Maximum number of epochs. Early stopping usually ends the fit sooner.",
     )
     patience: PositiveInt = Field(
-        5, le=MAX_EPOCHS, description="Epochs without a better validation loss before stopping."
+        5,
+        le=MAX_EPOCHS,
+        description="Stop after this many epochs without a lower validation loss.",
     )
 
 
 class FineTune(Section):
-    """Fit 2: the blocks above `boundary` thaw and follow the data, slowly."""
+    """Fit 2: SGD trains the head and the thawed blocks above `boundary`, slowly."""
 
     boundary: str | None = Field(
         None,
         description=(
-            "Last frozen layer, by name. Everything after it trains. "
-            "Unset: below the backbone's top two blocks (mixed8 of inception_v3)."
+            "Name of the last frozen layer. All layers after it train. If unset: the layer below "
+            "the backbone's top two blocks (mixed8 for inception_v3)."
         ),
     )
     learning_rate: PositiveFloat = Field(
-        1e-4, description="Of SGD. Low on purpose: these weights are good already."
+        1e-4,
+        description=(
+            "Learning rate of SGD in fit 2. Low on purpose: the pre-trained weights are good "
+            "already."
+        ),
     )
-    momentum: NonNegativeFloat = Field(0.9, lt=1, description="Of SGD.")
+    momentum: NonNegativeFloat = Field(0.9, lt=1, description="Momentum of SGD in fit 2.")
     max_epochs: PositiveInt = Field(
-        50, le=MAX_EPOCHS, description="Early stopping usually ends the fit before."
+        50,
+        le=MAX_EPOCHS,
+        description="Maximum number of epochs. Early stopping usually ends the fit sooner.",
     )
     patience: PositiveInt = Field(
-        5, le=MAX_EPOCHS, description="Epochs without a better validation loss before stopping."
+        5,
+        le=MAX_EPOCHS,
+        description="Stop after this many epochs without a lower validation loss.",
     )
     batch_norm: Literal["frozen", "train"] = Field(
         "frozen",
-        description="Whether the statistics of thawed BatchNorm layers follow the data.",
+        description=(
+            "Moving statistics of the thawed BatchNorm layers: frozen keeps those of "
+            "pre-training, train updates them with each batch."
+        ),
     )
 
 
 class Fits(Section):
     """The two fits of the recipe."""
 
-    head: HeadFit = Field(default_factory=HeadFit, description="Fit 1.")
-    fine_tune: FineTune = Field(default_factory=FineTune, description="Fit 2.")
-
-
-class Tuner(Section):
-    """A search for better values before the fits, judged on the validation split.
-
-    What head, fits and train say is tried first; the best values found go over it.
-    """
-
-    enabled: bool = Field(False, strict=True, description="Whether there is a search.")
-    algorithm: Literal["hyperband", "bayesian"] = Field(
-        "hyperband",
-        description=(
-            "How values of the head are chosen. hyperband stops poor trials after few epochs; "
-            "bayesian runs each to its end and learns from all, at one to two seconds more a trial."
-        ),
-    )
-    head_trials: PositiveInt = Field(
-        30, le=10_000, description="Of the head, each on a fixed backbone: a second or less."
-    )
-    max_epochs: PositiveInt = Field(
-        12,
-        le=MAX_EPOCHS,
-        description="Of a trial of the head. With hyperband only the best get as many.",
-    )
-    head_learning_rates: RateRange = Field(
-        (1e-4, 1e-2), description="Lowest and highest learning rate of fit 1."
-    )
-    units: list[Annotated[int, Field(gt=0, le=MAX_UNITS)]] = Field(
-        [256, 512, 1024], description="Widths of the hidden layer, besides head.units."
-    )
-    dropouts: list[Share] = Field(
-        [0.0, 0.25, 0.5], description="Shares of hidden units dropped, besides head.dropout."
-    )
-    label_smoothings: list[Share] = Field(
-        [0.0, 0.05, 0.1], description="Besides train.label_smoothing."
-    )
-    fine_tune_trials: NonNegativeInt = Field(
-        4, le=1000, description="Of fit 2, from the best head on. 0: its values are not tuned."
-    )
-    fine_tune_max_epochs: PositiveInt = Field(5, le=MAX_EPOCHS, description="Of a trial of fit 2.")
-    fine_tune_learning_rates: RateRange = Field(
-        (1e-5, 1e-2), description="Lowest and highest learning rate of fit 2."
-    )
-    boundaries: list[str] = Field(
-        [],
-        description=(
-            "Boundaries to try, besides fits.fine_tune.boundary. The features are then kept at "
-            "the lowest of them."
-        ),
-    )
-
-    @field_validator("head_learning_rates", "fine_tune_learning_rates")
-    @classmethod
-    def _lowest_first(cls, rates: RateRange) -> RateRange:
-        if rates[0] >= rates[1]:
-            raise PydanticCustomError("rate_range", "It should be [lowest, highest].")
-        return rates
+    head: HeadFit = Field(default_factory=HeadFit, description="Fit 1: the head.")
+    fine_tune: FineTune = Field(default_factory=FineTune, description="Fit 2: fine-tuning.")
 
 
 class Train(Section):
-    """What both fits share."""
+    """Settings that both fits share."""
 
     global_batch_size: PositiveInt = Field(
-        32, le=1_000_000, description="Images in a step, over all replicas."
+        32, le=1_000_000, description="Images per training step, over all replicas."
     )
     workers: PositiveInt = Field(
         1,
         le=1000,
         description=(
-            "Processes that share each fit: here, in a job of Kubernetes, or on Vertex AI. The "
-            "weights do not depend on it but for rounding; docs/workers.md says when they do."
+            "Number of processes that share each fit: on this machine, in a Kubernetes job or on "
+            "Vertex AI. Apart from rounding the weights do not depend on it; docs/workers.md lists "
+            "the exceptions."
         ),
     )
     start_secs: PositiveFloat = Field(
         600,
         le=MAX_WAIT_SECS,
-        description="With several workers: how long they may take to meet before it fails.",
+        description=(
+            "Seconds to wait for all workers to connect before the job fails (train.workers > 1)."
+        ),
     )
     stall_secs: PositiveFloat = Field(
         600,
         le=MAX_WAIT_SECS,
-        description="With several workers: how long they may stand still before it fails.",
+        description=(
+            "Seconds without progress after which the workers are restarted (train.workers > 1)."
+        ),
     )
     max_restarts: NonNegativeInt = Field(
         3,
         le=100,
-        description="How often a fit that lost a worker goes on from its last completed epoch.",
+        description=(
+            "How often a fit that lost a worker is resumed from its last completed epoch before "
+            "the job fails."
+        ),
     )
     label_smoothing: NonNegativeFloat = Field(
-        0.0, lt=1, description="Share of the label that is spread over all classes, in the loss."
+        0.0,
+        lt=1,
+        description="Share of each label that the loss spreads over all classes.",
     )
     seed: NonNegativeInt = Field(
         0,
         le=2**32 - 1,
-        description="Decides first weights and order; the same seed gives the same weights.",
+        description=(
+            "Seed of the head's initial weights and of the order of the images. The same seed "
+            "gives the same weights."
+        ),
     )
 
 
 class Gate(Section):
-    """When a candidate is promoted: judged on the test split, against the head-only baseline."""
+    """When the fine-tuned candidate is promoted over the head-only baseline, on the test split."""
 
     min_gain: NonNegativeFloat = Field(
-        0.0, lt=1, description="Accuracy must gain more than this (0.01: one point)."
+        0.0,
+        lt=1,
+        description=(
+            "The candidate's accuracy must exceed the baseline's by more than this (0.01 is one "
+            "percentage point)."
+        ),
     )
     min_accuracy: NonNegativeFloat | None = Field(
-        None, le=1, description="Accuracy must be at least this, if set."
+        None,
+        le=1,
+        description="The candidate's accuracy must be at least this. If unset: no minimum.",
     )
     top_k: PositiveInt = Field(
         5,
         le=1_000_000,
-        description="Top-k accuracy is reported for this k; at most the number of classes.",
+        description="The k of the reported top-k accuracy; capped at the number of classes.",
     )
 
 
 class Config(Section):
-    """Everything a run depends on."""
+    """Everything that a run depends on."""
 
     name: str = Field(
         "thaw",
         pattern=r"^[a-z][a-z0-9-]{0,62}$",
-        description="Of the pipeline and of the served model: lower case, digits, hyphens.",
+        description=(
+            "Name of the pipeline and of the served model: lower-case letters, digits and "
+            "hyphens, starting with a letter."
+        ),
     )
-    data: Data = Field(default_factory=Data, description="Images.")
-    backbone: Backbone = Field(default_factory=Backbone, description="Pre-trained network.")
+    data: Data = Field(default_factory=Data, description="The images.")
+    backbone: Backbone = Field(default_factory=Backbone, description="The pre-trained network.")
     precision: Precision = Field(
         "float32",
         description=(
-            "What the trunk and both fits compute in; weights are float32 always. bfloat16 "
-            "is for processors that have it, float16 for GPUs."
+            "Data type that the trunk and both fits compute in; weights are always float32. Use "
+            "bfloat16 on processors that support it (AMX), float16 on GPUs."
         ),
     )
-    features: Features = Field(default_factory=Features, description="The trunk's output.")
+    features: Features = Field(default_factory=Features, description="The cached trunk output.")
     augmentation: Augmentation = Field(
-        default_factory=Augmentation, description="Changes to training images."
+        default_factory=Augmentation, description="Random changes to the training images."
     )
-    head: Head = Field(default_factory=Head, description="New layers.")
+    head: Head = Field(default_factory=Head, description="The new layers.")
     fits: Fits = Field(default_factory=Fits, description="The two fits.")
-    tuner: Tuner = Field(default_factory=Tuner, description="The search for better values.")
-    train: Train = Field(default_factory=Train, description="Shared by both fits.")
+    tuner: Tuner = Field(default_factory=Tuner, description="The hyperparameter search.")
+    train: Train = Field(default_factory=Train, description="Settings of both fits.")
     gate: Gate = Field(default_factory=Gate, description="The promotion rule.")
-    beam: Beam = Field(default_factory=Beam, description="Data steps.")
-    cluster: Cluster = Field(default_factory=Cluster, description="Kubeflow or Vertex AI.")
+    beam: Beam = Field(default_factory=Beam, description="How Beam runs the data steps.")
+    cluster: Cluster = Field(default_factory=Cluster, description="Where a cluster runs the nodes.")
 
     @model_validator(mode="after")
     def _fill_in_and_check(self) -> Self:
-        """Puts the backbone's own defaults where nothing is set, so that the effective
-        config says everything, and refuses what the backbone cannot do.
+        """Fills in the backbone's own defaults, so that the effective config is complete, and
+        rejects what the backbone cannot do.
         """
         backbone = BACKBONES[self.backbone.name]
         size_px = self.backbone.image_size_px or backbone.default_size_px
@@ -359,8 +349,8 @@ class Config(Section):
                 )
         if self.tuner.enabled and not self.features.cache:
             problems.append(
-                "tuner.enabled: needs features.cache: trials are made of the trunk's output, "
-                "or each would run the whole backbone.\n"
+                "tuner.enabled: needs features.cache: the trials train on the cached output of "
+                "the trunk; without it each would run the whole backbone.\n"
                 "  Set features.cache to true, or tuner.enabled to false."
             )
         if problems:

@@ -1,4 +1,4 @@
-"""What every section of the config is made from."""
+"""The base class of every section of the config."""
 
 from typing import get_args
 
@@ -7,14 +7,14 @@ from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
-    """A part of the config: unknown keys are refused, values never change."""
+    """A part of the config: unknown keys are rejected, values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_values(cls, value: object, info: ValidationInfo) -> object:
-        """A number is no truth value; pydantic would take `true` for 1."""
+    def _reject_booleans(cls, value: object, info: ValidationInfo) -> object:
+        """Rejects `true` and `false` for a number; pydantic would read `true` as 1."""
         field = cls.model_fields[str(info.field_name)]
         values = value if isinstance(value, list) else [value]
         takes_bool = bool in (field.annotation, *get_args(field.annotation))

@@ -8,7 +8,7 @@ from typing import Any
 
 _HEAD_COLOUR = "#d97706"
 _FINE_TUNE_COLOUR = "#2563eb"
-_MOST_LINEAR = 5.0  # highest over lowest objective that a linear axis still shows well
+_MOST_LINEAR = 5.0  # ratio of highest to lowest objective that a linear axis still shows well
 _LEAST_OBJECTIVE = 1e-6  # a logarithmic axis has no zero
 _INK = "#7c8290"  # readable on light and on dark
 _CHOICE_COLOURS = ("#2563eb", "#d97706", "#0d9488", "#be185d", "#7c3aed", "#65a30d")
@@ -16,7 +16,7 @@ _TITLE = {"color": _INK, "fontsize": 10, "loc": "left"}
 
 
 def learning_curves(head: dict[str, Any], fine_tune: dict[str, Any]) -> list[str]:
-    """Draws loss and accuracy of both fits, the epochs of fit 2 following those of fit 1.
+    """Draws loss and accuracy of both fits, with the epochs of fit 2 after those of fit 1.
 
     Args:
       head: record of fit 1; see `trainer.fits.recipe.FitRecord`.
@@ -41,7 +41,7 @@ def _curve(head: dict[str, Any], fine_tune: dict[str, Any], name: str) -> str:
     axis.set_xlabel("epoch", color=_INK, fontsize=9)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend(frameon=False, fontsize=8, labelcolor=_INK)
-    return _svg(figure, f"{name.capitalize()} of both fits by epoch; they meet at a dotted line")
+    return _svg(figure, f"{name.capitalize()} of both fits by epoch, separated by a dotted line")
 
 
 def _draw_fit(
@@ -65,7 +65,7 @@ def _draw_fit(
 
 @dataclass(frozen=True)
 class TrialPoint:
-    """One finished trial on the chart: where it stands and what its colour tells."""
+    """One finished trial on the chart: its position, and the choice that its colour shows."""
 
     learning_rate: float
     objective: float
@@ -76,7 +76,7 @@ def tuning_chart(stages: Mapping[str, Sequence[TrialPoint]]) -> str:
     """Draws the objective of every trial by its learning rate, stages side by side.
 
     Args:
-      stages: title -> trials; colours tell their choices apart. The best is ringed.
+      stages: title -> trials. Each choice has its own colour; a ring marks the best trial.
 
     Returns:
       An `<svg>` element.
@@ -95,17 +95,17 @@ def _draw_trials(axis: Any, points: Sequence[TrialPoint]) -> None:
     axis.set_xscale("log")
     objectives = [point.objective for point in points if point.objective > 0] or [1.0]
     if max(objectives) > _MOST_LINEAR * min(objectives):
-        # A trial that ran away would press all others into one line.
+        # A trial that diverged would squeeze all others into one line.
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.yaxis.set_minor_formatter("")
         axis.yaxis.set_major_formatter("{x:g}")
     choices = list(dict.fromkeys(point.choice for point in sorted(points, key=_by_choice)))
     for number, choice in enumerate(choices):
-        these = [point for point in points if point.choice == choice]
+        matches = [point for point in points if point.choice == choice]
         axis.plot(
-            [point.learning_rate for point in these],
-            [max(point.objective, _LEAST_OBJECTIVE) for point in these],
+            [point.learning_rate for point in matches],
+            [max(point.objective, _LEAST_OBJECTIVE) for point in matches],
             "o",
             color=_CHOICE_COLOURS[number % len(_CHOICE_COLOURS)],
             markersize=5,
@@ -120,7 +120,7 @@ def _draw_trials(axis: Any, points: Sequence[TrialPoint]) -> None:
 
 
 def _by_choice(point: TrialPoint) -> tuple[int, str]:
-    """Numbers by size, names by the alphabet."""
+    """Sorts numbers by size and names alphabetically."""
     return len(point.choice), point.choice
 
 
@@ -153,6 +153,6 @@ def _svg(figure: Any, alternative: str) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    # Its own metadata links to vocabularies on the web; the page must stand alone.
+    # The SVG's metadata links to vocabularies on the web; the page must be self-contained.
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     return svg.replace("<svg", f'<svg role="img" aria-label="{alternative}"', 1)

@@ -1,4 +1,4 @@
-"""Gathers what a run leaves into `run.json`: figures, verdict, and where everything is."""
+"""Collects the results of a run in `run.json`: metrics, verdict, and where everything is."""
 
 import itertools
 import json
@@ -44,8 +44,8 @@ def write_results(config: Config, output_dir: Path, run_dir: Path) -> None:
 
     Args:
       config: effective config of the run.
-      output_dir: gets `run.json` and `samples/`.
-      run_dir: logs of the run; its name is the run's id.
+      output_dir: where `run.json` and `samples/` are written.
+      run_dir: folder of the run's logs; its name is the run's id.
     """
     nodes = read_nodes(output_dir / "metadata.sqlite", run_dir.name)
     started = _started(run_dir)
@@ -76,11 +76,11 @@ def write_results(config: Config, output_dir: Path, run_dir: Path) -> None:
 
 
 def is_up_to_date(output_dir: Path, run_dir: Path) -> bool:
-    """Whether `run.json` and the report are there and describe the outputs of this very run.
+    """Whether `run.json` and the report exist and describe the outputs of this run.
 
     Args:
-      output_dir: holds them, if an earlier run has written them.
-      run_dir: as of `write_results`.
+      output_dir: output folder, where an earlier run may have written them.
+      run_dir: folder of the run's logs, as for `write_results`.
     """
     try:
         run = read_run(output_dir)
@@ -197,37 +197,38 @@ def _verdict(
 
 
 def reasons(failed: set[str], baseline: float, candidate: float, config: Config) -> list[str]:
-    """Says in sentences why a candidate passed or failed.
+    """Explains in sentences why a candidate passed or failed.
 
     Args:
-      failed: from `failed_thresholds`.
-      baseline: accuracy of the baseline on test, 0 to 1.
-      candidate: likewise of the candidate.
-      config: holds the gate's rule.
+      failed: what `failed_thresholds` returned.
+      baseline: accuracy of the baseline on the test split, 0 to 1.
+      candidate: accuracy of the candidate on the test split, 0 to 1.
+      config: config with the gate's rule.
     """
     change = (
-        f"Accuracy on test went from {baseline:.1%} to {candidate:.1%}, "
+        f"Test accuracy went from {baseline:.1%} to {candidate:.1%}, "
         f"{100 * (candidate - baseline):+.1f} points"
     )
-    asked = f"more than {100 * config.gate.min_gain:.1f} points are asked for"
-    sentences = [f"{change}: {asked}." if "gain" in failed else f"{change}; {asked}."]
+    required = f"the gate requires a gain of more than {100 * config.gate.min_gain:.1f} points"
+    sentences = [f"{change}, but {required}." if "gain" in failed else f"{change}; {required}."]
     if config.gate.min_accuracy is not None:
         verb = "misses" if ACCURACY in failed else "reaches"
         sentences.append(
-            f"Accuracy {candidate:.1%} {verb} the {config.gate.min_accuracy:.1%} asked for."
+            f"Test accuracy {candidate:.1%} {verb} the required {config.gate.min_accuracy:.1%}."
         )
     return sentences
 
 
 def disagreement(agreement: dict[str, Any]) -> list[str]:
-    """Says why a model was not pushed although it may be blessed; nothing if it agrees."""
+    """Explains why a model was not pushed although it may be blessed; empty if it agrees."""
     if agreement["agrees"]:
         return []
     difference = agreement["max_difference"]
-    how = "are not numbers" if difference is None else f"differ by up to {difference:.2g}"
+    how = "are not both numbers" if difference is None else f"differ by up to {difference:.2g}"
     return [
-        f"Nothing was pushed: on {agreement['num_images']} test images the exported model's "
-        f"answers to files and to what was evaluated {how}; {agreement['tolerance']:g} is allowed."
+        f"Nothing was pushed: on {agreement['num_images']} test images, the exported model's "
+        f"probabilities for the image files and those for the evaluated examples {how}; a "
+        f"difference of {agreement['tolerance']:g} is allowed."
     ]
 
 

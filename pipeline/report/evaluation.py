@@ -1,4 +1,4 @@
-"""Reads what the Evaluator left: metrics, the verdict, a row for every image."""
+"""Reads what the Evaluator wrote: metrics, the verdict, and a row for every image."""
 
 import json
 import math
@@ -15,7 +15,7 @@ MODELS = (BASELINE, CANDIDATE)
 
 
 def read_rows(evaluation_uri: str) -> Iterator[dict[str, Any]]:
-    """Yields one row an image; see `components.evaluator.rows.rows_of_batch`."""
+    """Yields one row per image; see `components.evaluator.rows.rows_of_batch`."""
     for path in sorted(tf.io.gfile.glob(f"{evaluation_uri}/{ROWS_FOLDER}/*.jsonl")):
         with tf.io.gfile.GFile(path) as file:
             for line in file:
@@ -23,7 +23,7 @@ def read_rows(evaluation_uri: str) -> Iterator[dict[str, Any]]:
 
 
 def read_metrics(evaluation_uri: str, model: str) -> dict[str, Any]:
-    """Reads one model's metrics: overall, and accuracy and count for each class.
+    """Reads the metrics of one model: overall, and accuracy and count for each class.
 
     Values that are not finite become None.
     """
@@ -55,10 +55,10 @@ def _value(value: dict[str, Any]) -> float | None:
 
 
 def failed_thresholds(evaluation_uri: str) -> set[str]:
-    """Names what the candidate failed: `gain` (over the baseline) or `accuracy` (absolute).
+    """Names the thresholds that the candidate missed: `gain` (over the baseline), `accuracy`.
 
     Raises:
-      RuntimeError: if a threshold could not be checked. TFMA counts that as a failure of
+      RuntimeError: if a threshold could not be checked. TFMA reports that as a failure of
         the candidate, which it is not.
     """
     validation = tfma.load_validation_result(evaluation_uri)
@@ -76,13 +76,13 @@ def failed_thresholds(evaluation_uri: str) -> set[str]:
 def confusion(
     rows: list[dict[str, Any]], model: str, labels: list[str], classes: list[str]
 ) -> list[list[int]]:
-    """Counts true class against first choice, rows and columns in the order of `classes`.
+    """Counts true classes (rows) against predicted ones (columns), in the order of `classes`.
 
     Args:
       rows: from `read_rows`.
       model: `baseline` or `candidate`.
       labels: class names by label id.
-      classes: the same names in the order wanted.
+      classes: the same names in the order of the matrix.
     """
     index = {name: position for position, name in enumerate(classes)}
     counts = [[0] * len(classes) for _ in classes]

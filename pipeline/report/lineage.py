@@ -1,4 +1,4 @@
-"""What ML Metadata knows of one local run."""
+"""Reads what ML Metadata recorded of one local run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,10 @@ class NodeRun:
     """One node of a run.
 
     Attributes:
-      name: its id in the pipeline.
+      name: id of the node in the pipeline.
       state: `done` or `cached`.
-      seconds: how long the work took, when it was done.
-      execution_id: of the execution that did the work, perhaps in an earlier run.
+      seconds: how long the execution took that did the work.
+      execution_id: id of that execution, which may belong to an earlier run.
       outputs: output name -> artifacts.
     """
 
@@ -34,19 +34,19 @@ class NodeRun:
     outputs: dict[str, list[metadata_store_pb2.Artifact]]
 
     def uri(self, output: str) -> str:
-        """Folder of the only artifact of an output."""
+        """Returns the folder of the only artifact of an output."""
         (artifact,) = self.outputs[output]
         return str(artifact.uri)
 
     def custom_property(self, output: str, name: str) -> Any:
-        """A custom property of the only artifact of an output; None where it is not set."""
+        """Returns a custom property of the only artifact of an output; None if it is not set."""
         (artifact,) = self.outputs[output]
         value = artifact.custom_properties.get(name)
         return value and getattr(value, value.WhichOneof("value"))
 
 
 def read_nodes(metadata_path: Path, run_id: str) -> dict[str, NodeRun]:
-    """Reads the finished nodes of one run, by name, first to last."""
+    """Reads the finished nodes of one run, by name, in the order in which they ran."""
     connection = metadata.sqlite_metadata_connection_config(str(metadata_path))
     with metadata.Metadata(connection) as handle:
         store = handle.store
@@ -97,14 +97,14 @@ def _outputs(
 def _original(
     store: mlmd.MetadataStore, outputs: dict[str, list[metadata_store_pb2.Artifact]]
 ) -> metadata_store_pb2.Execution:
-    """The execution that did the work whose outputs a cached one re-uses."""
+    """Finds the execution whose outputs a cached one reuses."""
     artifact_ids = [artifact.id for group in outputs.values() for artifact in group]
-    found = store.get_executions_by_id(
+    candidates = store.get_executions_by_id(
         {event.execution_id for event in store.get_events_by_artifact_ids(artifact_ids)}
     )
     outputs_of = [
         execution
-        for execution in found
+        for execution in candidates
         if execution.last_known_state == _State.COMPLETE
         and {a.id for group in _outputs(store, execution.id).values() for a in group}
         == set(artifact_ids)

@@ -1,4 +1,4 @@
-"""Writes `report.html`: one self-contained page, made from `run.json` alone."""
+"""Writes `report.html`, a self-contained page, from `run.json` and the sample images."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ from pipeline.report.tuning import describe_tuning
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
 
-# Of `run.json`; counts up when a reader of the older one would be misled.
+# Version of `run.json`; raised when a change would mislead a reader of the older version.
 SCHEMA = 2
 _MOST_MATRIX_CLASSES = 40
 _MOST_CONFUSIONS = 15
@@ -24,26 +24,29 @@ _MOST_FILES = 50
 
 
 class ReportError(ValueError):
-    """The report cannot be made; the message names the file and what to do."""
+    """The report cannot be written. The message names the file and says what to do."""
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often images of one class were taken for another."""
+    """How often images of one class were predicted as another."""
 
     label: str
-    taken_for: str
+    predicted: str
     count: int
 
 
 def build_report(output_dir: Path) -> Path:
-    """Renders the report of a run; an older one stays until the new one is complete.
+    """Renders the report of a run. An older report stays until the new one is complete.
+
+    Example:
+      build_report(Path("out"))  # writes and returns out/report.html
 
     Args:
-      output_dir: holds `run.json` and `samples/`.
+      output_dir: output folder of a run, with `run.json` and `samples/`.
 
     Raises:
-      ReportError: if `run.json` is missing, not a run's, or lacks a part of one.
+      ReportError: if `run.json` is missing, damaged, or of another version.
     """
     from jinja2 import UndefinedError
 
@@ -77,12 +80,14 @@ def read_run(output_dir: Path) -> dict[str, Any]:
     except ValueError as error:
         raise _damaged(path, error) from error
     if not isinstance(run, dict) or run.get("schema") != SCHEMA:
-        raise ReportError(f"{path}: was not written by this version of thaw. Run again.")
+        raise ReportError(
+            f"{path}: was not written by this version of thaw. `thaw run` writes it again."
+        )
     return run
 
 
 def _damaged(path: Path, why: object) -> ReportError:
-    return ReportError(f"{path}: is damaged: {why}. `thaw run` writes it anew.")
+    return ReportError(f"{path}: is damaged: {why}. `thaw run` writes it again.")
 
 
 def _render(run: dict[str, Any], output_dir: Path) -> str:
@@ -118,7 +123,7 @@ def _render(run: dict[str, Any], output_dir: Path) -> str:
 
 
 def top_confusions(run: dict[str, Any]) -> list[Confusion]:
-    """The candidate's most frequent mistakes, most frequent first."""
+    """Returns the candidate's most frequent confusions, most frequent first."""
     classes = run["data"]["classes"]
     counts = run["metrics"]["candidate"]["confusion"]
     mistakes = [
@@ -131,7 +136,7 @@ def top_confusions(run: dict[str, Any]) -> list[Confusion]:
 
 
 def _matrix(run: dict[str, Any]) -> dict[str, list[list[tuple[int, float]]]] | None:
-    """Both models' counts with the share of their row, if there are not too many classes."""
+    """Both models' counts with their share of the row; None if there are too many classes."""
     if len(run["data"]["classes"]) > _MOST_MATRIX_CLASSES:
         return None
     return {
@@ -162,7 +167,7 @@ def _number(value: float | None) -> str:
 
 
 def _short(value: Any) -> str:
-    """A tuned value: three digits of a number."""
+    """A tuned value; numbers with three significant digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""Whether a gain is real: two models judged on the same images."""
+"""Compares two models on the same images: is a gain more than chance?"""
 
 import math
 from collections.abc import Iterable
@@ -9,11 +9,11 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Paired:
-    """How two models differ on the images that both were asked about.
+    """How the predictions of two models differ on the same images.
 
     Attributes:
-      candidate_only: images that only the candidate got right.
-      baseline_only: images that only the baseline got right.
+      candidate_only: number of images that only the candidate classified correctly.
+      baseline_only: number of images that only the baseline classified correctly.
       p_value: exact McNemar test: the chance of a difference at least this lopsided if
         both were equally good (McNemar 1947; binomial form).
       gain_low: lower end of a 95 % interval of the gain in accuracy, in -1 to 1.
@@ -30,11 +30,14 @@ class Paired:
 def compare(outcomes: Iterable[tuple[bool, bool]]) -> Paired:
     """Compares two models.
 
+    Example:
+      compare([(True, True), (False, True)]).candidate_only  # 1
+
     Args:
-      outcomes: for each image whether the baseline and the candidate were right.
+      outcomes: for each image, whether the baseline and whether the candidate was correct.
 
     Raises:
-      ValueError: on no outcomes.
+      ValueError: if there are no outcomes.
     """
     total = candidate_only = baseline_only = 0
     for baseline_right, candidate_right in outcomes:

@@ -1,4 +1,4 @@
-"""Test images worth a look, as thumbnails for the report."""
+"""Chooses test images worth looking at, and writes thumbnails of them for the report."""
 
 import hashlib
 import io
@@ -15,8 +15,8 @@ _SIDE_PX = 160
 
 
 def choose(rows: list[dict[str, Any]], labels: list[str]) -> list[dict[str, Any]]:
-    """Picks rows to show: a third each of images that the models disagree on, that the
-    candidate got wrong, and of the rest; fewer of one leave room for the next.
+    """Chooses rows to show: a third each of images that the models disagree on, of the
+    candidate's other mistakes, and of the rest. A group with fewer leaves room for the others.
     """
 
     def kind(row: dict[str, Any]) -> int:
@@ -24,7 +24,7 @@ def choose(rows: list[dict[str, Any]], labels: list[str]) -> list[dict[str, Any]
             return 0
         return 1 if labels[row[CANDIDATE]["label_id"]] != row["label"] else 2
 
-    # Ids are hashes: their order is as good as chance, and always the same.
+    # Ids are hashes: their order is as good as random, and always the same.
     ordered = sorted(rows, key=lambda row: row["id"])
     groups = [[row for row in ordered if kind(row) == number] for number in range(3)]
     third = _MOST // 3
@@ -36,7 +36,7 @@ def choose(rows: list[dict[str, Any]], labels: list[str]) -> list[dict[str, Any]
 def write_samples(
     rows: list[dict[str, Any]], labels: list[str], output_dir: Path
 ) -> list[dict[str, Any]]:
-    """Writes a thumbnail for each chosen row; leaves out images that are gone by now."""
+    """Writes a thumbnail for each chosen row. Skips images that no longer exist."""
     folder = output_dir / "samples"
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.jpg"):

@@ -1,4 +1,4 @@
-"""What the report says of a search: its stages, their trials in order of merit, a chart."""
+"""Prepares the report's section on tuning: stages, trials ranked by loss, a chart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from trainer.tuning.hyperparameters import BOUNDARY, FINE_TUNE_RATE, HEAD_RATE, 
 
 _MOST_TRIALS = 20
 
-# Stage -> its title, what goes to the right, what is coloured, and how that is called.
+# Stage -> its title, the hyperparameter on the x axis, the one shown by colour, its label.
 _STAGES = {
     "head": ("Head", HEAD_RATE, HEAD_UNITS, "units"),
     "fine_tune": ("Fine-tuning", FINE_TUNE_RATE, BOUNDARY, "boundary"),
@@ -18,7 +18,7 @@ _STAGES = {
 
 @dataclass(frozen=True)
 class Stage:
-    """A table: `top` trials, best first, and the `rest`; failed ones come last."""
+    """A table of trials, best first and failed ones last: the `top` ones, and the `rest`."""
 
     title: str
     keys: list[str]
@@ -36,7 +36,7 @@ class Tuning:
 
 
 def describe_tuning(tuner: dict[str, Any] | None) -> Tuning | None:
-    """Reads `tuner` of `run.json`; None where nothing was tuned."""
+    """Prepares `tuner` of `run.json` for the template; None if nothing was tuned."""
     if not tuner:
         return None
     by_stage = {

@@ -222,7 +222,7 @@ def test_url_is_not_taken_for_a_path(model, photos):
 
     answers = ask_for_json(url, photos / "a.png", "--model", model)
 
-    assert answers[url]["error"] == "not a file of this machine: download it first"
+    assert answers[url]["error"] == "not a local file: download it first"
     assert answers[str(photos / "a.png")]["error"] == ""
 
 
@@ -282,7 +282,7 @@ def test_answers_that_cannot_be_written_are_one_sentence(photos, options):
     done = run_with_shell('"$@" > /dev/full', photos, *options)
 
     assert done.returncode == 1
-    assert done.stderr == "thaw: the answers cannot be written: No space left on device.\n"
+    assert done.stderr == "thaw: the predictions cannot be written: No space left on device.\n"
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_killed_child_is_reported_with_signal_node_and_log(thaw_run):
     )
 
     assert code == 1
-    assert "ended by signal 9 while Fit was running" in out
+    assert "killed by signal 9 while Fit was running" in out
     assert "log: /l/fit.log" in out
 
 

@@ -1,11 +1,13 @@
 """The config files that come with the project."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from pipeline.config.default_file import default_yaml
 from pipeline.config.load import load_config
 from pipeline.config.schema import Config
 
@@ -19,6 +21,12 @@ def keys(values: dict[str, Any], prefix: str = "") -> set[str]:
         if isinstance(value, dict):
             found |= keys(value, f"{prefix}{name}.")
     return found
+
+
+def test_default_yaml_is_generated_from_the_descriptions():
+    written = (CONFIGS / "default.yaml").read_text(encoding="utf-8")
+
+    assert written == default_yaml(), "run: thaw config --defaults > configs/default.yaml"
 
 
 def test_default_yaml_equals_the_defaults():
@@ -54,3 +62,17 @@ def test_every_field_and_section_is_described():
         for name, field in section["properties"].items()
         if not field.get("description")
     ]
+
+
+def test_generated_defaults_explain_each_key_above_it_and_list_the_choices():
+    lines = default_yaml().splitlines()
+
+    key = lines.index("    batch_norm: frozen")
+    assert lines[key - 1].endswith("One of: frozen, train.")
+    described = [
+        line.lstrip().startswith("#")
+        for line, following in itertools.pairwise(lines)
+        if ":" in following and not following.lstrip().startswith("#")
+    ]
+    assert all(described)
+    assert max(map(len, lines)) <= 100

@@ -170,7 +170,7 @@ def test_worse_candidate_is_neither_blessed_nor_pushed(harmful_run, pushed_model
     assert (verdict["blessed"], verdict["pushed"]) == (False, False)
     assert harmful_run.results["model"] is None
     assert "Not blessed" in harmful_run.printed
-    assert "more than 0.0 points are asked for" in verdict["reasons"][0]
+    assert "requires a gain of more than 0.0 points" in verdict["reasons"][0]
     assert [path.name for path in pushed_model.parent.iterdir()] == ["1"]
 
 

@@ -76,7 +76,7 @@ RUN: dict[str, Any] = {
         "pushed": True,
         "gain": 0.15,
         "rule": "accuracy on test must gain more than 0.0% over the baseline",
-        "reasons": ["Accuracy on test went from 70.0% to 85.0%, +15.0 points."],
+        "reasons": ["Test accuracy went from 70.0% to 85.0%, +15.0 points."],
         "serving_check": {
             "agrees": True,
             "num_images": 16,

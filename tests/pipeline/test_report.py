@@ -80,7 +80,7 @@ def test_difference_that_chance_explains_is_called_one(page_of, p_value, said):
     run = a_run()
     run["verdict"]["paired"]["p_value"] = p_value
 
-    assert ("can be chance" in page_of(run).text) == said
+    assert ("can be due to chance" in page_of(run).text) == said
 
 
 def test_page_fetches_nothing(page_of, tmp_path):
@@ -106,7 +106,7 @@ def test_class_name_is_text_and_never_markup(page_of):
     assert f"{name} 61 13 12" in page.text
 
 
-def test_path_and_reason_of_a_file_set_aside_are_text_too(page_of):
+def test_path_and_reason_of_a_rejected_file_are_text_too(page_of):
     run = a_run()
     run["data"]["set_aside"]["files"] = [{"path": "/<i>/1.jpg", "reason": "<u>odd</u>"}]
 
@@ -117,10 +117,10 @@ def test_path_and_reason_of_a_file_set_aside_are_text_too(page_of):
     assert "<u>odd</u>" in page.text
 
 
-def test_files_set_aside_are_counted_by_reason(page_of):
+def test_rejected_files_are_counted_by_reason(page_of):
     text = page_of(a_run()).text
 
-    assert "3 files were set aside 2 × the file is empty 1 × the image data is damaged" in text
+    assert "3 files were rejected 2 × the file is empty 1 × the image data is damaged" in text
     assert "/photos/ant/broken.jpg the image data is damaged" in text
 
 
@@ -170,7 +170,7 @@ def test_hundred_classes_get_a_list_of_confusions_in_place_of_a_matrix(page_of):
     text = page_of(run).text
 
     assert "class 7 class 8 3" in text
-    assert "in rows, predicted in columns" not in text
+    assert "predicted classes in columns" not in text
 
 
 def test_missing_run_is_named_with_the_command_that_makes_one(tmp_path):
@@ -188,7 +188,7 @@ def test_damaged_run_is_named_and_the_older_report_stays(tmp_path, content):
     (tmp_path / "report.html").write_text("older")
     (tmp_path / "run.json").write_bytes(content)
 
-    with pytest.raises(ReportError, match=r"run\.json: is damaged: .*`thaw run` writes it anew"):
+    with pytest.raises(ReportError, match=r"run\.json: is damaged: .*`thaw run` writes it again"):
         build_report(tmp_path)
 
     assert (tmp_path / "report.html").read_text() == "older"
@@ -211,7 +211,7 @@ def test_run_without_one_of_its_parts_is_damaged_and_the_older_report_stays(tmp_
         build_report(tmp_path)
 
     assert str(caught.value).startswith(f"{tmp_path}/run.json: is damaged: ")
-    assert str(caught.value).endswith(". `thaw run` writes it anew.")
+    assert str(caught.value).endswith(". `thaw run` writes it again.")
     assert f"'{missing}'" in str(caught.value)
     assert (tmp_path / "report.html").read_text() == "older"
 
@@ -229,12 +229,12 @@ def test_run_that_lacks_something_deeper_is_damaged_too(tmp_path, part, lacking)
     del inner[last]
     write_run(tmp_path, run)
 
-    with pytest.raises(ReportError, match=r"run\.json: is damaged: .*`thaw run` writes it anew"):
+    with pytest.raises(ReportError, match=r"run\.json: is damaged: .*`thaw run` writes it again"):
         build_report(tmp_path)
 
 
 def test_schema_alone_is_no_run(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"schema": a_run()["schema"]}))
 
-    with pytest.raises(ReportError, match=r"run\.json: is damaged: .*`thaw run` writes it anew"):
+    with pytest.raises(ReportError, match=r"run\.json: is damaged: .*`thaw run` writes it again"):
         build_report(tmp_path)

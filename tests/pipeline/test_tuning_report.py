@@ -54,7 +54,7 @@ def test_section_stands_after_the_learning_curves_with_chosen_values_and_trials(
     assert "best of 3 trials (hyperband)" in page
     assert "<code>head.units</code></td><td>256</td>" in page
     assert page.index("<td>0.257</td>") < page.index("<td>0.531</td>")
-    assert "Fine-tuning: 1 trials" in page
+    assert "Fine-tuning: 1 trial, best first" in page
 
 
 def test_best_trials_come_first_and_failed_ones_last():

@@ -1,4 +1,4 @@
-"""The verdict in words, what failed, and which class was taken for which."""
+"""The verdict in words, what failed, and which class was predicted as which."""
 
 import numpy as np
 import pytest
@@ -29,15 +29,15 @@ def row(label: str, baseline: str, candidate: str) -> dict:
 
 def test_gain_is_told_in_points():
     assert reasons(set(), 0.5, 0.75, config()) == [
-        "Accuracy on test went from 50.0% to 75.0%, +25.0 points; "
-        "more than 0.0 points are asked for."
+        "Test accuracy went from 50.0% to 75.0%, +25.0 points; "
+        "the gate requires a gain of more than 0.0 points."
     ]
 
 
 def test_gain_too_small_is_told_with_what_was_asked_for():
     assert reasons({"gain"}, 0.8, 0.79, config(min_gain=0.02)) == [
-        "Accuracy on test went from 80.0% to 79.0%, -1.0 points: "
-        "more than 2.0 points are asked for."
+        "Test accuracy went from 80.0% to 79.0%, -1.0 points, but "
+        "the gate requires a gain of more than 2.0 points."
     ]
 
 
@@ -45,7 +45,7 @@ def test_gain_too_small_is_told_with_what_was_asked_for():
 def test_accuracy_that_was_asked_for_is_told_where_there_is_a_minimum(failed, verb):
     _, sentence = reasons(failed, 0.5, 0.75, config(min_accuracy=0.9))
 
-    assert sentence == f"Accuracy 75.0% {verb} the 90.0% asked for."
+    assert sentence == f"Test accuracy 75.0% {verb} the required 90.0%."
 
 
 def test_confusion_has_true_classes_in_rows_and_first_choices_in_columns():

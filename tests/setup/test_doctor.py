@@ -110,7 +110,7 @@ def test_a_child_that_hangs_is_given_up(monkeypatch):
 
     ok, output = doctor._child("import time; time.sleep(60)")
 
-    assert (ok, output) == (False, "no answer after 0.5 s")
+    assert (ok, output) == (False, "timed out after 0.5 s")
 
 
 def _devices(monkeypatch, output: str, driver: bool) -> Check:
@@ -158,11 +158,11 @@ def _shown(*found: Check) -> tuple[int, str]:
 
 
 def test_only_a_failure_makes_the_exit_status_1():
-    ok, warn = Check("a", "ok", "1"), Check("b", "warn", "2", "Mend b.")
+    ok, warn = Check("a", "ok", "1"), Check("b", "warn", "2", "Fix b.")
 
     assert _shown(ok)[0] == 0
     assert _shown(ok, warn)[0] == 0
-    assert _shown(ok, warn, Check("c", "fail", "[3]", "Mend c."))[0] == 1
+    assert _shown(ok, warn, Check("c", "fail", "[3]", "Fix c."))[0] == 1
 
 
 def test_the_table_shows_what_was_found_and_the_advice_below():
@@ -170,7 +170,7 @@ def test_the_table_shows_what_was_found_and_the_advice_below():
 
     assert "[odd] 5 GiB" in text
     assert text.rstrip().endswith("Free some space.")
-    assert _shown(Check("disk", "ok", "5 GiB"))[1].rstrip().endswith("Nothing to mend.")
+    assert _shown(Check("disk", "ok", "5 GiB"))[1].rstrip().endswith("No problems found.")
 
 
 @pytest.mark.slow
