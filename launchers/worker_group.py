@@ -2,12 +2,50 @@
 
 The implementations are `launchers.local.launcher` and `launchers.kubernetes.launcher`. On Vertex
 the service itself starts the workers, and none of this is used.
+
+The life of a worker. Times are in seconds; exit codes are those of `trainer.process.exit_codes`,
+and `launchers.failures` says what each means to the user:
+
+    process starts
+         |                  not all workers connected within start_secs
+         |----------------------------------------------> exit 60  NOT_STARTED
+         v
+    all workers connected
+         |   nothing finished for stall_secs
+         |----------------------------------------------> exit 78  STALLED     retryable
+         |   another worker or a service is gone
+         |----------------------------------------------> exit 76  LOST_PEER   retryable
+         |   SIGTERM: it finishes the step and saves
+         |----------------------------------------------> exit 75  PREEMPTED   retryable
+         |   any error of the work itself
+         |----------------------------------------------> exit 1 or another code
+         |   a signal, such as SIGKILL
+         |----------------------------------------------> signal N             retryable
+         v
+    exit 0
+
+The life of a worker group. TensorFlow cannot take a worker back into a job that goes on, so all
+workers end and start together:
+
+    attempt 0                                       attempt n + 1
+         |                                               ^
+         v            a worker failed                    | n < max_restarts
+      running ------------------------> all workers -----+
+       |    |                           are ended        | retryable
+       |    | deadline_secs over, all   (grace_secs on   |
+       |    | attempts together          Kubernetes)     | otherwise
+       |    +------------------------------> WorkerGroupFailed
+       v
+    every worker exited 0
+
+A restart resumes after the last completed epoch.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from launchers.failures import Failure
+from trainer.errors import ThawError
 from trainer.process import watchdog
 
 LAST_LINES = 15
@@ -18,14 +56,14 @@ _LINE_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class Limits:
-    """How long to wait, and how often to begin again.
+    """How long to wait, and how often to start again.
 
     Attributes:
-      start_secs: from a worker's start until it has met all the others.
+      start_secs: from a worker's start until it has connected to all the others.
       stall_secs: between two steps of training, or other signs of progress. The first
         step compiles the graph, and the export is one step of its own: minutes, not seconds.
-      max_restarts: after a worker was lost, all are started again this often. They go on
-        from the last completed epoch.
+      max_restarts: after a worker was lost, all are started again this often. They resume
+        after the last completed epoch.
       deadline_secs: for the whole job with its restarts; 0: none.
 
     Raises:
@@ -44,6 +82,10 @@ class Limits:
         for name in ("max_restarts", "deadline_secs"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}.")
+
+    def allow_restart(self, failure: Failure, restarts: int) -> bool:
+        """Whether all workers are started again after a failure and so many restarts."""
+        return failure.retryable and restarts < self.max_restarts
 
 
 @dataclass(frozen=True)
@@ -70,25 +112,29 @@ class WorkerGroup:
             raise ValueError(f"a worker group needs at least one worker, not {self.num_workers}.")
 
 
-class WorkerGroupFailed(RuntimeError):
+class WorkerGroupFailed(ThawError):
     """A job of several workers failed for good.
 
     The message names the worker, what happened to it, what to do, and ends with the last
     lines of its log.
+
+    Attributes:
+      failure: the same, in parts.
     """
 
-    def __init__(
-        self, group: str, worker: str, what: str, to_do: str, last_lines: Sequence[str] = ()
-    ) -> None:
-        text = f"{group}: {worker} {what}\n  {to_do}"
-        if last_lines:
-            shown = "\n".join(f"  | {line}" for line in _that_fit(last_lines))
-            text += f"\n  The last lines of its log:\n{shown}"
-        super().__init__(text)
-        self.worker = worker
+    def __init__(self, group: str, failure: Failure) -> None:
+        to_do = [failure.to_do]
+        if failure.log:
+            to_do.append(f"Its log: {failure.log}")
+        if failure.last_lines:
+            to_do.append("The last lines of its log:")
+            to_do += [f"| {line}" for line in _that_fit(failure.last_lines)]
+        super().__init__(failure.headline(), where=group, to_do="\n".join(to_do))
+        self.args = (group, failure)
+        self.failure = failure
 
 
-def _that_fit(lines: Sequence[str]) -> list[str]:
+def _that_fit(lines: tuple[str, ...]) -> list[str]:
     """The last of them, shortened, of which a message has room."""
     found: list[str] = []
     room = _LOG_CHARACTERS

@@ -2,33 +2,25 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from launchers.kubernetes import no_pods as no_pods
-from launchers.kubernetes import objects as objects
-from launchers.kubernetes import status as status
+from launchers import failures
+from launchers.failures import Failure, Fault
+from launchers.kubernetes import no_pods, objects, status
 from launchers.kubernetes.api import ApiRefused, Cluster, Kind
 from launchers.kubernetes.no_pods import NoPods
 from launchers.kubernetes.pod_log import PodLog
 from launchers.kubernetes.settings import KubernetesSettings
 from launchers.kubernetes.status import Worker
-from launchers.worker_group import LAST_LINES, WorkerGroup, WorkerGroupFailed
-from trainer.process import exit_codes
+from launchers.worker_group import LAST_LINES, WorkerGroup
 
 _LOOK_EVERY_SECS = 10
 _LOG_WAIT_SECS = 5.0
 _KEPT_LINES = 10_000
 _DEADLINE = "DeadlineExceeded"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """How an attempt failed, and whether another one makes sense."""
-
-    error: WorkerGroupFailed
-    worth_another_start: bool
+_NO_REASON = "Kubernetes gives no reason"
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,7 @@ class Attempt:
                 self._leave_sidecars(workers)
                 return True, None
             return True, self._why_failed(now, workers, "")
-        failure = self._waits_in_vain(workers) or self._has_no_pods(without)
+        failure = self._cannot_start(workers) or self._has_no_pods(without)
         return failure is not None, failure
 
     def _find_no_pods(self, now: dict[str, Any] | None) -> NoPods | None:
@@ -111,17 +103,16 @@ class Attempt:
         if without.secs < min(_LOOK_EVERY_SECS, self.settings.pending_secs):
             return ""
         why = no_pods.reasons(self.cluster, self.kind, without.objects)
-        return f"; no pods: {why.text or 'Kubernetes gives no reason'}"
+        return f"; no pods: {why.text or _NO_REASON}"
 
     def _has_no_pods(self, without: NoPods | None) -> Failure | None:
         if without is None or without.suspended or without.secs <= self.settings.pending_secs:
             return None
         why = no_pods.reasons(self.cluster, self.kind, without.objects)
-        return self._failure(
-            f"has no pods after {self.settings.pending_secs:g} s: "
-            f"{why.text or 'Kubernetes gives no reason'}",
-            why.to_do,
+        failure = failures.failure(
+            Fault.NO_PODS, secs=self.settings.pending_secs, detail=why.text or _NO_REASON
         )
+        return replace(failure, to_do=why.to_do)
 
     def _are_outlived(self, workers: list[Worker]) -> bool:
         """Whether sidecars keep running though a worker failed, or all workers ended.
@@ -179,26 +170,38 @@ class Attempt:
 
     def _why_failed(self, now: dict[str, Any], workers: list[Worker], said: str) -> Failure:
         self._keep_logs(workers)
-        first = status.first_failed(workers)
-        lines = self._last_lines(first) if first else []
+        failed = {one.index: one for one in workers if one.state == "failed"}
+        ending = failures.culprit(one.ending for one in failed.values())
+        first = failed[ending.index] if ending else None
+        lines = self._last_lines(first) if first else ()
         # A JobSet does not say why its job failed.
         if _DEADLINE in said or self._is_late():
             return self._too_late(lines)
-        if first is None:
+        if first is None or ending is None:
             if self.cluster.get(self.kind, self.name) is None:
                 return self._was_deleted()
-            return self._failure(
-                f"failed without a pod that did: {said}", "Did a node go away?", again=True
-            )
-        what = f"(pod {first.pod}) {first.what}"
+            return failures.failure(Fault.VANISHED, detail=said)
+        failure = failures.failure(ending.fault, first.name, first.exit_code, detail=first.reason)
+        return replace(
+            failure,
+            what=failure.what + self._beside(now, workers, first, ending.fault),
+            where=f"pod {first.pod}",
+            last_lines=lines,
+        )
+
+    def _beside(
+        self, now: dict[str, Any], workers: list[Worker], first: Worker, fault: Fault
+    ) -> str:
+        """What else to say of a group whose first failure is known."""
+        text = ""
         idle = next((one for one in workers if one.state == "waiting"), None)
         if idle:
-            what += f"; {idle.name} never ran: {idle.reason or 'Kubernetes gives no reason'}"
-        elif first.exit_code == exit_codes.NOT_STARTED:
-            what += self._why_not_all(now)
+            text += f"; {idle.name} never ran: {idle.reason or _NO_REASON}"
+        elif fault is Fault.NOT_STARTED:
+            text += self._why_not_all(now)
         if first.kept_by:
-            what += f"; {', '.join(first.kept_by)} keeps its pod running"
-        return self._failure(what, first.to_do, first.name, lines, first.worth_another_start)
+            text += f"; {', '.join(first.kept_by)} keeps its pod running"
+        return text
 
     def _why_not_all(self, now: dict[str, Any]) -> str:
         """Which pods were refused, so that the others timed out; empty if none was."""
@@ -206,8 +209,8 @@ class Attempt:
         why = no_pods.reasons(self.cluster, self.kind, job).text
         return f"; not all pods were created: {why}" if "FailedCreate" in why else ""
 
-    def _last_lines(self, worker: Worker) -> list[str]:
-        return self.cluster.log(worker.pod, objects.CONTAINER, LAST_LINES)
+    def _last_lines(self, worker: Worker) -> tuple[str, ...]:
+        return tuple(self.cluster.log(worker.pod, objects.CONTAINER, LAST_LINES))
 
     def _keep_logs(self, workers: list[Worker]) -> None:
         """Of workers that failed, for a log goes with its pod. The chief's is here already."""
@@ -217,48 +220,29 @@ class Attempt:
                 with self._log_file(worker.name).open("a", encoding="utf-8") as file:
                     file.writelines(f"{line}\n" for line in lines)
 
-    def _waits_in_vain(self, workers: list[Worker]) -> Failure | None:
+    def _cannot_start(self, workers: list[Worker]) -> Failure | None:
         if self._is_late():
-            return self._too_late([])
+            return self._too_late()
+        limit = self.settings.pending_secs
         for worker in workers:
-            if worker.state == "waiting" and worker.hopeless:
-                return self._failure(
-                    f"cannot start: {worker.reason}",
-                    "Look at cluster.image, and at the secrets and claims it is given.",
-                    worker.name,
-                )
-            if worker.state == "waiting" and worker.age_secs() > self.settings.pending_secs:
-                return self._failure(
-                    f"has not started within {self.settings.pending_secs:g} s: "
-                    f"{worker.reason or 'Kubernetes gives no reason'}",
-                    "Has a node what it asks for? If one is still to come, raise pending_secs.",
-                    worker.name,
+            if worker.state == "waiting" and worker.unrecoverable:
+                return failures.failure(Fault.UNRECOVERABLE, worker.name, detail=worker.reason)
+            if worker.state == "waiting" and worker.age_secs() > limit:
+                return failures.failure(
+                    Fault.PENDING, worker.name, secs=limit, detail=worker.reason or _NO_REASON
                 )
         return None
 
     def _was_deleted(self) -> Failure:
-        return self._failure(f"{self.name} was deleted", "If in error, run it again.")
+        return failures.failure(Fault.DELETED, self.name)
 
     def _is_late(self) -> bool:
         limit = self.group.limits.deadline_secs
         return bool(limit) and time.time() > self.first_start + limit
 
-    def _too_late(self, lines: list[str]) -> Failure:
-        return self._failure(
-            f"has not ended within {self.group.limits.deadline_secs:g} s, its deadline",
-            "What was finished is kept: run it again, with a later deadline if need be.",
-            lines=lines,
-        )
-
-    def _failure(
-        self,
-        what: str,
-        to_do: str,
-        who: str = "the job",
-        lines: list[str] | None = None,
-        again: bool = False,
-    ) -> Failure:
-        return Failure(WorkerGroupFailed(self.group.name, who, what, to_do, lines or []), again)
+    def _too_late(self, lines: tuple[str, ...] = ()) -> Failure:
+        failure = failures.failure(Fault.DEADLINE, secs=self.group.limits.deadline_secs)
+        return replace(failure, last_lines=lines)
 
 
 def _is_going(workload: dict[str, Any]) -> bool:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
+from launchers import failures
+from launchers.failures import Failure
 from launchers.kubernetes import api, objects
 from launchers.kubernetes.api import ApiRefused
 from launchers.kubernetes.attempt import Attempt
@@ -71,7 +73,8 @@ class KubernetesLauncher:
             with _sigterm_raises():
                 _run(first)
         except ApiRefused as refused:
-            raise WorkerGroupFailed(group.name, LAUNCHER, refused.what, refused.to_do) from refused
+            failure = Failure(LAUNCHER, refused.what, refused.to_do)
+            raise WorkerGroupFailed(group.name, failure) from refused
 
 
 def _with_deadline(group: WorkerGroup, settings: KubernetesSettings) -> WorkerGroup:
@@ -90,13 +93,14 @@ def _run(attempt: Attempt) -> None:
         else:
             _start(attempt)
         while failure := attempt.follow():
-            if not failure.worth_another_start:
-                raise failure.error
-            max_restarts = attempt.group.limits.max_restarts
-            if attempt.number >= max_restarts:
-                attempt.say(f"{max_restarts} restarts were not enough")
-                raise failure.error
-            attempt.say(f"{failure.error}\n  Restart {attempt.number + 1} of {max_restarts}.")
+            limits = attempt.group.limits
+            if not limits.allow_restart(failure, attempt.number):
+                raise WorkerGroupFailed(attempt.group.name, failure.after(attempt.number))
+            notice = failures.restart_notice(
+                failure.headline(), attempt.number + 1, limits.max_restarts
+            )
+            # The pod's log goes with the pod.
+            attempt.say("\n".join([notice, *(f"  | {line}" for line in failure.last_lines)]))
             attempt.cluster.delete(attempt.kind, attempt.name)
             attempt = replace(attempt, number=attempt.number + 1)
             _start(attempt)
@@ -132,7 +136,7 @@ def _adopt(attempt: Attempt, job: dict[str, Any]) -> Attempt:
     _check_same_request(attempt, job)
     first_start = objects.first_start_of(job)
     attempt = replace(attempt, number=objects.attempt_of(job), first_start=first_start)
-    attempt.say(f"goes on with {attempt.name}, which is there already")
+    attempt.say(f"resumes {attempt.name}, which exists already")
     return attempt
 
 
@@ -174,9 +178,11 @@ def _check_same_request(attempt: Attempt, job: dict[str, Any]) -> None:
     name, plural = job["metadata"]["name"], attempt.kind.plural
     raise WorkerGroupFailed(
         attempt.group.name,
-        LAUNCHER,
-        f"found {name}, which was started for another request or with other settings",
-        f"If nobody needs it: kubectl -n {attempt.cluster.namespace} delete {plural} {name}",
+        Failure(
+            LAUNCHER,
+            f"found {name}, which was started for another request or with other settings",
+            f"If nobody needs it: kubectl -n {attempt.cluster.namespace} delete {plural} {name}",
+        ),
     )
 
 
@@ -192,9 +198,11 @@ def _wait_for_pods_to_go(attempt: Attempt) -> None:
         if time.monotonic() > until:
             raise WorkerGroupFailed(
                 attempt.group.name,
-                LAUNCHER,
-                f"waits for the pod {name} of an earlier attempt, which does not go away",
-                "Is its node lost? Delete the node, or the pod with --force.",
+                Failure(
+                    LAUNCHER,
+                    f"timed out waiting for the pod {name} of an earlier attempt to end",
+                    "Is its node lost? Delete the node, or the pod with --force.",
+                ),
             )
         time.sleep(_PAUSE_SECS)
 
@@ -205,7 +213,7 @@ def _delete_whatever_happens(attempt: Attempt) -> None:
     try:
         attempt.cluster.delete(attempt.kind, attempt.name, retry_secs=_LAST_CALL_SECS)
     except ApiRefused as refused:
-        attempt.say(f"{refused}\n  {attempt.name} may still run; running this again takes it up.")
+        attempt.say(f"{refused}\n  {attempt.name} may still run; running this again adopts it.")
 
 
 @contextmanager
@@ -216,14 +224,14 @@ def _sigterm_raises() -> Iterator[None]:
         return
     again: list[threading.Timer] = []
 
-    def leave(number: int, frame: FrameType | None) -> None:
+    def exit_(number: int, frame: FrameType | None) -> None:
         # An exception is lost where a destructor happens to run: then it is raised once more.
         again.append(threading.Timer(_AGAIN_SECS, os.kill, (os.getpid(), number)))
         again[-1].daemon = True
         again[-1].start()
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    before = signal.signal(signal.SIGTERM, exit_)
     try:
         yield
     finally:

@@ -85,7 +85,7 @@ def reasons(cluster: Cluster, kind: Kind, objects: list[dict[str, Any]]) -> Reas
     try:
         events = [one for each in objects for one in cluster.warnings(each["metadata"]["uid"])]
     except ApiRefused as refused:
-        to_do = f"{refused.to_do}\n  {look}"
+        to_do = f"{refused.to_do}\n{look}"
         return Reasons(f"its events could not be read: {refused.what}", to_do)
     events.sort(key=_seen_last, reverse=True)
     texts = list(dict.fromkeys(map(_text, events)))[:_MAX_REASONS]

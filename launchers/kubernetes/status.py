@@ -9,23 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal
 
+from launchers.failures import Ending, Fault
 from launchers.kubernetes.objects import CONTAINER
-from trainer.process import exit_codes
 from trainer.process.tf_config import worker_name
 
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
-# A container that waits for one of these waits in vain: somebody must change something.
-_HOPELESS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"}
+# A container that waits for one of these waits for ever: somebody must change something.
+_UNRECOVERABLE = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"}
 _OUT_OF_MEMORY = "OOMKilled"
-_FIRST_SIGNAL = 128  # a container's exit code for the end by signal N is 128 + N
-
-_TO_DO = {
-    exit_codes.NOT_STARTED: (
-        "See why not all workers ran; where nodes take long to come, raise train.start_secs."
-    ),
-    exit_codes.STALLED: "If a step may take that long, raise train.stall_secs.",
-}
+_DISRUPTION = "DisruptionTarget"
 
 
 @dataclass(frozen=True)
@@ -40,8 +33,10 @@ class Worker:
       exit_code: of its container, if that has ended.
       ended_at: when that was, as RFC 3339; empty if unknown.
       made_at: when Kubernetes made the pod, as RFC 3339.
-      hopeless: whether it waits for what will not come.
+      unrecoverable: whether it waits for what will not come.
       kept_by: other containers that keep its pod running although its own has ended.
+      deleted: whether the pod was deleted, other than to drain or preempt its node: when a
+        worker fails, the Job's controller deletes the pods of the others.
     """
 
     index: int
@@ -51,8 +46,9 @@ class Worker:
     exit_code: int | None = None
     ended_at: str = ""
     made_at: str = ""
-    hopeless: bool = False
+    unrecoverable: bool = False
     kept_by: tuple[str, ...] = ()
+    deleted: bool = False
 
     @property
     def name(self) -> str:
@@ -68,36 +64,15 @@ class Worker:
         return _secs_since(self.ended_at) if self.ended_at else float("inf")
 
     @property
-    def worth_another_start(self) -> bool:
-        """Whether what ended this worker may not happen again."""
-        if _OUT_OF_MEMORY in self.reason:
-            return False
-        if not self.exit_code:
-            # The pod ended without its container (evicted, or its node was lost), or failed
-            # because of a sidecar.
-            return True
-        return self.exit_code in exit_codes.TRANSIENT or self.exit_code > _FIRST_SIGNAL
-
-    @property
-    def what(self) -> str:
-        """What happened to a worker that failed, in a phrase."""
-        code = f"ended with exit code {self.exit_code}"
-        if self.exit_code is None:
-            code = "was ended from outside"
-        elif self.exit_code == 0:
-            code = "ended well, but its pod failed"
-        elif self.exit_code > _FIRST_SIGNAL:
-            code += f" (signal {self.exit_code - _FIRST_SIGNAL})"
-        return f"{code}: {self.reason}" if self.reason else code
-
-    @property
-    def to_do(self) -> str:
-        """About a worker that failed."""
-        if _OUT_OF_MEMORY in self.reason:
-            return "It took more memory than it asked for: give the node more in the config."
-        if self.exit_code == 0:
-            return "Look at that container's log, or turn off its injection for these pods."
-        return _TO_DO.get(self.exit_code or 0, "Look at its log.")
+    def ending(self) -> Ending:
+        """How a worker failed, as `launchers.failures` looks it up."""
+        return Ending(
+            self.index,
+            self.exit_code,
+            at=_seconds(self.ended_at) if self.ended_at else None,
+            seen=Fault.OUT_OF_MEMORY if _OUT_OF_MEMORY in self.reason else None,
+            group_stopped=self.deleted,
+        )
 
 
 def ended(workload: dict[str, Any]) -> tuple[bool, str] | None:
@@ -182,6 +157,7 @@ def read_worker(pod: dict[str, Any]) -> Worker:
             exit_code=terminated.get("exitCode"),
             ended_at=terminated.get("finishedAt") or "",
             kept_by=() if pod_ended else _that_run(status),
+            deleted="deletionTimestamp" in metadata and not _is_disrupted(status),
         )
     if "running" in container:
         return Worker(index, metadata["name"], "running")
@@ -192,17 +168,7 @@ def read_worker(pod: dict[str, Any]) -> Worker:
         "waiting",
         reason=_why_waiting(status, waiting),
         made_at=metadata["creationTimestamp"],
-        hopeless=waiting.get("reason") in _HOPELESS,
-    )
-
-
-def first_failed(workers: list[Worker]) -> Worker | None:
-    """The worker that failed of its own, as far as can be told; the others lost a peer."""
-    failed = [worker for worker in workers if worker.state == "failed"]
-    return min(
-        failed,
-        key=lambda one: (one.exit_code == exit_codes.LOST_PEER, one.ended_at, one.index),
-        default=None,
+        unrecoverable=waiting.get("reason") in _UNRECOVERABLE,
     )
 
 
@@ -224,7 +190,7 @@ def summary(workers: list[Worker], num_workers: int) -> str:
 def _why_ended(status: dict[str, Any], terminated: dict[str, Any]) -> str:
     said = [status.get("reason"), status.get("message")]
     for condition in status.get("conditions", []):
-        if condition["type"] == "DisruptionTarget":
+        if condition["type"] == _DISRUPTION:
             said.append(condition.get("message"))
     # "Error" and "Completed" say no more than the exit code does.
     if terminated.get("reason") not in ("Error", "Completed"):
@@ -232,6 +198,14 @@ def _why_ended(status: dict[str, Any], terminated: dict[str, Any]) -> str:
     if not terminated.get("exitCode"):
         said += _others_that_failed(status)
     return ": ".join(dict.fromkeys(filter(None, said)))
+
+
+def _is_disrupted(status: dict[str, Any]) -> bool:
+    """Whether its node is drained or was needed for another pod."""
+    return any(
+        condition["type"] == _DISRUPTION and condition.get("status") == "True"
+        for condition in status.get("conditions", [])
+    )
 
 
 def _why_waiting(status: dict[str, Any], waiting: dict[str, Any]) -> str:

@@ -1,9 +1,9 @@
-"""Runs a command on a leash: when whoever started it is gone, so is all that it started.
+"""Runs a command that is killed, with all that it started, when its starter ends.
 
     python -m launchers.local.kill_with_parent FD COMMAND [ARGUMENT...]
 
-FD is the read end of a pipe. The other end closes when the starting process ends, in
-whatever way; then this process's group is killed, which is why it must lead one.
+FD is the read end of a pipe. The other end closes when the process that started this one
+ends, in whatever way; then this process's group is killed, which is why it must lead one.
 
 The lock of an output folder, if the environment names one, stays open here and in COMMAND:
 the folder is free when the last process that may write there has ended.

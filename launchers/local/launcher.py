@@ -1,7 +1,6 @@
 """A worker group on this machine: one process a worker, which talk over the loopback interface.
 
-Whatever happens to a worker, all are ended and started again, at most `max_restarts`
-times: TensorFlow cannot take a worker back into a job that goes on.
+When a worker fails, all are ended; `launchers.worker_group` says when they are started again.
 """
 
 import random
@@ -10,13 +9,14 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from launchers.local.worker_process import Failure, WorkerProcess, start_worker
+from launchers import failures
+from launchers.failures import Blame, Failure, Fault
+from launchers.local.worker_process import WorkerProcess, start_worker
 from launchers.worker_group import WorkerGroup, WorkerGroupFailed
-from trainer.process import exit_codes
-from trainer.process.tf_config import tf_config, worker_name
+from trainer.process.tf_config import tf_config
 
 _POLL_SECS = 0.1
 # A worker that lost a peer ends before the peer's own end is seen, where that hangs.
@@ -50,14 +50,13 @@ class LocalLauncher:
             if ports < _PORT_ATTEMPTS and _port_taken(failure):
                 ports += 1
                 continue
-            if not failure.worth_another or restarts == group.limits.max_restarts:
-                raise _failed(group, failure, restarts)
+            if not group.limits.allow_restart(failure, restarts):
+                raise WorkerGroupFailed(group.name, failure.after(restarts))
             restarts += 1
-            print(
-                f"{group.name}: {failure.worker} {failure.what}. All workers are started again "
-                f"({restarts} of {group.limits.max_restarts}).",
-                flush=True,
+            notice = failures.restart_notice(
+                failure.headline(), restarts, group.limits.max_restarts
             )
+            print(f"{group.name}: {notice}", flush=True)
 
     def _attempt(self, group: WorkerGroup, deadline: float) -> Failure | None:
         """Runs all workers once. None of them is left when it returns or raises."""
@@ -66,7 +65,7 @@ class LocalLauncher:
             workers = [
                 stack.enter_context(
                     start_worker(
-                        worker_name(index),
+                        index,
                         [*self.command, group.request_uri],
                         Path(group.log_dir),
                         tf_config(addresses, index),
@@ -92,8 +91,8 @@ def _watch(group: WorkerGroup, workers: Sequence[WorkerProcess], deadline: float
                 return failure
         if time.monotonic() > deadline:
             worker = next(w for w in workers if w.exit_code() is None)
-            what = f"had not finished when the {group.limits.deadline_secs:g} s for all were over"
-            return worker.failure(what, worth_another=False)
+            late = failures.failure(Fault.DEADLINE, secs=group.limits.deadline_secs)
+            return worker.with_log(late)
         time.sleep(_POLL_SECS)
 
 
@@ -101,19 +100,18 @@ def _settled(workers: Sequence[WorkerProcess]) -> Failure:
     """The failure that caused the others, of those that show within a moment."""
     until = time.monotonic() + _SETTLE_SECS
     while True:
-        found = sorted(
-            (failure for failure in (worker.fault() for worker in workers) if failure),
-            key=lambda failure: failure.rank,
-        )
-        if found[0].rank == 0 or time.monotonic() > until:
-            return found[0]
+        first = failures.culprit(filter(None, [worker.ending() for worker in workers]))
+        assert first is not None  # whoever calls has seen one
+        if first.blame == Blame.OWN or time.monotonic() > until:
+            failure = failures.failure(first.fault, first.worker, first.exit_code)
+            return workers[first.index].with_log(failure)
         time.sleep(_POLL_SECS)
 
 
 def _port_taken(failure: Failure) -> bool:
     """Whether another program took a port between our choice and the worker's start."""
     text = "\n".join(failure.last_lines)
-    return failure.code == 1 and any(words in text for words in _PORT_TAKEN)
+    return failure.exit_code == 1 and any(words in text for words in _PORT_TAKEN)
 
 
 def free_ports(count: int) -> list[int]:
@@ -135,20 +133,3 @@ def free_ports(count: int) -> list[int]:
     if len(found) < count:
         raise OSError(f"fewer than {count} free ports in {_PORTS.start}–{_PORTS.stop - 1}.")
     return found
-
-
-def _failed(group: WorkerGroup, failure: Failure, restarts: int) -> WorkerGroupFailed:
-    if failure.worth_another:
-        failure = replace(failure, what=f"{failure.what}, after {restarts} restarts of all workers")
-    return WorkerGroupFailed(
-        group.name, failure.worker, f"{failure.what}.", _to_do(failure), failure.last_lines
-    )
-
-
-def _to_do(failure: Failure) -> str:
-    advice = {
-        exit_codes.NOT_STARTED: "Look there for what kept it; a slow start needs more start_secs.",
-        exit_codes.STALLED: "A step that takes longer, being slow, needs more stall_secs.",
-        -9: "If memory ran out: fewer workers on this machine, or a smaller batch.",
-    }
-    return " ".join([f"Its log is {failure.log}.", advice.get(failure.code or 0, "")]).strip()

@@ -7,14 +7,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
+from launchers import failures
+from launchers.failures import Ending, Failure, Fault
 from launchers.local.kill_with_parent import inherited_lock
 from launchers.worker_group import LAST_LINES
-from trainer.process import exit_codes, progress, watchdog
+from trainer.process import progress, watchdog
 from trainer.process import tf_config as tasks
 
 _TAIL_BYTES = 32_768
@@ -22,78 +24,54 @@ _POLL_SECS = 0.02
 _END_SECS = 5.0
 
 
-@dataclass(frozen=True)
-class Failure:
-    """What went wrong with a worker.
-
-    Attributes:
-      worker: its name.
-      what: goes on after the name.
-      worth_another: whether it may go well the next time.
-      rank: of several failures, the lowest caused the others.
-      code: its exit code; negative for a signal, None while it runs.
-      log: its log; `last_lines` are the end of it.
-    """
-
-    worker: str
-    what: str
-    worth_another: bool
-    rank: int
-    code: int | None
-    log: Path
-    last_lines: Sequence[str]
-
-
 class WorkerProcess:
     """A worker that was started; made by `start_worker`."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path, pid: Path) -> None:
-        """Args: the process on whose leash the worker is, its log, its file of signs of life."""
-        self.name = name
+    def __init__(self, index: int, process: subprocess.Popen[bytes], log: Path, pid: Path) -> None:
+        """Args: its number, the process that started it, its log, its heartbeat file."""
+        self.index = index
         self._process = process
         self._log = log
         self._pid = pid
-        self._beat: float | None = None
-        self._beat_seen = time.monotonic()
+        self._ended_at: float | None = None
+        self._heartbeat: float | None = None
+        self._heartbeat_seen = time.monotonic()
 
     def exit_code(self) -> int | None:
         """Negative for a signal; None while it runs."""
-        return self._process.poll()
+        code = self._process.poll()
+        if code is not None and self._ended_at is None:
+            self._ended_at = time.time()
+        return code
 
     def silence(self, start_secs: float, stall_secs: float) -> Failure | None:
-        """Its failure, if it should have given a sign of life since long."""
+        """Its failure, if it should have given a sign of life long ago."""
         if self.exit_code() is not None:
             return None
         quiet_secs = self._quiet_secs()
-        if self._beat is None and quiet_secs > start_secs:
-            what = f"has not come up within {start_secs:g} s{self._stopped_note()}"
-            return self.failure(what, worth_another=False, code=exit_codes.NOT_STARTED)
+        if self._heartbeat is None and quiet_secs > start_secs:
+            return self._silent(Fault.NOT_UP, start_secs)
         # While it waits for the others its threads cannot run.
-        if self._beat is not None and quiet_secs > max(start_secs, stall_secs):
-            what = f"has given no sign of life for {quiet_secs:.0f} s{self._stopped_note()}"
-            return self.failure(what, worth_another=True, code=exit_codes.STALLED)
+        if self._heartbeat is not None and quiet_secs > max(start_secs, stall_secs):
+            return self._silent(Fault.UNRESPONSIVE, quiet_secs)
         return None
 
-    def fault(self) -> Failure | None:
-        """Its failure, if it is ended other than well, or is stopped."""
+    def ending(self) -> Ending | None:
+        """How it ended, if not well; or that it is stopped."""
         code = self.exit_code()
         if code is None:
-            return (
-                self.failure("is stopped (SIGSTOP)", worth_another=True, code=exit_codes.STALLED)
-                if self._is_stopped()
-                else None
-            )
-        if code == 0:
-            return None
-        again = code < 0 or code in exit_codes.TRANSIENT
-        return self.failure(_ending(code), again, _rank(code), code)
+            stopped = self._is_stopped()
+            return Ending(self.index, None, seen=Fault.STOPPED) if stopped else None
+        return Ending(self.index, code, self._ended_at) if code else None
 
-    def failure(
-        self, what: str, worth_another: bool, rank: int = 0, code: int | None = None
-    ) -> Failure:
-        """A failure of this worker, with its log as it is now."""
-        lines = _last_lines(self._log)
-        return Failure(self.name, what, worth_another, rank, code, self._log, lines)
+    def with_log(self, failure: Failure) -> Failure:
+        """A failure together with this worker's log as it is now."""
+        return replace(failure, log=str(self._log), last_lines=tuple(_last_lines(self._log)))
+
+    def _silent(self, fault: Fault, secs: float) -> Failure:
+        detail = "it is stopped (SIGSTOP)" if self._is_stopped() else ""
+        name = tasks.worker_name(self.index)
+        return self.with_log(failures.failure(fault, name, secs=secs, detail=detail))
 
     def end(self) -> None:
         """Kills it with all that it has started, stopped or not."""
@@ -110,44 +88,41 @@ class WorkerProcess:
         self._pid.unlink(missing_ok=True)
 
     def _family(self) -> list[psutil.Process]:
-        """The leash and all that is on it."""
+        """The process that started it, and all that was started since."""
         with suppress(psutil.NoSuchProcess):
-            leash = psutil.Process(self._process.pid)
-            return [leash, *leash.children(recursive=True)]
+            parent = psutil.Process(self._process.pid)
+            return [parent, *parent.children(recursive=True)]
         return []
 
     def _quiet_secs(self) -> float:
         """Since its last sign of life, or since its start if there was none."""
         try:
-            beat = self._pid.stat().st_mtime
+            heartbeat = self._pid.stat().st_mtime
         except FileNotFoundError:
-            beat = None
-        if beat != self._beat:
+            heartbeat = None
+        if heartbeat != self._heartbeat:
             # By our own clock: the file's may be set meanwhile, or the machine sleep.
-            self._beat, self._beat_seen = beat, time.monotonic()
-        return time.monotonic() - self._beat_seen
+            self._heartbeat, self._heartbeat_seen = heartbeat, time.monotonic()
+        return time.monotonic() - self._heartbeat_seen
 
     def _is_stopped(self) -> bool:
         return any(_status(one) == psutil.STATUS_STOPPED for one in self._family())
 
-    def _stopped_note(self) -> str:
-        return ": it is stopped (SIGSTOP)" if self._is_stopped() else ""
-
 
 @contextmanager
 def start_worker(
-    name: str, command: Sequence[str], log_dir: Path, tf_config: str, reports: bool
+    index: int, command: Sequence[str], log_dir: Path, tf_config: str, reports: bool
 ) -> Iterator[WorkerProcess]:
     """Starts a worker; it is ended on leaving, and if this process ends in whatever way.
 
     Args:
-      name: of the worker; names its files too.
+      index: its number in the worker group; names its files too.
       command: what it runs.
-      log_dir: for its log, which goes on over restarts, and its file of signs of life.
+      log_dir: for its log, which continues over restarts, and its heartbeat file.
       tf_config: its `TF_CONFIG`.
-      reports: whether it tells whoever watches the run how far it is.
+      reports: whether it reports progress to whoever watches the run.
     """
-    stem = name.replace(" ", "-")
+    stem = tasks.worker_name(index).replace(" ", "-")
     log, pid = log_dir / f"{stem}.log", log_dir / f"{stem}.pid"
     pid.unlink(missing_ok=True)
     environment = {
@@ -160,7 +135,8 @@ def start_worker(
         environment.pop(progress.EVENTS_FILE, None)
     read_end, write_end = os.pipe()
     try:
-        worker = WorkerProcess(name, _on_leash(command, read_end, log, environment), log, pid)
+        process = _start_with_parent(command, read_end, log, environment)
+        worker = WorkerProcess(index, process, log, pid)
         try:
             yield worker
         finally:
@@ -169,7 +145,7 @@ def start_worker(
         os.close(write_end)
 
 
-def _on_leash(
+def _start_with_parent(
     command: Sequence[str], read_end: int, log: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Starts `launchers.local.kill_with_parent`, which takes over the end of the pipe."""
@@ -196,29 +172,6 @@ def _status(process: psutil.Process) -> str | None:
 
 def _runs(process: psutil.Process) -> bool:
     return _status(process) not in (None, psutil.STATUS_ZOMBIE)
-
-
-def _ending(code: int) -> str:
-    meanings = {
-        exit_codes.PREEMPTED: "was told to leave (SIGTERM)",
-        exit_codes.LOST_PEER: "lost another worker",
-        exit_codes.NOT_STARTED: "waited in vain for the others to come up",
-        exit_codes.STALLED: "finished nothing for too long",
-    }
-    if code < 0:
-        return f"was ended by signal {-code} ({signal.Signals(-code).name})"
-    return meanings.get(code, f"ended with exit code {code}")
-
-
-def _rank(code: int) -> int:
-    """Later in this order are those that only suffer from another's failure."""
-    order: list[tuple[int, ...]] = [
-        # TensorFlow itself may abort where a peer is lost.
-        (-signal.SIGABRT,),
-        (exit_codes.STALLED, exit_codes.NOT_STARTED),
-        (exit_codes.LOST_PEER,),
-    ]
-    return next((rank for rank, codes in enumerate(order, 1) if code in codes), 0)
 
 
 def _last_lines(log: Path) -> list[str]:

@@ -89,12 +89,12 @@ def disturbed(images, tmp_path_factory) -> Done:
 
 
 def test_every_fault_was_done_and_named(disturbed):
-    named = re.findall(r"test-fits: (.*)\. All workers are started again", disturbed.launcher_said)
+    named = re.findall(r"test-fits: (.*)\. Restarting all workers", disturbed.launcher_said)
 
     assert named == [
         "worker 1 was ended by signal 9 (SIGKILL)",
         "chief was ended by signal 9 (SIGKILL)",
-        "worker 1 was told to leave (SIGTERM)",
+        "worker 1 was preempted by SIGTERM (exit code 75)",
         "chief was ended by signal 9 (SIGKILL)",
         "worker 1 was ended by signal 9 (SIGKILL)",
         "worker 1 is stopped (SIGSTOP)",

@@ -19,7 +19,8 @@ from tests.launchers.kube_runs import NAME, Running, created, group, jobs, setti
 
 LAUNCH = """
 import json, sys
-from launchers.worker_group import WorkerGroup, make_launcher
+from launchers.registry import make_launcher
+from launchers.worker_group import WorkerGroup
 told, asked = json.loads(sys.argv[1])
 make_launcher(told).run(WorkerGroup(**asked))
 """
