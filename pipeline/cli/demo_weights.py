@@ -8,7 +8,6 @@ Prints the value for `backbone.weights` on standard output and says why on stand
 import hashlib
 import sys
 import time
-import urllib.error
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -25,8 +24,8 @@ _CONNECT_SECS = 3.0
 _CHUNK_BYTES = 2**20
 
 
-class _TooSlow(OSError):
-    """The download would take longer than a demo should wait."""
+class _NotDownloaded(OSError):
+    """The file came too slowly, or not all of it."""
 
 
 def choose_weights(models_dir: Path, url: str, max_secs: float = MAX_SECS) -> tuple[str, str]:
@@ -82,9 +81,9 @@ def _download(url: str, target: Path, max_secs: float) -> None:
             while block := answer.read(_CHUNK_BYTES):
                 file.write(block)
                 if time.monotonic() > until:
-                    raise _TooSlow("the download is too slow")
+                    raise _NotDownloaded("the download is too slow")
         if not _is_whole(partial):
-            raise urllib.error.ContentTooShortError("the file came incomplete", b"")
+            raise _NotDownloaded("the file came incomplete")
         partial.replace(target)
     finally:
         with suppress(FileNotFoundError):
