@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from trainer.errors import ThawError, is_envelope
 from trainer.process import watchdog
 
 LAST_LINES = 15
-# What shows a message cuts it after 1,500 characters, and the end says most.
-_LOG_CHARACTERS = 1000
 _LINE_CHARACTERS = 200
 
 
@@ -70,7 +69,7 @@ class WorkerGroup:
             raise ValueError(f"a worker group needs at least one worker, not {self.num_workers}.")
 
 
-class WorkerGroupFailed(RuntimeError):
+class WorkerGroupFailed(ThawError):
     """A job of several workers failed for good.
 
     The message names the worker, what happened to it, what to do, and ends with the last
@@ -82,23 +81,18 @@ class WorkerGroupFailed(RuntimeError):
     ) -> None:
         text = f"{group}: {worker} {what}\n  {to_do}"
         if last_lines:
-            shown = "\n".join(f"  | {line}" for line in _that_fit(last_lines))
+            shown = "\n".join(f"  | {line}" for line in _readable(last_lines))
             text += f"\n  The last lines of its log:\n{shown}"
         super().__init__(text)
         self.worker = worker
 
 
-def _that_fit(lines: Sequence[str]) -> list[str]:
-    """The last of them, shortened, of which a message has room."""
-    found: list[str] = []
-    room = _LOG_CHARACTERS
-    for line in reversed(lines[-LAST_LINES:]):
-        shown = line if len(line) <= _LINE_CHARACTERS else f"{line[:_LINE_CHARACTERS]}…"
-        room -= len(shown)
-        if room < 0:
-            break
-        found.insert(0, shown)
-    return found
+def _readable(lines: Sequence[str]) -> list[str]:
+    """The last of them, shortened."""
+    last = [line for line in lines if not is_envelope(line)][-LAST_LINES:]
+    return [
+        f"{line[:_LINE_CHARACTERS]}…" if len(line) > _LINE_CHARACTERS else line for line in last
+    ]
 
 
 class Launcher(Protocol):

@@ -18,6 +18,7 @@ from trainer.data.regular_files import (
     LARGEST_MAX_FILE_BYTES,
     read_regular_file,
 )
+from trainer.errors import ThawError
 from trainer.process.quiet import quiet_stderr
 
 _ADVICE = "  Give another version with --model, or push this one again."
@@ -30,7 +31,7 @@ NO_IMAGE = "not a JPEG, PNG, GIF or BMP file"
 DAMAGED = "the image data is damaged"
 
 
-class ImageRefused(ValueError):
+class ImageRefused(ThawError):
     """The model gives no answer for one file. The message is the reason."""
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.config.schema import Config
+from trainer.errors import ThawError
 
 # A config has about a hundred values. Aliases can make millions of a few lines ("billion laughs").
 _MAX_FILE_BYTES = 2**20
@@ -19,7 +20,7 @@ _MAX_VALUES = 100_000
 _MAX_SHOWN = 200
 
 
-class ConfigError(ValueError):
+class ConfigError(ThawError):
     """The config cannot be used; every problem is in the message, one a paragraph."""
 
 
