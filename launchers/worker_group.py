@@ -41,16 +41,15 @@ workers end and start together:
 A restart resumes after the last completed epoch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from launchers.failures import Failure
-from trainer.errors import ThawError
+from trainer.errors import ThawError, is_envelope
 from trainer.process import watchdog
 
 LAST_LINES = 15
-# What shows a message cuts it after 1,500 characters, and the end says most.
-_LOG_CHARACTERS = 1000
 _LINE_CHARACTERS = 200
 
 
@@ -128,23 +127,18 @@ class WorkerGroupFailed(ThawError):
             to_do.append(f"Its log: {failure.log}")
         if failure.last_lines:
             to_do.append("The last lines of its log:")
-            to_do += [f"| {line}" for line in _that_fit(failure.last_lines)]
+            to_do += [f"| {line}" for line in _readable(failure.last_lines)]
         super().__init__(failure.headline(), where=group, to_do="\n".join(to_do))
         self.args = (group, failure)
         self.failure = failure
 
 
-def _that_fit(lines: tuple[str, ...]) -> list[str]:
-    """The last of them, shortened, of which a message has room."""
-    found: list[str] = []
-    room = _LOG_CHARACTERS
-    for line in reversed(lines[-LAST_LINES:]):
-        shown = line if len(line) <= _LINE_CHARACTERS else f"{line[:_LINE_CHARACTERS]}…"
-        room -= len(shown)
-        if room < 0:
-            break
-        found.insert(0, shown)
-    return found
+def _readable(lines: Sequence[str]) -> list[str]:
+    """The last of them, shortened."""
+    last = [line for line in lines if not is_envelope(line)][-LAST_LINES:]
+    return [
+        f"{line[:_LINE_CHARACTERS]}…" if len(line) > _LINE_CHARACTERS else line for line in last
+    ]
 
 
 class Launcher(Protocol):

@@ -4,6 +4,7 @@ Whatever stands in a model's folder, the user gets an answer or a sentence: load
 damaged raises anything from `OSError` to `IndexError` in TensorFlow.
 """
 
+import functools
 import json
 import math
 import os
@@ -18,6 +19,7 @@ from trainer.data.regular_files import (
     LARGEST_MAX_FILE_BYTES,
     read_regular_file,
 )
+from trainer.errors import ThawError
 from trainer.process.quiet import quiet_stderr
 
 _ADVICE = "  Give another version with --model, or push this one again."
@@ -30,7 +32,7 @@ NO_IMAGE = "not a JPEG, PNG, GIF or BMP file"
 DAMAGED = "the image data is damaged"
 
 
-class ImageRefused(ValueError):
+class ImageRefused(ThawError):
     """The model gives no answer for one file. The message is the reason."""
 
 
@@ -41,10 +43,12 @@ class PushedModel:
     Attributes:
       serve: its serving signature: string [n] `image_bytes` to named tensors.
       max_file_bytes: larger files are refused; the limit that its own images had.
+      max_pixels: likewise for what a file's header claims; None if the model does not say.
     """
 
     serve: Callable[..., dict[str, Any]]
     max_file_bytes: int
+    max_pixels: int | None = None
 
     def ask(self, content: bytes) -> list[tuple[str, float]]:
         """Returns (class name, probability) for one file, most probable first.
@@ -54,6 +58,7 @@ class PushedModel:
         """
         import tensorflow as tf
 
+        _check_header(content, self.max_pixels)
         try:
             with quiet_stderr():
                 answer = self.serve(image_bytes=tf.constant([content]))
@@ -61,15 +66,44 @@ class PushedModel:
             probabilities = answer["probabilities"][0].numpy().tolist()
             pairs = list(zip(names, probabilities, strict=True))
         except tf.errors.InvalidArgumentError as error:
-            raise ImageRefused(_refusal(error.message)) from error
-        except UnicodeDecodeError as error:
-            # Models of earlier versions: TensorFlow quotes a file too short for its header.
-            raise ImageRefused(NO_IMAGE) from error
+            raise ImageRefused(DAMAGED) from error
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise ImageRefused(f"the model fails: {_first_line(error)}") from error
         if not all(map(math.isfinite, probabilities)):
             raise ImageRefused("the model's probabilities are not numbers")
         return sorted(pairs, key=lambda pair: -pair[1])
+
+
+def _check_header(content: bytes, max_pixels: int | None) -> None:
+    """Refuses by its header what the model itself would refuse, with a sentence of our own.
+
+    Raises:
+      ImageRefused: with the reason.
+    """
+    import tensorflow as tf
+
+    try:
+        with quiet_stderr():
+            height, width = _header_size()(tf.constant(content)).numpy().tolist()
+    except tf.errors.InvalidArgumentError as error:
+        raise ImageRefused(DAMAGED) from error
+    if not height * width:
+        raise ImageRefused(NO_IMAGE)
+    if max_pixels is not None and height * width > max_pixels:
+        raise ImageRefused(f"more than {max_pixels} pixels")
+
+
+@functools.cache
+def _header_size() -> Callable[..., Any]:
+    """What reads a header, the very function that exported models ask, as a graph.
+
+    One operation after another, a GIF of many small blocks would take seconds.
+    """
+    import tensorflow as tf
+
+    from trainer.data.images import header_size
+
+    return tf.function(header_size, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def load_model(model_dir: Path) -> PushedModel:
@@ -95,7 +129,11 @@ def load_model(model_dir: Path) -> PushedModel:
                 f"{_ADVICE}\n  TensorFlow says: {_first_line(error)}"
             ) from error
     signature = _serving_signature(model_dir, getattr(loaded, "signatures", {}))
-    return PushedModel(signature, _max_file_bytes(model_dir))
+    limits = _limits(model_dir)
+    max_file_bytes = limits.get("max_file_bytes", DEFAULT_MAX_FILE_BYTES)
+    if max_file_bytes > LARGEST_MAX_FILE_BYTES:
+        max_file_bytes = DEFAULT_MAX_FILE_BYTES
+    return PushedModel(signature, max_file_bytes, limits.get("max_pixels"))
 
 
 def _check_files(model_dir: Path) -> None:
@@ -137,24 +175,14 @@ def _types(specs: object) -> dict[str, tuple[str, int | None]]:
     }
 
 
-def _max_file_bytes(model_dir: Path) -> int:
-    """The model's own limit; the default if its config does not say."""
+def _limits(model_dir: Path) -> dict[str, int]:
+    """The numbers of the model's own `data` section; none if its config does not say."""
     try:
         config = json.loads(read_regular_file(str(model_dir / "assets" / "config.json"), 2**20))
-        limit = config["data"]["max_file_bytes"]
+        data = dict(config["data"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return DEFAULT_MAX_FILE_BYTES
-    is_limit = type(limit) is int and 0 < limit <= LARGEST_MAX_FILE_BYTES
-    return limit if is_limit else DEFAULT_MAX_FILE_BYTES
-
-
-def _refusal(message: str) -> str:
-    """TensorFlow's words, without the names of the graph's nodes."""
-    for known in (NO_IMAGE, "more than"):
-        if known in message:
-            sentence = message[message.index(known) :].split("\n")[0]
-            return sentence.split("' ")[0].split("]")[0].strip("' \"")
-    return DAMAGED
+        return {}
+    return {name: value for name, value in data.items() if type(value) is int and value > 0}
 
 
 def _first_line(error: Exception) -> str:

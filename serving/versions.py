@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
+from trainer.errors import ThawError
+
 _SAVED_MODEL = "saved_model.pb"
 
 
-class UnusableModel(ValueError):
+class UnusableModel(ThawError):
     """There is no model, or it cannot be asked; the message says what to do."""
 
 

@@ -11,9 +11,10 @@ from tfx.types import artifact_utils
 from tfx.types import standard_component_specs as specs
 
 from components.evaluator.rows import ROWS_FOLDER, writing_rows_to
+from trainer.errors import ThawError
 
 
-class MissingBaseline(RuntimeError):
+class MissingBaseline(ThawError):
     """There is no baseline to compare with. TFMA would skip the comparison and bless."""
 
 

@@ -10,8 +10,10 @@ from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
+from trainer.errors import ThawError
 
-class DataAnomalies(ValueError):
+
+class DataAnomalies(ThawError):
     """The data do not fit the schema; the message holds every anomaly's text."""
 
 

@@ -29,7 +29,7 @@ from components.image_example_gen.folder import (
     check_folder,
     list_files,
 )
-from components.image_example_gen.inspect import Unusable, inspect_image
+from components.image_example_gen.inspect import ImageRejected, inspect_image
 from components.image_example_gen.reading import read_file
 from components.image_example_gen.rejected import (
     count_reasons,
@@ -133,7 +133,7 @@ def write_examples(
       limits: files beyond them are rejected.
 
     Raises:
-      UnusableImages: on fewer than two classes, an empty class, or a split or class
+      UnusableDataset: on fewer than two classes, an empty class, or a split or class
         left without images.
     """
     num_files = check_folder(images_dir)
@@ -202,7 +202,7 @@ class _Check(beam.DoFn):
         try:
             content = read_file(path, self._limits.max_file_bytes)
             found = inspect_image(path, content, self._limits.max_pixels)
-        except Unusable as reason:
+        except ImageRejected as reason:
             yield _reject(path, reason)
             return
         yield ImageFile(found.sha256, path, label, found.height_px, found.width_px)
@@ -264,7 +264,7 @@ class _WriteShard(beam.DoFn):
         for index, image in enumerate(copies):
             try:
                 content = _read_unchanged(image, self._max_file_bytes)
-            except Unusable as reason:
+            except ImageRejected as reason:
                 rejected.append((image.path, str(reason)))
                 continue
             rejected += [(other.path, _A_COPY) for other in copies[index + 1 :]]
@@ -311,7 +311,7 @@ def _read_unchanged(image: ImageFile, max_bytes: int) -> bytes:
     """Reads a file once more; another content would belong to another split, unchecked."""
     content = read_file(image.path, max_bytes)
     if hashlib.sha256(content).hexdigest() != image.sha256:
-        raise Unusable("changed while the images were being read")
+        raise ImageRejected("changed while the images were being read")
     return content
 
 

@@ -12,6 +12,7 @@ from components.image_example_gen.rejected import commonest
 from trainer import keys
 from trainer.data.card import DataCard
 from trainer.data.labels import name_problems
+from trainer.errors import ThawError
 
 # How many classes a message names with their particulars, and how many reasons of each.
 _MOST_CLASSES = 5
@@ -21,7 +22,7 @@ _MOST_REASONS = 3
 _UNLIKELY = 0.001
 
 
-class UnusableImages(ValueError):
+class UnusableDataset(ThawError):
     """The folder as a whole cannot be learned from. The message says what to do."""
 
 
@@ -36,24 +37,24 @@ def check_folder(images_dir: str) -> int:
     """Counts the files in the class folders.
 
     Raises:
-      UnusableImages: if the folder is missing, or does not hold at least two class
+      UnusableDataset: if the folder is missing, or does not hold at least two class
         folders with files in each, or one has a name that cannot be a label.
     """
     if not _is_folder(images_dir):
-        raise UnusableImages(f"{images_dir}: there is no such folder.")
+        raise UnusableDataset(f"{images_dir}: there is no such folder.")
     labels = _labels(images_dir)
     problems = name_problems(labels)
     if problems:
-        raise UnusableImages(f"{images_dir}: {problems}")
+        raise UnusableDataset(f"{images_dir}: {problems}")
     if len(labels) < 2:
-        raise UnusableImages(
+        raise UnusableDataset(
             f"{images_dir} holds {len(labels)} class folders; a classifier needs two or more.\n"
             "  Put the images of each class into a folder of its own, named like the class."
         )
     counts = {label: sum(1 for _ in _list_class(images_dir, label)) for label in labels}
     empty = sorted(label for label, count in counts.items() if not count)
     if empty:
-        raise UnusableImages(
+        raise UnusableDataset(
             f"{images_dir}: no files in {', '.join(empty)}. Add images, or remove the folder."
         )
     return sum(counts.values())
@@ -70,7 +71,7 @@ def check_card(
       splits: split name -> parts.
 
     Raises:
-      UnusableImages: naming the class or the split that has no images left.
+      UnusableDataset: naming the class or the split that has no images left.
     """
     totals: Counter[str] = sum((Counter(found) for found in card.counts.values()), Counter())
     # A class whose folder vanished meanwhile is among the rejected ones only.
@@ -79,7 +80,7 @@ def check_card(
     untrained = [label for label in sorted(totals) if not card.counts[keys.TRAIN].get(label)]
     if untrained:
         few = [f"{label} ({_images(totals[label])})" for label in untrained]
-        raise UnusableImages(
+        raise UnusableDataset(
             f"{card.images_dir}: no training images of {_some(few)}.\n"
             "  The content of an image decides its split, and none of these fell into train.\n"
             f"  Add images, {_enough(splits, keys.TRAIN)} or more a class, or give train a "
@@ -87,7 +88,7 @@ def check_card(
         )
     for split in keys.SPLITS:
         if not card.num_examples(split):
-            raise UnusableImages(
+            raise UnusableDataset(
                 f"{card.images_dir}: no images in the {split} split, of {sum(totals.values())} in "
                 f"all.\n  Add images, {_enough(splits, split)} or more in all, or raise "
                 f"data.splits.{split}."
@@ -103,7 +104,7 @@ def _check_classes(
         f"  {label}: {commonest(rejected.get(label, Counter()), _MOST_REASONS) or 'no files'}"
         for label in lost[:_MOST_CLASSES]
     ]
-    raise UnusableImages(
+    raise UnusableDataset(
         "\n".join(
             [
                 f"{card.images_dir}: not one usable image in {_some(lost)}. Rejected:",
@@ -152,7 +153,7 @@ def _names(folder: str) -> list[str]:
         # TensorFlow's listing fails on a name that is not UTF-8.
         return os.listdir(folder)
     except OSError as error:
-        raise UnusableImages(f"{folder}: cannot be read: {error.strerror}.") from error
+        raise UnusableDataset(f"{folder}: cannot be read: {error.strerror}.") from error
 
 
 def _is_folder(path: str) -> bool:

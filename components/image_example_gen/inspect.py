@@ -9,6 +9,7 @@ from PIL import Image
 
 from components.image_example_gen.formats import EXTENSIONS
 from trainer.data.images import decode
+from trainer.errors import ThawError
 
 # Pillow's names of the formats that TensorFlow decodes. Pillow reads the header only.
 _DECODABLE = ("JPEG", "PNG", "GIF", "BMP", "MPO")
@@ -17,8 +18,8 @@ _DECODABLE = ("JPEG", "PNG", "GIF", "BMP", "MPO")
 Image.MAX_IMAGE_PIXELS = None
 
 
-class Unusable(Exception):
-    """The file is set aside. The message is a short reason, the same for like files."""
+class ImageRejected(ThawError):
+    """The file is left out. The message is a short reason, the same for similar files."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,23 @@ def inspect_image(name: str, content: bytes, max_pixels: int) -> Inspected:
     need not agree with Pillow: what passes here must pass there.
 
     Raises:
-      Unusable: with the reason.
+      ImageRejected: with the reason.
     """
     if not has_image_name(name):
-        raise Unusable("the name does not end like an image's")
+        raise ImageRejected("the name does not end like an image's")
     if not content:
-        raise Unusable("the file is empty")
+        raise ImageRejected("the file is empty")
     format_name, width, height = _header(content)
     if width * height > max_pixels:
-        raise Unusable(f"more than {max_pixels:,} pixels")
+        raise ImageRejected(f"more than {max_pixels:,} pixels")
     try:
         _decode_smallest(tf.constant(content), max_pixels)
     except tf.errors.InvalidArgumentError as error:
         if format_name == "BMP" and _pillow_reads(content):
-            raise Unusable("a BMP of this kind is not read: convert it to JPEG or PNG") from error
-        raise Unusable("the image data is damaged") from error
+            raise ImageRejected(
+                "a BMP of this kind is not read: convert it to JPEG or PNG"
+            ) from error
+        raise ImageRejected("the image data is damaged") from error
     return Inspected(hashlib.sha256(content).hexdigest(), height, width)
 
 
@@ -87,9 +90,9 @@ def _header(content: bytes) -> tuple[str, int, int]:
     try:
         with Image.open(io.BytesIO(content)) as image:
             if image.format not in _DECODABLE:
-                raise Unusable(f"{image.format} is not read: convert it to JPEG or PNG")
+                raise ImageRejected(f"{image.format} is not read: convert it to JPEG or PNG")
             return image.format, *image.size
-    except Unusable:
+    except ImageRejected:
         raise
     except Exception as error:  # Pillow's readers of some 40 formats raise whatever they like
-        raise Unusable("not an image, whatever its name says") from error
+        raise ImageRejected("not an image, whatever its name says") from error

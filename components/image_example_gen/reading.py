@@ -4,7 +4,7 @@ import os
 
 from apache_beam.io.filesystems import FileSystems
 
-from components.image_example_gen.inspect import Unusable
+from components.image_example_gen.inspect import ImageRejected
 from trainer.data.regular_files import UnreadableFile, read_regular_file
 
 _NOT_FOUND = 404
@@ -23,16 +23,16 @@ def read_file(path: str, max_bytes: int) -> bytes:
       max_bytes: larger files are rejected; no more than one byte above is ever read.
 
     Raises:
-      Unusable: with the reason.
+      ImageRejected: with the reason.
     """
     if is_remote(path):
         return _read_remote(path, max_bytes)
     if os.path.isdir(path):
-        raise Unusable("a folder inside a class folder")
+        raise ImageRejected("a folder inside a class folder")
     try:
         return read_regular_file(path, max_bytes)
     except UnreadableFile as error:
-        raise Unusable(str(error)) from error
+        raise ImageRejected(str(error)) from error
 
 
 def _read_remote(path: str, max_bytes: int) -> bytes:
@@ -44,7 +44,7 @@ def _read_remote(path: str, max_bytes: int) -> bytes:
         # to a bucket is a matter of all its files, a missing object of one.
         if not isinstance(error, OSError) and getattr(error, "code", None) != _NOT_FOUND:
             raise
-        raise Unusable("cannot be read") from error
+        raise ImageRejected("cannot be read") from error
     if len(content) > max_bytes:
-        raise Unusable(f"larger than {max_bytes:,} bytes")
+        raise ImageRejected(f"larger than {max_bytes:,} bytes")
     return content

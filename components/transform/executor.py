@@ -15,6 +15,7 @@ from tfx.utils import json_utils
 
 from trainer.data.card import read_card, write_card
 from trainer.data.labels import printable
+from trainer.errors import ThawError
 from trainer.preprocessing import UNKNOWN_LABEL
 
 # Left to itself Beam grows batches to 1,000 rows: decoded at 299 px that is 268 MB, held
@@ -22,7 +23,7 @@ from trainer.preprocessing import UNKNOWN_LABEL
 BATCH_ROWS = 32
 
 
-class UnknownLabel(ValueError):
+class UnknownLabel(ThawError):
     """An image has a label that was not ingested. The message says what to do."""
 
 

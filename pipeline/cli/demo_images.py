@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from trainer.errors import ThawError
+
 SIDE_PX = 64
 
 _MARK = ".thaw-sample-images"
 
 
-class SamplesError(ValueError):
+class SamplesError(ThawError):
     """The images cannot be written. The message says why."""
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from components.image_example_gen.formats import EXTENSIONS
 from serving.model import ImageRefused, PushedModel
 from trainer.data.regular_files import UnreadableFile, read_regular_file
+from trainer.errors import ThawError
 
 
-class NoImages(ValueError):
+class NoImages(ThawError):
     """There are no images to classify. The message names the folders."""
 
 

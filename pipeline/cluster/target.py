@@ -4,6 +4,7 @@ import sys
 from enum import Enum
 
 from pipeline.config.schema import Config
+from trainer.errors import ThawError
 
 
 class Target(str, Enum):
@@ -13,11 +14,11 @@ class Target(str, Enum):
     VERTEX = "vertex"
 
 
-class ClusterError(ValueError):
+class ClusterError(ThawError):
     """The pipeline cannot be compiled or submitted; the message says what to do."""
 
 
-class RunFailed(RuntimeError):
+class RunFailed(ThawError):
     """A run on a cluster did not end well; the message says which task, and why."""
 
 

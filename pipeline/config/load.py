@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.config.schema import Config
+from trainer.errors import ThawError
 
 # A config has about a hundred values. A few lines of aliases can expand to millions of them
 # ("billion laughs").
@@ -20,7 +21,7 @@ _MAX_VALUES = 100_000
 _MAX_SHOWN = 200
 
 
-class ConfigError(ValueError):
+class ConfigError(ThawError):
     """The config cannot be used. The message lists every problem, one per paragraph."""
 
 

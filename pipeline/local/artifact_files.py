@@ -17,6 +17,8 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 
+from trainer.errors import ThawError
+
 _LIVE = metadata_store_pb2.Artifact.State.LIVE
 _DELETED = metadata_store_pb2.Artifact.State.DELETED
 _PUSHED_TO = "pushed_destination"
@@ -25,15 +27,15 @@ _PUSHED_TO = "pushed_destination"
 _Files = dict[str, list[int]]
 
 
-class UnusableStore(RuntimeError):
+class UnusableStore(ThawError):
     """The metadata store does not fit the artifacts. The message says what to do."""
 
 
-class NotEmpty(RuntimeError):
+class NotEmpty(ThawError):
     """A node would have written into a folder that holds other files."""
 
 
-class DamagedInput(RuntimeError):
+class DamagedInput(ThawError):
     """What a node failed on has changed since it was written. The message names the file."""
 
 

@@ -11,6 +11,7 @@ from components.image_example_gen.formats import EXTENSIONS
 from pipeline.config.schema import Config
 from trainer.backbones.table import BACKBONES
 from trainer.data.labels import is_utf8, name_problems, printable
+from trainer.errors import ThawError
 
 _REACH_TIMEOUT_SECS = 5
 # Folders below the output folder that a run writes to.
@@ -20,7 +21,7 @@ _TEMPORARY_BYTES = 256 * 2**20
 _PATTERN_CHARACTERS = frozenset("*?[\\")
 
 
-class PreflightError(ValueError):
+class PreflightError(ThawError):
     """The run cannot start; the message names what is wrong and what to do."""
 
 

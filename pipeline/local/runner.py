@@ -10,7 +10,6 @@ import functools
 import gc
 import multiprocessing
 import os
-import re
 import sys
 import tempfile
 import time
@@ -37,7 +36,8 @@ import trainer  # noqa: F401 - chooses the Keras before anything imports TensorF
 from pipeline import beam_options, events
 from pipeline.config.schema import Config
 from pipeline.dag import local_pipeline
-from pipeline.local import artifact_files, disk
+from pipeline.local import artifact_files
+from pipeline.local.causes import cause, cause_of_exit
 
 REPORT_NODE = "Report"
 
@@ -134,7 +134,7 @@ def run_forked(node: str, run_dir: Path, work: Any, *arguments: Any) -> dict[str
             outcome = None
         process.join()
     if outcome is None:
-        outcome = {"ok": False, "error": _death(process.exitcode)}
+        outcome = {"ok": False, "error": cause_of_exit(process.exitcode)}
     if outcome["ok"]:
         events.node(node, outcome["state"], log)
     else:
@@ -174,22 +174,6 @@ def _end_children() -> None:
     for child in alive:
         with suppress(psutil.NoSuchProcess):
             child.kill()
-
-
-def _death(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        hint = " (out of memory?)" if exitcode == -9 else ""
-        return f"the process was ended by signal {-exitcode}{hint}."
-    return f"the process ended with exit code {exitcode} before it had finished."
-
-
-def cause(error: BaseException) -> str:
-    """The sentence a user needs: the error's own words, without Beam's and TFX's wrapping."""
-    text = re.sub(r"\s*\[while running '[^']*'\]", "", str(error)).strip()
-    # Beam repeats the type and adds the worker's traceback before or after the message.
-    text = re.sub(r"^(?:[\w.]+(?:Error|Exception|Images|Baseline|Anomalies|Weights): )+", "", text)
-    text = text.split("\nTraceback")[0].split("\n\n")[0]
-    return disk.with_advice(text[:1500] or type(error).__name__, error)
 
 
 def _launch(ir: pipeline_pb2.Pipeline, node_id: str) -> str:

@@ -17,6 +17,7 @@ import psutil
 
 from launchers.local import kill_with_parent
 from pipeline.config.schema import Config
+from trainer.errors import ThawError
 
 _POLL_SECS = 0.1
 _GRACE_SECS = 4.0
@@ -24,7 +25,7 @@ _GRACE_SECS = 4.0
 _LEFT_OVER_SECS = 30.0
 
 
-class AlreadyRunning(RuntimeError):
+class AlreadyRunning(ThawError):
     """Another run is writing to the same output folder."""
 
 

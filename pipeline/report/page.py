@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.report.charts import learning_curves
 from pipeline.report.tuning import describe_tuning
+from trainer.errors import ThawError
 
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
@@ -23,7 +24,7 @@ _MOST_CONFUSIONS = 15
 _MOST_FILES = 50
 
 
-class ReportError(ValueError):
+class ReportError(ThawError):
     """The report cannot be written. The message names the file and says what to do."""
 
 

@@ -92,8 +92,10 @@ def test_table_shows_class_and_share(model, photos):
     ("name", "content", "reason"),
     [
         ("short.png", b"\x89PNG\r\n\x1a\n", "not a JPEG, PNG, GIF or BMP file"),
-        ("text.png", b"no image, only text", "the image data is damaged"),
-        ("empty.png", b"", "the image data is damaged"),
+        ("text.png", b"no image, only text", "not a JPEG, PNG, GIF or BMP file"),
+        ("long text.png", b"no image" * 99, "not a JPEG, PNG, GIF or BMP file"),
+        ("empty.png", b"", "not a JPEG, PNG, GIF or BMP file"),
+        ("header.jpg", b"\xff\xd8\xff" + b"\0" * 99, "the image data is damaged"),
         ("missing.png", None, "cannot be read: No such file or directory"),
     ],
 )

@@ -232,6 +232,40 @@ def test_file_over_the_models_limit_is_refused(model, photo):
     assert json.loads(done.stdout)["error"] == "larger than 1,000 bytes"
 
 
+def test_file_of_more_pixels_than_the_models_limit_is_refused_by_its_header(model, photo):
+    (model / "assets" / "config.json").write_text('{"data": {"max_pixels": 899}}')
+
+    done = ask(photo, "--model", model, "--json")
+
+    assert json.loads(done.stdout)["error"] == "more than 899 pixels"
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        ('{"data": {"max_pixels": 900}}', 900),
+        ('{"data": {"max_pixels": true}}', None),
+        ('{"data": {"max_pixels": "many"}}', None),
+        ("{}", None),
+    ],
+)
+def test_image_within_the_models_limit_of_pixels_is_judged(model, photo, config, limit):
+    (model / "assets" / "config.json").write_text(config)
+
+    done = ask(photo, "--model", model, "--json")
+
+    assert load_model(model).max_pixels == limit
+    assert json.loads(done.stdout)["classes"][0] == ["bright", 1.0]
+
+
+def test_image_that_ends_too_early_is_damaged_in_one_short_sentence(model, photo):
+    photo.write_bytes(photo.read_bytes()[:-1])
+
+    done = ask(photo, "--model", model, "--json")
+
+    assert json.loads(done.stdout)["error"] == "the image data is damaged"
+
+
 def test_without_any_temporary_folder_the_sentence_names_tmpdir(model, monkeypatch):
     real = builtins.__import__
 

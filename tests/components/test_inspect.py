@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.image_example_gen.inspect import Unusable, inspect_image
+from components.image_example_gen.inspect import ImageRejected, inspect_image
 from trainer.data.images import decode_and_resize
 
 from .conftest import encoded, png_claiming
@@ -20,7 +20,7 @@ FORMATS = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp"}
 
 
 def reason(name: str, content: bytes, max_pixels: int = MAX_PIXELS) -> str:
-    with pytest.raises(Unusable) as caught:
+    with pytest.raises(ImageRejected) as caught:
         inspect_image(name, content, max_pixels)
     return str(caught.value)
 
@@ -150,7 +150,7 @@ def test_damaged_file_is_set_aside_or_decodes_as_transform_decodes_it(format_nam
 
     try:
         inspect_image("a.jpg", content, MAX_PIXELS)
-    except Unusable:
+    except ImageRejected:
         return
 
     assert decode_and_resize(tf.constant(content), 8, MAX_PIXELS).shape == (8, 8, 3)

@@ -16,7 +16,7 @@ from components.image_example_gen.executor import (
     split_of,
     write_examples,
 )
-from components.image_example_gen.folder import UnusableImages
+from components.image_example_gen.folder import UnusableDataset
 from trainer import keys
 from trainer.data.card import read_card
 
@@ -57,7 +57,7 @@ def write(images: Path, uri: Path, splits: dict[str, int] = SPLITS) -> None:
 
 
 def refusal(images: Path, splits: dict[str, int] = SPLITS) -> str:
-    with pytest.raises(UnusableImages) as caught:
+    with pytest.raises(UnusableDataset) as caught:
         write(images, images.parent / "refused", splits)
     return str(caught.value).replace(str(images), "IMAGES")
 

@@ -39,7 +39,7 @@ def test_class_without_a_usable_image_fails_with_its_name_and_reason(folder):
     assert "not one usable image in b" in done.stdout
     assert "1 × not an image, whatever its name says" in done.stdout
     log = Path(done.stdout.split("log: ")[1].strip())
-    assert "UnusableImages" in log.read_text()
+    assert "UnusableDataset" in log.read_text()
     assert states(folder / "out") == {"ImageExampleGen": "failed"}
     assert not (folder / "out" / "run.json").exists()
 

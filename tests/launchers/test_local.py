@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from launchers.local import launcher as local
 from launchers.registry import make_launcher
 from launchers.worker_group import Limits, WorkerGroup, WorkerGroupFailed
 from tests.launchers.processes import lives, living, wait_until
+from trainer.errors import ThawError
 from trainer.process import exit_codes
 
 TINY = str(Path(__file__).with_name("tiny_worker.py"))
@@ -202,14 +204,28 @@ def test_limits_that_make_no_sense_are_refused(values, message):
         Limits(**values)
 
 
-def test_a_failures_message_has_room_for_the_end_of_a_long_log():
+def test_a_failures_message_ends_with_the_last_lines_of_a_long_log():
     lines = tuple(f"{number} {'x' * 500}" for number in range(30))
 
     failure = Failure("worker 1", "ended", "Look there.", last_lines=lines)
     message = str(WorkerGroupFailed("birds-fit", failure))
 
-    assert len(message) < 1400
-    assert message.splitlines()[-1].startswith("  | 29 xxx")
+    shown = message.splitlines()[3:]
+    assert [line.split()[1] for line in shown] == [str(number) for number in range(15, 30)]
+    assert {len(line) for line in shown} == {len("  | ") + 200 + len("…")}
+
+
+def test_a_failures_message_quotes_what_the_user_should_read_once():
+    error = ThawError("a record is damaged.", where="out/a.gz", to_do="Delete it.")
+    lines = tuple("".join(traceback.format_exception(error)).splitlines())
+
+    failure = Failure("worker 1", "ended", "Look there.", last_lines=lines)
+    message = str(WorkerGroupFailed("birds-fit", failure))
+
+    assert message.splitlines()[-2:] == [
+        "  | trainer.errors.ThawError: out/a.gz: a record is damaged.",
+        "  |   Delete it.",
+    ]
 
 
 def test_an_unknown_launcher_is_refused():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.backbones.networks import (
+    UnusableWeights,
     batch_norm_layers,
     boundary_layer,
     calibrate_batch_norm,
@@ -120,7 +121,7 @@ def test_weights_that_do_not_fit_are_refused_with_their_path(tmp_path):
     path = tmp_path / "wrong.h5"
     load_backbone("mobilenet_v2", 96, "random").save_weights(path)
 
-    with pytest.raises(ValueError, match=r"wrong\.h5 cannot be loaded into inception_v3"):
+    with pytest.raises(UnusableWeights, match=r"wrong\.h5 cannot be loaded into inception_v3"):
         load_backbone("inception_v3", 75, str(path))
 
 
@@ -130,5 +131,5 @@ def test_missing_imagenet_weights_say_where_to_put_the_file(monkeypatch, tmp_pat
 
     monkeypatch.setattr("tf_keras.src.utils.data_utils.get_file", refuse)
 
-    with pytest.raises(ValueError, match=r"tf_kernels_notop\.h5 into ~/\.keras/models"):
+    with pytest.raises(UnusableWeights, match=r"tf_kernels_notop\.h5 into ~/\.keras/models"):
         load_backbone("inception_v3", 75, "imagenet")

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.image_example_gen.inspect import Inspected, Unusable, inspect_image
+from components.image_example_gen.inspect import ImageRejected, Inspected, inspect_image
 from tests.trainer.photographs import KINDS, encode, photograph
 from trainer.data.images import decode_and_resize
 
@@ -21,7 +21,7 @@ def small(kind: str) -> bytes:
 def reason(content: bytes) -> str | None:
     try:
         inspect_image("a.jpg", content, max_pixels=10**6)
-    except Unusable as unusable:
+    except ImageRejected as unusable:
         return str(unusable)
     return None
 

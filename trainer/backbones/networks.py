@@ -9,9 +9,14 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer.backbones.table import BACKBONES, Backbone
+from trainer.errors import ThawError
 
 IMAGENET = "imagenet"
 RANDOM = "random"
+
+
+class UnusableWeights(ThawError):
+    """A backbone's weights do not fit, or cannot be had. The message says what to do."""
 
 
 def _module(backbone: Backbone) -> object:
@@ -46,7 +51,7 @@ def load_backbone(name: str, size_px: int, weights: str) -> keras.Model:
       last feature map. Layer names are the same however many models the process built.
 
     Raises:
-      ValueError: if the weights do not fit or cannot be had, saying what to do.
+      UnusableWeights: if the weights do not fit or cannot be had, saying what to do.
     """
     backbone = BACKBONES[name]
     builder = getattr(_module(backbone), backbone.builder)
@@ -60,7 +65,7 @@ def load_backbone(name: str, size_px: int, weights: str) -> keras.Model:
     except Exception as error:
         if source is None:
             raise
-        raise ValueError(_weights_advice(backbone, size_px, weights, error)) from error
+        raise UnusableWeights(_weights_advice(backbone, size_px, weights, error)) from error
 
 
 def _weights_advice(backbone: Backbone, size_px: int, weights: str, error: Exception) -> str:

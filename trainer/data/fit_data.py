@@ -18,6 +18,7 @@ from trainer.data.augment import NO_CHANGE, Augmentation, augment
 from trainer.distribution.iterators import untuned
 from trainer.distribution.shares import ALL, Share
 from trainer.distribution.strategy import spread, whole_batches
+from trainer.errors import ThawError
 from trainer.model import trunk
 from trainer.process import progress
 
@@ -71,7 +72,7 @@ def list_files(patterns: Sequence[str]) -> list[str]:
     return files
 
 
-class DamagedRecords(ValueError):
+class DamagedRecords(ThawError):
     """A file of records cannot be read to its end. The message says which, and what to do."""
 
 

@@ -11,9 +11,10 @@ import tf_keras as keras
 
 from trainer.distribution.iterators import untune_device_iterators
 from trainer.distribution.shares import Share
+from trainer.errors import ThawError
 
 
-class WorkersDiffer(RuntimeError):
+class WorkersDiffer(ThawError):
     """Workers that should hold the same weights do not: the model would be chance's."""
 
 

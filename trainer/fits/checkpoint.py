@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
+from trainer.errors import ThawError
+
 _NAME = re.compile(r"epoch-(\d+)\.npz")
 _META, _WEIGHT, _SLOT, _BEST = "meta", "weight", "slot", "best"
 
 
-class CannotSave(RuntimeError):
+class CannotSave(ThawError):
     """The state of a fit could not be written; the message says where and why."""
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from trainer.errors import ThawError
 
-class UnexpectedWeights(RuntimeError):
+
+class UnexpectedWeights(ThawError):
     """A frozen weight moved, or a trainable one did not: the fit did not do its job."""
 
 
