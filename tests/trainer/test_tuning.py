@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer.distribution.strategy import make_deterministic
+from trainer.fits import resume
 from trainer.model.classifier import head_layers
 from trainer.specs import (
     NO_CHANGE,
@@ -254,18 +255,35 @@ def test_trial_depends_on_its_values_alone(trials):
     assert trials.run(values, 3).objective == once.objective
 
 
-def test_trial_computes_what_keras_would():
-    """One width, whole batches in the order of the trial: the same weights as Keras's."""
-    data = vectors(32, 0)
-    trials = HeadTrials([data], vectors(9, 1), CLASSES, 8, patience=9, seed=5)
+def deep_head(units: int, dropout: float, num_classes: int) -> list[keras.layers.Layer]:
+    """A head that shares nothing with the usual one but its arguments."""
+    return [
+        keras.layers.Dropout(dropout / 2),
+        keras.layers.Dense(units, activation="gelu"),
+        keras.layers.BatchNormalization(),
+        keras.layers.Dense(units // 2, activation="relu"),
+        keras.layers.Dropout(dropout),
+        keras.layers.Dense(num_classes),
+    ]
 
-    found = trials.weights(HeadValues(1e-2, 8, 0.0, 0.1), epochs=2)
+
+@pytest.mark.parametrize("layers", [head_layers, deep_head])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_trial_computes_what_keras_would(layers, dropout):
+    """Whole batches in the order of the trial: the same weights as Keras's, whatever the head."""
+    data = vectors(32, 0)
+    trials = HeadTrials([data], vectors(9, 1), CLASSES, 8, patience=9, seed=5, layers=layers)
+    trials.run(HeadValues(1e-1, 8, 0.5, 0.0), 1)  # leaves nothing behind
+
+    found = trials.weights(HeadValues(1e-2, 8, dropout, 0.1), epochs=2)
 
     make_deterministic(5)
-    model = keras.Sequential([keras.Input([WIDTH]), *head_layers(8, 0.0, CLASSES)])
+    model = keras.Sequential([keras.Input([WIDTH]), *layers(8, dropout, CLASSES)])
+    generators = resume.repeatable_dropout(model)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     model.compile(keras.optimizers.RMSprop(1e-2), loss)
     for epoch in range(2):
+        resume.reset_dropout(generators, seed=5, epoch=epoch)
         order = tf.random.experimental.stateless_shuffle(tf.range(32), [5, epoch]).numpy()
         for batch in np.split(order, 4):
             model.train_on_batch(data.inputs[batch], np.eye(CLASSES)[data.label_ids[batch]])

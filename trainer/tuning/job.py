@@ -12,8 +12,8 @@ from trainer.backbones.table import BACKBONES
 from trainer.data import fit_data as data
 from trainer.distribution.strategy import make_deterministic, make_strategy
 from trainer.fits import recipe
-from trainer.job import Job, Parts, build, pool_vectors, unpooled_data
-from trainer.model.classifier import on_trunk_features, pooling
+from trainer.job import Job, build, pool_vectors, unpooled_data
+from trainer.model.classifier import on_pooled, on_trunk_features, pooling
 from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights
 from trainer.specs import FineTune, SearchPlan
@@ -113,8 +113,9 @@ def _fine_tune_trials(
         entered = on_trunk_features(
             parts.classifier, parts.backbone, _cut(job), fit.train_batch_norm
         )
+        head = on_pooled(parts.classifier)
     load_weights(parts.backbone, weights_path)
-    _set_head(parts, head_weights)
+    head.set_weights(head_weights)
     start = parts.classifier.get_weights()
     network = recipe.Network(parts.classifier, parts.backbone, entered)
 
@@ -139,12 +140,6 @@ def _fine_tune_trials(
         )
 
     return run
-
-
-def _set_head(parts: Parts, weights: list) -> None:
-    """Puts in what `HeadTrials.weights` gave."""
-    parts.classifier.get_layer("hidden").set_weights(weights[:2])
-    parts.classifier.get_layer("logits").set_weights(weights[2:])
 
 
 def _cut(job: Job) -> str:
