@@ -21,14 +21,9 @@ from trainer.backbones.table import BACKBONES
 from trainer.data import fit_data as data
 from trainer.distribution.strategy import make_strategy
 from trainer.fits import recipe
-from trainer.model.classifier import (
-    ModelSpec,
-    build_classifier,
-    on_pooled,
-    on_trunk_features,
-    pooling,
-)
+from trainer.model.classifier import build_classifier, on_pooled, on_trunk_features, pooling
 from trainer.process import progress
+from trainer.specs import FineTune, HeadFit, ModelSpec
 
 _BACKBONE = "inception_v3"
 _CLASSES = 10
@@ -44,7 +39,7 @@ def main(
 ) -> None:
     """Time of the input pipeline alone against time of an epoch, for both fits."""
     host = common.machine()
-    spec = ModelSpec(_BACKBONE, size, _CLASSES, 1024, 0.0)
+    spec = ModelSpec(_BACKBONE, size, 1024, 0.0, num_classes=_CLASSES)
     known = BACKBONES[_BACKBONE]
     layer = known.blocks[known.default_boundary]
     with make_strategy().scope():
@@ -71,12 +66,16 @@ def main(
         head_record = recipe.fit_head(
             recipe.Network(classifier, backbone, head),
             head_data,
-            recipe.HeadFit(1e-4, _FIT_1_PASSES, _FIT_1_PASSES + 1),
+            HeadFit(1e-4, _FIT_1_PASSES, _FIT_1_PASSES + 1),
             folder,
         )
-        top_fit = recipe.FineTune(known.default_boundary, layer, 1e-5, 0.9, _EPOCHS, _EPOCHS + 1)
+        top_fit = FineTune(known.default_boundary, 1e-5, 0.9, _EPOCHS, _EPOCHS + 1)
         top_record = recipe.fine_tune(
-            recipe.Network(classifier, backbone, above), top_data, top_fit, folder
+            recipe.Network(classifier, backbone, above),
+            top_data,
+            top_fit,
+            folder,
+            boundary_layer=layer,
         )
         rows = [
             _row("fit 1, vectors", head_data, head_record, _FIT_1_PASSES, images),

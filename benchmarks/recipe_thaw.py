@@ -17,18 +17,15 @@ import tensorflow as tf
 
 from benchmarks.common import seconds_since_start
 from benchmarks.recipe_data import BACKBONE, BOUNDARY, MAX_PIXELS, SEED, Recipe
-from components.trunk_features.executor import Settings, write_backbone, write_features
+from components.trunk_features.executor import write_backbone, write_features
 from pipeline.local.runner import run_forked
 from trainer import keys
-from trainer.backbones.table import BACKBONES
 from trainer.data import fit_data
-from trainer.data.augment import NO_CHANGE
 from trainer.data.card import read_card
 from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES
-from trainer.fits import recipe as fits
 from trainer.job import Job, run_fine_tune, run_head_fit
-from trainer.model.classifier import ModelSpec
-from trainer.model.trunk import BACKBONE_FILE, TrunkSpec
+from trainer.model.trunk import BACKBONE_FILE
+from trainer.specs import NO_CHANGE, FineTune, HeadFit, ModelSpec, TrunkFeaturesArgs, TrunkSpec
 
 HEAD = "head"
 FINE_TUNE = "fine_tune"
@@ -42,7 +39,7 @@ def trunk_spec(recipe: Recipe) -> TrunkSpec:
 def run_trunk(recipe: Recipe, folder: Path) -> dict[str, float]:
     """TrunkFeatures: seconds of running the trunk over all splits."""
     weights = str(folder / BACKBONE_FILE)
-    settings = Settings(trunk_spec(recipe), str(recipe.weights), "", SEED, 0, NO_CHANGE)
+    settings = TrunkFeaturesArgs(trunk_spec(recipe), str(recipe.weights), "", SEED, 0, NO_CHANGE)
     write_backbone(settings, str(recipe.examples), weights)
     started = time.monotonic()
     examples, target = str(recipe.examples), str(folder / "features")
@@ -55,7 +52,9 @@ def make_job(recipe: Recipe, folder: Path, name: str) -> Job:
     card = read_card(str(recipe.examples))
     labels = sorted(card.counts[keys.TRAIN])
     return Job(
-        spec=ModelSpec(BACKBONE, recipe.size_px, len(labels), head_units=1024, head_dropout=0.0),
+        spec=ModelSpec(
+            BACKBONE, recipe.size_px, head_units=1024, head_dropout=0.0, num_classes=len(labels)
+        ),
         labels=labels,
         data_card=card,
         train_files=[str(folder / "features" / f"Split-{keys.TRAIN}" / "*")],
@@ -75,7 +74,7 @@ def make_job(recipe: Recipe, folder: Path, name: str) -> Job:
 
 def run_head(recipe: Recipe, folder: Path) -> dict[str, float]:
     """HeadTrainer: seconds of pooling every image once and of the fit."""
-    fit = fits.HeadFit(1e-3, recipe.epochs, patience=recipe.epochs + 1)
+    fit = HeadFit(1e-3, recipe.epochs, patience=recipe.epochs + 1)
     pooling = 0.0
     write_vectors = fit_data.write_vectors
 
@@ -92,8 +91,7 @@ def run_head(recipe: Recipe, folder: Path) -> dict[str, float]:
 
 def run_fine_tuning(recipe: Recipe, folder: Path) -> dict[str, float]:
     """FineTuner: seconds of the fit."""
-    layer = BACKBONES[BACKBONE].blocks[BOUNDARY]
-    fit = fits.FineTune(BOUNDARY, layer, 1e-4, 0.9, recipe.epochs, patience=recipe.epochs + 1)
+    fit = FineTune(BOUNDARY, 1e-4, 0.9, recipe.epochs, patience=recipe.epochs + 1)
     job = make_job(recipe, folder, FINE_TUNE)
     return {"work_seconds": run_fine_tune(job, fit, str(folder / HEAD)).seconds}
 

@@ -79,7 +79,8 @@ def _measure(
 
     from benchmarks.flops import count_flops
     from trainer.backbones.networks import load_backbone, trunk_of
-    from trainer.model.trunk import Trunk, TrunkSpec
+    from trainer.model.trunk import Trunk
+    from trainer.specs import TrunkSpec
 
     spec = TrunkSpec(BACKBONE, size, BOUNDARY, "float16", precision)
     below = trunk_of(load_backbone(BACKBONE, size, "random"), spec.layer)

@@ -110,7 +110,8 @@ def trunk_rates(size: int, precision: str, repeats: int = 5) -> dict[str, float]
 
     from trainer.backbones.networks import load_backbone, top_blocks_of
     from trainer.model.precision import layers_compute_in
-    from trainer.model.trunk import Trunk, TrunkSpec
+    from trainer.model.trunk import Trunk
+    from trainer.specs import TrunkSpec
 
     batch_size = 32
     spec = TrunkSpec("inception_v3", size, "mixed8", "float16", precision)

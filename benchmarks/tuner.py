@@ -88,9 +88,9 @@ def search(config: Config, images: int) -> dict[str, Any]:
     """Runs the head's trials; a fifth as many images for validation."""
     from trainer.tuning.head_trials import HeadTrials, Outcome
     from trainer.tuning.job import head_values
-    from trainer.tuning.search import Search, Stage, StageTuner, Values
+    from trainer.tuning.search import Search, StageTuner, Values
 
-    stage = Stage(**node_args.tuner(config)["head"])
+    stage = node_args.tuner(config).plan.head
     started = time.monotonic()
     trials = HeadTrials(
         [vectors(images, 0)],

@@ -66,7 +66,7 @@ def work(told: dict[str, Any]) -> None:
     """Both fits with their exports; the chief leaves how long each took."""
     from trainer import job as jobs
     from trainer.distribution.strategy import this_worker
-    from trainer.fits import recipe
+    from trainer.specs import FineTune, HeadFit
 
     folder = Path(told["folder"])
     head_epochs, epochs = told["epochs"]
@@ -76,9 +76,9 @@ def work(told: dict[str, Any]) -> None:
     head, top = (_job(told, str(folder / _MODELS / name)) for name in ("head", "top"))
     started = time.monotonic()
     first = jobs.run_head_fit(
-        head, recipe.HeadFit(1e-4, head_epochs, head_epochs + 1), str(folder / "backbone.h5")
+        head, HeadFit(1e-4, head_epochs, head_epochs + 1), str(folder / "backbone.h5")
     )
-    fit = recipe.FineTune(_BOUNDARY, _BOUNDARY, 1e-5, 0.9, epochs, epochs + 1)
+    fit = FineTune(_BOUNDARY, 1e-5, 0.9, epochs, epochs + 1)
     second = jobs.run_fine_tune(top, fit, head.model_dir)
     jobs_secs = time.monotonic() - started
     if is_chief:
@@ -87,14 +87,12 @@ def work(told: dict[str, Any]) -> None:
 
 
 def _job(told: dict[str, Any], model_dir: str) -> Any:
-    from trainer.data.augment import NO_CHANGE
     from trainer.data.card import read_card
     from trainer.job import Job
-    from trainer.model.classifier import ModelSpec
-    from trainer.model.trunk import TrunkSpec
+    from trainer.specs import NO_CHANGE, ModelSpec, TrunkSpec
 
     return Job(
-        spec=ModelSpec(_BACKBONE, told["size_px"], _CLASSES, 1024, 0.0),
+        spec=ModelSpec(_BACKBONE, told["size_px"], 1024, 0.0, num_classes=_CLASSES),
         labels=[str(number) for number in range(_CLASSES)],
         data_card=read_card(told["folder"]),
         train_files=[f"{told['folder']}/Split-train/*"],

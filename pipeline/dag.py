@@ -22,6 +22,7 @@ from pipeline import __version__, beam_options, node_args
 from pipeline.config.schema import Config
 from pipeline.training_nodes import Place, on_this_machine
 from trainer import keys
+from trainer.specs import to_json
 
 
 def make_nodes(
@@ -62,7 +63,7 @@ def make_nodes(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="trainer.preprocessing.preprocessing_fn",
-        custom_config=node_args.transform(config),
+        custom_config=to_json(node_args.transform(config)),
         disable_statistics=True,
         disable_analyzer_cache=True,
     ).with_id("Transform")
@@ -85,7 +86,7 @@ def make_nodes(
             tuner_fn="trainer.tfx_run.tuner_fn",
             train_args=trainer_pb2.TrainArgs(splits=[keys.TRAIN]),
             eval_args=trainer_pb2.EvalArgs(splits=[keys.VAL]),
-            custom_config=node_args.tuner(config),
+            args=node_args.tuner(config),
         )
         nodes.append(tuner)
         hyperparameters = tuner.outputs["best_hyperparameters"]
@@ -97,7 +98,7 @@ def make_nodes(
         run_fn="trainer.tfx_run.head_run_fn",
         train_args=trainer_pb2.TrainArgs(splits=[keys.TRAIN]),
         eval_args=trainer_pb2.EvalArgs(splits=[keys.VAL]),
-        custom_config=node_args.head_trainer(config),
+        args=node_args.head_trainer(config),
     )
     fine_tuner = places["FineTuner"].make(
         examples=fitted,
@@ -107,7 +108,7 @@ def make_nodes(
         run_fn="trainer.tfx_run.fine_tune_run_fn",
         train_args=trainer_pb2.TrainArgs(splits=[keys.TRAIN]),
         eval_args=trainer_pb2.EvalArgs(splits=[keys.VAL]),
-        custom_config=node_args.fine_tuner(config),
+        args=node_args.fine_tuner(config),
     )
     evaluator = GatedEvaluator(
         examples=fitted,

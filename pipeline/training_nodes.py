@@ -13,6 +13,7 @@ from components.tuner.component import LaunchedTuner
 from pipeline import node_args
 from pipeline.config.cluster import TRAINING_NODES
 from pipeline.config.schema import Config
+from trainer.specs import ARGS, TrainingArgs, to_json
 
 TUNER = "Tuner"
 
@@ -35,10 +36,10 @@ class Place:
     elsewhere: bool = False
     uncached: dict[str, Any] = field(default_factory=dict)
 
-    def make(self, custom_config: dict[str, Any], **arguments: Any) -> BaseComponent:
-        """Makes the node; `arguments` are its class's."""
-        told = {**custom_config, **self.told}
-        return self.node_class(custom_config=told, **arguments).with_id(self.node)
+    def make(self, args: TrainingArgs, **arguments: Any) -> BaseComponent:
+        """Makes the node; `arguments` are those of `node_class`."""
+        custom_config = {ARGS: to_json(args), **self.told}
+        return self.node_class(custom_config=custom_config, **arguments).with_id(self.node)
 
 
 def workers_of(config: Config, node: str) -> int:

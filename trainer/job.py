@@ -15,7 +15,6 @@ from trainer import keys
 from trainer.backbones.networks import RANDOM, boundary_layer, load_backbone
 from trainer.backbones.table import BACKBONES
 from trainer.data import fit_data as data
-from trainer.data.augment import NO_CHANGE, Augmentation
 from trainer.data.card import DataCard
 from trainer.distribution.strategy import (
     check_same_weights,
@@ -29,17 +28,12 @@ from trainer.distribution.strategy import (
 from trainer.export import Card, Evaluation, ServedImages, export_saved_model
 from trainer.fits import recipe, resume
 from trainer.model import trunk
-from trainer.model.classifier import (
-    ModelSpec,
-    build_classifier,
-    on_pooled,
-    on_trunk_features,
-    pooling,
-)
+from trainer.model.classifier import build_classifier, on_pooled, on_trunk_features, pooling
 from trainer.model.precision import layers_compute_in
 from trainer.model.start_weights import load_start_weights
 from trainer.model.weight_files import load_weights, save_weights
 from trainer.process import guard, progress
+from trainer.specs import NO_CHANGE, Augmentation, FineTune, HeadFit, ModelSpec, TrunkSpec
 
 WEIGHTS_FILE = os.path.join("warm_start", "classifier.weights.h5")
 HISTORY_FILE = "history.json"
@@ -76,7 +70,7 @@ class Job:
     global_batch_size: int
     seed: int
     precision: str
-    cache: trunk.TrunkSpec | None
+    cache: TrunkSpec | None
     augmentation: Augmentation
     max_pixels: int
     config: dict[str, Any]
@@ -103,7 +97,7 @@ def _names_damaged_files(
 
 
 @_names_damaged_files
-def run_head_fit(job: Job, fit: recipe.HeadFit, weights: str) -> recipe.FitRecord:
+def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
     """Fit 1 and its export. The first TensorFlow work of the process.
 
     Args:
@@ -138,13 +132,13 @@ def run_head_fit(job: Job, fit: recipe.HeadFit, weights: str) -> recipe.FitRecor
 
 
 @_names_damaged_files
-def run_fine_tune(job: Job, fit: recipe.FineTune, base_model_dir: str) -> recipe.FitRecord:
+def run_fine_tune(job: Job, fit: FineTune, base_model_dir: str) -> recipe.FitRecord:
     """Fit 2 from the weights that fit 1 left in `base_model_dir`, and its export."""
     strategy = make_strategy()
     guard.all_met()
     make_deterministic(job.seed)
     start = build(job.spec)
-    boundary_layer(start.backbone, BACKBONES[job.spec.backbone], fit.boundary)
+    layer = boundary_layer(start.backbone, BACKBONES[job.spec.backbone], fit.boundary)
     load_weights(start.classifier, os.path.join(base_model_dir, WEIGHTS_FILE))
     with strategy.scope(), layers_compute_in(job.precision):
         parts = build(job.spec, fit.train_batch_norm)
@@ -156,7 +150,9 @@ def run_fine_tune(job: Job, fit: recipe.FineTune, base_model_dir: str) -> recipe
     _set_start(strategy, parts, start)
     network = recipe.Network(parts.classifier, parts.backbone, entered)
     fit_data = unpooled_data(job, entered, strategy)
-    record = recipe.fine_tune(network, fit_data, fit, _log_dir(job, strategy), _place(job))
+    record = recipe.fine_tune(
+        network, fit_data, fit, _log_dir(job, strategy), _place(job), boundary_layer=layer
+    )
     _finish(job, strategy, start, parts, record)
     return record
 

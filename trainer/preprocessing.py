@@ -8,6 +8,10 @@ import tensorflow as tf
 
 from trainer import keys
 from trainer.data.images import decode_and_resize, serialize_image
+from trainer.specs import TransformArgs, from_json
+
+LABELS = "labels"
+"""In `custom_config`: the class names, which `components.transform.executor` adds."""
 
 # What the error of TensorFlow says among other things; {} is the label. No quotation marks:
 # TensorFlow puts a backslash before them, and in the place of a newline.
@@ -21,19 +25,20 @@ def preprocessing_fn(
 
     Args:
       inputs: string [batch] or [batch, 1] tensors: file bytes, label, id and path.
-      custom_config: `image_size_px`, `max_pixels` and `labels`, the class names by label id.
+      custom_config: the fields of `TransformArgs`, and `LABELS`, the class names by label id.
 
     Returns:
       Serialized uint8 images, label ids (int64) and names, ids and paths, all [batch].
 
     Raises:
-      tf.errors.InvalidArgumentError: on a label that is not among `labels`.
+      tf.errors.InvalidArgumentError: on a label that is not among these.
     """
     flat = {name: tf.reshape(tensor, [-1]) for name, tensor in inputs.items()}
-    size_px, max_pixels = custom_config["image_size_px"], custom_config["max_pixels"]
+    own = {key: value for key, value in custom_config.items() if key != LABELS}
+    args = from_json(TransformArgs, own)
     return {
-        keys.IMAGE: _decoder(size_px, max_pixels)(flat[keys.IMAGE_BYTES]),
-        keys.LABEL_ID: _number(flat[keys.LABEL], custom_config["labels"]),
+        keys.IMAGE: _decoder(args.image_size_px, args.max_pixels)(flat[keys.IMAGE_BYTES]),
+        keys.LABEL_ID: _number(flat[keys.LABEL], custom_config[LABELS]),
         keys.LABEL: flat[keys.LABEL],
         keys.ID: flat[keys.ID],
         keys.PATH: flat[keys.PATH],

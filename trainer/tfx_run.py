@@ -6,41 +6,36 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
 from trainer.artifact_dirs import node_dir
-from trainer.backbones.table import BACKBONES
-from trainer.data.augment import Augmentation
 from trainer.data.card import read_card
-from trainer.fits import checkpoint, recipe
+from trainer.fits import checkpoint
 from trainer.job import Job, run_fine_tune, run_head_fit
-from trainer.model.classifier import ModelSpec
-from trainer.model.trunk import BACKBONE_FILE, TrunkSpec
+from trainer.model.trunk import BACKBONE_FILE
 from trainer.process import guard, tf_config
 from trainer.process.tf_config import WORKER_GROUP
+from trainer.specs import (
+    ARGS,
+    FineTunerArgs,
+    HeadTrainerArgs,
+    Json,
+    TrainingArgs,
+    TunerArgs,
+    from_json,
+)
 from trainer.tuning import hyperparameters
-from trainer.tuning.job import Plan, make_search
-from trainer.tuning.search import Stage
+from trainer.tuning.job import make_search
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """The search. `custom_config["head"]` and `["fine_tune"]` hold the fields of `Stage`.
-
-    `base_model` is TrunkFeatures' trunk.
-    """
-    custom = fn_args.custom_config
-    job = _job(fn_args, custom)
-    plan = Plan(
-        head=Stage(**custom["head"]),
-        head_patience=custom["head_patience"],
-        fine_tune=Stage(**custom["fine_tune"]) if custom["fine_tune"] else None,
-        fine_tune_fit=custom["fine_tune_fit"],
-    )
+    """The search. `base_model` is TrunkFeatures' trunk."""
+    args = from_json(TunerArgs, fn_args.custom_config[ARGS])
+    job = _job(fn_args, args)
     weights = os.path.join(_artifact_dir(fn_args.base_model), BACKBONE_FILE)
-    search = make_search(job, plan, weights, _trials_dir(fn_args, job))
+    search = make_search(job, args.plan, weights, _trials_dir(fn_args, job))
     return TunerFnResult(tuner=search, fit_kwargs={})
 
 
@@ -58,15 +53,14 @@ def _recovery_dir(fn_args: FnArgs, job: Job) -> str:
 
 
 def _digest(fn_args: FnArgs, job: Job) -> str:
-    """The same for executions that are told the same."""
-    told = {
-        # Who starts the work, and where, says nothing of its result.
-        "custom_config": {k: v for k, v in fn_args.custom_config.items() if k != WORKER_GROUP},
+    """The same for executions with the same arguments and inputs, wherever they run."""
+    decisive = {
+        "args": fn_args.custom_config[ARGS],
         "hyperparameters": fn_args.hyperparameters,
         "data": job.data_card.fingerprint,
         "inputs": [fn_args.train_files, fn_args.eval_files, fn_args.base_model],
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -81,50 +75,44 @@ def _recoverable(fn_args: FnArgs, job: Job) -> Iterator[Job]:
 
 
 def head_run_fn(fn_args: FnArgs) -> None:
-    """Fit 1. `custom_config["fit"]` holds the fields of `HeadFit`; the Tuner's go over them.
+    """Fit 1, with the Tuner's values in place of the config's.
 
     The backbone's weights are those of TrunkFeatures, if there is one (`base_model`).
     """
-    custom = hyperparameters.with_tuned(
-        fn_args.custom_config, fn_args.hyperparameters, hyperparameters.HEAD_FIT
-    )
-    weights = custom["weights"]
+    args = from_json(HeadTrainerArgs, fn_args.custom_config[ARGS])
+    args = hyperparameters.with_tuned(args, fn_args.hyperparameters, hyperparameters.HEAD_FIT)
+    weights = args.weights
     if fn_args.base_model:
         weights = os.path.join(_artifact_dir(fn_args.base_model), BACKBONE_FILE)
-    with _recoverable(fn_args, _job(fn_args, custom)) as job:
-        run_head_fit(job, recipe.HeadFit(**custom["fit"]), weights)
+    with _recoverable(fn_args, _job(fn_args, args, args.config)) as job:
+        run_head_fit(job, args.fit, weights)
 
 
 def fine_tune_run_fn(fn_args: FnArgs) -> None:
-    """Fit 2, from `base_model`. `custom_config["fit"]` holds the fields of `FineTune`; the
-    Tuner's go over them.
-    """
-    custom = hyperparameters.with_tuned(
-        fn_args.custom_config, fn_args.hyperparameters, hyperparameters.FINE_TUNE
-    )
-    job, fit = _job(fn_args, custom), custom["fit"]
-    fit["boundary_layer"] = BACKBONES[job.spec.backbone].blocks[fit["boundary"]]
+    """Fit 2, from `base_model`, with the Tuner's values in place of the config's."""
+    args = from_json(FineTunerArgs, fn_args.custom_config[ARGS])
+    args = hyperparameters.with_tuned(args, fn_args.hyperparameters, hyperparameters.FINE_TUNE)
     if not fn_args.base_model:
         raise ValueError("FineTuner needs HeadTrainer's model as base_model.")
-    with _recoverable(fn_args, job) as recoverable:
-        run_fine_tune(recoverable, recipe.FineTune(**fit), _artifact_dir(fn_args.base_model))
+    with _recoverable(fn_args, _job(fn_args, args, args.config)) as job:
+        run_fine_tune(job, args.fit, _artifact_dir(fn_args.base_model))
 
 
-def _job(fn_args: FnArgs, custom: dict[str, Any]) -> Job:
+def _job(fn_args: FnArgs, args: TrainingArgs, config: Json | None = None) -> Job:
     card = read_card(_examples_dir(fn_args.train_files[0]))
     return Job(
-        spec=ModelSpec(num_classes=len(card.labels), **custom["model"]),
+        spec=args.model.with_classes(len(card.labels)),
         labels=card.labels,
         data_card=card,
         train_files=fn_args.train_files,
         val_files=fn_args.eval_files,
-        global_batch_size=custom["global_batch_size"],
-        seed=custom["seed"],
-        precision=custom["precision"],
-        cache=TrunkSpec(**custom["cache"]) if custom["cache"] else None,
-        augmentation=Augmentation(**custom["augmentation"]),
-        max_pixels=custom["max_pixels"],
-        config=custom.get("config", {}),
+        global_batch_size=args.global_batch_size,
+        seed=args.seed,
+        precision=args.precision,
+        cache=args.cache,
+        augmentation=args.augmentation,
+        max_pixels=args.max_pixels,
+        config=config or {},
         # A Tuner exports nothing.
         model_dir=_artifact_dir(fn_args.serving_model_dir or ""),
         saved_model_dir=fn_args.serving_model_dir or "",

@@ -16,7 +16,7 @@ from tfx.utils import json_utils
 from trainer.data.card import read_card, write_card
 from trainer.data.labels import printable
 from trainer.errors import ThawError
-from trainer.preprocessing import UNKNOWN_LABEL
+from trainer.preprocessing import LABELS, UNKNOWN_LABEL
 
 # Left to itself Beam grows batches to 1,000 rows: decoded at 299 px that is 268 MB, held
 # several times over. 32 rows take 9 MB and decode as fast.
@@ -84,7 +84,7 @@ class Executor(tfx_transform.Executor):
 def _with_labels(exec_properties: dict[str, Any], labels: list[str]) -> dict[str, Any]:
     key = standard_component_specs.CUSTOM_CONFIG_KEY
     custom = json_utils.loads(exec_properties.get(key) or "null") or {}
-    return {**exec_properties, key: json_utils.dumps({**custom, "labels": labels})}
+    return {**exec_properties, key: json_utils.dumps({**custom, LABELS: labels})}
 
 
 @contextmanager

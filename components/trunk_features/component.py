@@ -1,12 +1,12 @@
 """The component's interface."""
 
 import json
-from typing import Any
 
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import BaseChannel, Channel, component_spec, standard_artifacts
 
 from components.trunk_features import executor
+from trainer.specs import TrunkFeaturesArgs, to_json
 
 
 class TrunkFeaturesSpec(component_spec.ComponentSpec):
@@ -34,15 +34,15 @@ class TrunkFeatures(base_beam_component.BaseBeamComponent):
     SPEC_CLASS = TrunkFeaturesSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, examples: BaseChannel, settings: dict[str, Any]) -> None:
+    def __init__(self, examples: BaseChannel, settings: TrunkFeaturesArgs) -> None:
         """Args:
         examples: what Transform wrote.
-        settings: fields of `executor.Settings`, as plain values.
+        settings: what the features depend on besides the images.
         """
         super().__init__(
             TrunkFeaturesSpec(
                 examples=examples,
-                settings=json.dumps(settings, sort_keys=True),
+                settings=json.dumps(to_json(settings), sort_keys=True),
                 features=Channel(type=standard_artifacts.Examples),
                 trunk=Channel(type=standard_artifacts.Model),
             )

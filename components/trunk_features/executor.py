@@ -11,7 +11,6 @@ import os
 import uuid
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -27,14 +26,15 @@ from tfx.types import artifact_utils
 
 from trainer import keys
 from trainer.data import fit_data
-from trainer.data.augment import Augmentation, augment
+from trainer.data.augment import augment
 from trainer.data.card import read_card, write_card
 from trainer.data.images import parse_image
 from trainer.distribution.strategy import make_deterministic
 from trainer.model.start_weights import load_start_weights
-from trainer.model.trunk import BACKBONE_FILE, Trunk, TrunkSpec, view_name
+from trainer.model.trunk import BACKBONE_FILE, Trunk, view_name
 from trainer.model.weight_files import save_weights
 from trainer.process import progress
+from trainer.specs import TrunkFeaturesArgs, from_json
 
 SETTINGS = "settings"
 EXAMPLES = "examples"
@@ -44,40 +44,6 @@ TRUNK = "trunk"
 # 32 images of 299 px keep both cores busy and take about 1 GB while they pass.
 _BATCH_SIZE = 32
 _PARTIAL_FOLDER = "partial"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the features depend on besides the images.
-
-    Attributes:
-      spec: the trunk and what is kept of its output.
-      weights: of the backbone; see `load_start_weights`.
-      weights_fingerprint: of a weights file; only there to be noticed when it changes.
-      seed: of random weights and of augmentation.
-      augmented_views: how many augmented views of each training image come on top of the
-        image as it is.
-      augmentation: how far these differ from it.
-    """
-
-    spec: TrunkSpec
-    weights: str
-    weights_fingerprint: str
-    seed: int
-    augmented_views: int
-    augmentation: Augmentation
-
-    @classmethod
-    def from_json(cls, text: str) -> "Settings":
-        """Reads what the component was given."""
-        values = json.loads(text)
-        return cls(
-            **{
-                **values,
-                "spec": TrunkSpec(**values["spec"]),
-                "augmentation": Augmentation(**values["augmentation"]),
-            }
-        )
 
 
 class Shard(NamedTuple):
@@ -108,7 +74,7 @@ class Executor(BaseBeamExecutor):
     ) -> None:
         """Unpacks TFX's arguments; see `write_features`."""
         self._log_startup(input_dict, output_dict, exec_properties)
-        settings = Settings.from_json(exec_properties[SETTINGS])
+        settings = from_json(TrunkFeaturesArgs, json.loads(exec_properties[SETTINGS]))
         examples_uri = artifact_utils.get_single_uri(input_dict[EXAMPLES])
         found = artifact_utils.get_single_instance(output_dict[FEATURES])
         found.split_names = artifact_utils.encode_split_names(list(keys.SPLITS))
@@ -121,7 +87,7 @@ class Executor(BaseBeamExecutor):
         examples_utils.set_file_format(found, "tfrecords")
 
 
-def write_backbone(settings: Settings, examples_uri: str, path: str) -> None:
+def write_backbone(settings: TrunkFeaturesArgs, examples_uri: str, path: str) -> None:
     """Writes the weights that both fits start from and the trunk runs with."""
     make_deterministic(settings.seed)
     pattern = os.path.join(examples_uri, f"Split-{keys.TRAIN}", "*")
@@ -133,7 +99,11 @@ def write_backbone(settings: Settings, examples_uri: str, path: str) -> None:
 
 
 def write_features(
-    pipeline: beam.Pipeline, settings: Settings, examples_uri: str, uri: str, weights_path: str
+    pipeline: beam.Pipeline,
+    settings: TrunkFeaturesArgs,
+    examples_uri: str,
+    uri: str,
+    weights_path: str,
 ) -> None:
     """Runs the trunk over all splits.
 
@@ -200,7 +170,7 @@ def _is_written(shard: Shard) -> bool:
 class _ReadImages(beam.DoFn):
     """Shard to (Row, uint8 [size, size, 3]) for each of its images, in order."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: TrunkFeaturesArgs) -> None:
         self._settings = settings
 
     def setup(self) -> None:

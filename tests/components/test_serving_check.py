@@ -21,7 +21,8 @@ from trainer import keys
 from trainer.data.fit_data import image_parser
 from trainer.data.images import decode_and_resize, serialize_image
 from trainer.export import Card, Evaluation, ServedImages, export_saved_model
-from trainer.model.classifier import ModelSpec, build_classifier
+from trainer.model.classifier import build_classifier
+from trainer.specs import ModelSpec
 
 from ..image_examples import LABELS, write_shard
 from ..trainer.conftest import SIZE_PX, tiny_backbone
@@ -33,7 +34,9 @@ TOLERANCE = 1e-3
 def make_model() -> keras.Model:
     """A classifier that tells images apart: its head's weights are large."""
     keras.utils.set_random_seed(4)
-    model = build_classifier(ModelSpec("inception_v3", SIZE_PX, 2, 8, 0.0), tiny_backbone())
+    model = build_classifier(
+        ModelSpec("inception_v3", SIZE_PX, 8, 0.0, num_classes=2), tiny_backbone()
+    )
     for layer in ("hidden", "logits"):
         kernel = model.get_layer(layer).kernel
         kernel.assign(kernel * 10)

@@ -14,18 +14,13 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.trunk_features.executor import (
-    Executor,
-    Settings,
-    write_backbone,
-    write_features,
-)
+from components.trunk_features.executor import Executor, write_backbone, write_features
 from trainer import keys
 from trainer.backbones.networks import load_backbone, trunk_of
-from trainer.data.augment import NO_CHANGE, Augmentation
 from trainer.data.card import read_card
 from trainer.data.images import parse_image
-from trainer.model.trunk import BACKBONE_FILE, Trunk, TrunkSpec
+from trainer.model.trunk import BACKBONE_FILE, Trunk
+from trainer.specs import NO_CHANGE, Augmentation, TrunkFeaturesArgs, TrunkSpec
 
 from ..image_examples import (
     image_example,
@@ -41,7 +36,7 @@ SHAPE = (8, 8, 24)
 # More than one batch of 32 in a file, and a file without a single image.
 COUNTS = {"train": [35, 0, 4], "val": [3], "test": [2]}
 SPEC = TrunkSpec("mobilenet_v2", SIZE_PX, "block_1_project_BN", "float32", "float32")
-PLAIN = Settings(SPEC, "random", "", 5, 0, NO_CHANGE)
+PLAIN = TrunkFeaturesArgs(SPEC, "random", "", 5, 0, NO_CHANGE)
 VIEWS = replace(PLAIN, augmented_views=2, augmentation=Augmentation(True, 0.5, 0.3))
 
 # A graph is fused and sums in another order than one layer after the other: 2.4e-6 was
@@ -75,7 +70,7 @@ def by_hand(weights) -> Callable[[np.ndarray], np.ndarray]:
 
 @pytest.fixture(scope="module")
 def write(source, weights, tmp_path_factory) -> Callable[..., Path]:
-    def write(settings: Settings, *options: str, images: Path = source) -> Path:
+    def write(settings: TrunkFeaturesArgs, *options: str, images: Path = source) -> Path:
         uri = tmp_path_factory.mktemp("features")
         pipeline = beam.Pipeline(runner="DirectRunner", options=PipelineOptions(list(options)))
         write_features(pipeline, settings, str(images), str(uri), weights)

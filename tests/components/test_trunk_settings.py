@@ -1,18 +1,15 @@
 """What TrunkFeatures is told by a config: all that the features depend on, and nothing else."""
 
 import json
-from dataclasses import asdict
 
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from components.trunk_features.executor import Settings
 from pipeline import node_args
 from pipeline.config.schema import Config
-from trainer.data.augment import Augmentation
-from trainer.model.trunk import TrunkSpec
+from trainer.specs import Augmentation, TrunkFeaturesArgs, TrunkSpec, from_json, to_json
 
 shares = st.floats(0, 0.9)
 
@@ -20,7 +17,7 @@ shares = st.floats(0, 0.9)
 @hypothesis_settings(max_examples=30, deadline=None)
 @given(
     st.builds(
-        Settings,
+        TrunkFeaturesArgs,
         spec=st.builds(
             TrunkSpec,
             backbone=st.sampled_from(["inception_v3", "xception"]),
@@ -37,10 +34,10 @@ shares = st.floats(0, 0.9)
     )
 )
 def test_settings_survive_the_way_through_json(settings):
-    assert Settings.from_json(json.dumps(asdict(settings), sort_keys=True)) == settings
+    assert from_json(TrunkFeaturesArgs, json.loads(json.dumps(to_json(settings)))) == settings
 
 
-def settings_of(**changes: object) -> dict[str, object]:
+def settings_of(**changes: object) -> TrunkFeaturesArgs:
     """What TrunkFeatures is told, of `{"section.field": value}` with `__` for the dot."""
     values: dict[str, object] = {"backbone": {"weights": "imagenet"}}
     for name, given_value in changes.items():
@@ -116,9 +113,9 @@ def test_weights_file_whose_content_changed_is_noticed(tmp_path):
 def test_settings_of_a_config_are_what_the_executor_reads():
     told = settings_of(augmentation__crop=0.25, augmentation__views=4, train__seed=8)
 
-    found = Settings.from_json(json.dumps(told))
+    found = from_json(TrunkFeaturesArgs, json.loads(json.dumps(to_json(told))))
 
-    assert found == Settings(
+    assert found == TrunkFeaturesArgs(
         TrunkSpec("inception_v3", 299, "mixed8", "float16", "float32"),
         "imagenet",
         "",

@@ -51,7 +51,7 @@ def test_impossible_value_is_refused_by_its_key(setting):
 
 def test_features_are_kept_at_the_lowest_boundary_that_may_be_chosen():
     def kept(**tuner: object) -> str:
-        return node_args.trunk_features(config(**tuner))["spec"]["boundary"]
+        return node_args.trunk_features(config(**tuner)).spec.boundary
 
     assert kept() == "mixed8"
     assert kept(boundaries=["mixed9", "mixed6", "mixed7"]) == "mixed6"
@@ -63,8 +63,8 @@ def test_both_trainers_read_the_features_where_they_are_kept():
     tuned = config(boundaries=["mixed7"])
 
     for told in (node_args.head_trainer(tuned), node_args.fine_tuner(tuned)):
-        assert told["cache"]["boundary"] == "mixed7"
-    assert node_args.fine_tuner(tuned)["fit"]["boundary"] == "mixed8"
+        assert told.cache.boundary == "mixed7"
+    assert node_args.fine_tuner(tuned).fit.boundary == "mixed8"
 
 
 def test_configured_values_are_tried_first_also_outside_the_ranges():
@@ -76,13 +76,13 @@ def test_configured_values_are_tried_first_also_outside_the_ranges():
         }
     )
 
-    stage = node_args.tuner(tuned)["head"]
+    stage = node_args.tuner(tuned).plan.head
 
-    assert stage["space"]["head.units"] == {"of": [32, 64]}
-    assert 0.3 in stage["space"]["head.dropout"]["of"]
-    assert stage["space"]["fits.head.learning_rate"] == {"between": [1e-3, 1e-2]}
-    assert stage["start"]["head.units"] == 32
-    assert stage["start"]["fits.head.learning_rate"] == 1e-5
+    assert stage.space["head.units"] == {"of": [32, 64]}
+    assert 0.3 in stage.space["head.dropout"]["of"]
+    assert stage.space["fits.head.learning_rate"] == {"between": [1e-3, 1e-2]}
+    assert stage.start["head.units"] == 32
+    assert stage.start["fits.head.learning_rate"] == 1e-5
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_fine_tuning_that_is_not_tuned_does_not_change_the_search():
     )
 
     assert node_args.tuner(one) == node_args.tuner(other)
-    assert node_args.tuner(one)["fine_tune"] is None
+    assert node_args.tuner(one).plan.fine_tune is None
 
 
 def test_settings_of_a_search_that_is_off_change_no_other_node():

@@ -14,9 +14,8 @@ from google.cloud import dataflow
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 
-from components.trunk_features.executor import Executor, Settings
-from trainer.data.augment import NO_CHANGE
-from trainer.model.trunk import TrunkSpec
+from components.trunk_features.executor import Executor
+from trainer.specs import NO_CHANGE, TrunkFeaturesArgs, TrunkSpec
 
 from ..conftest import ROOT
 from ..image_examples import write_image_examples
@@ -25,7 +24,7 @@ from .service import Request, Service, serving
 pytestmark = pytest.mark.slow
 
 SPEC = TrunkSpec("mobilenet_v2", 32, "block_1_project_BN", "float16", "float32")
-SETTINGS = Settings(SPEC, "random", "", 5, 0, NO_CHANGE)
+SETTINGS = TrunkFeaturesArgs(SPEC, "random", "", 5, 0, NO_CHANGE)
 
 # As docs/beam.md has them, but for the endpoint and for asking no one who we are.
 OPTIONS = (

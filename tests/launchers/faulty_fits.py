@@ -15,16 +15,15 @@ from pathlib import Path
 import trainer  # noqa: F401
 from tests.trainer.conftest import CLASSES, SIZE_PX, tiny_backbone
 from trainer import job as jobs
-from trainer.data.augment import Augmentation
 from trainer.data.card import read_card
-from trainer.fits import checkpoint, recipe, resume
+from trainer.fits import checkpoint, resume
 from trainer.job import Job, run_fine_tune, run_head_fit
-from trainer.model.classifier import ModelSpec
 from trainer.process import guard, tf_config
+from trainer.specs import Augmentation, FineTune, HeadFit, ModelSpec
 
 EPOCHS = 5
-HEAD = recipe.HeadFit(1e-3, EPOCHS, EPOCHS)
-TOP = recipe.FineTune("block2", "block2", 1e-2, 0.9, EPOCHS, EPOCHS, train_batch_norm=True)
+HEAD = HeadFit(1e-3, EPOCHS, EPOCHS)
+TOP = FineTune("block2", 1e-2, 0.9, EPOCHS, EPOCHS, batch_norm="train")
 
 
 def main(request_path: str) -> None:
@@ -35,7 +34,7 @@ def main(request_path: str) -> None:
     jobs.make_strategy = functools.cache(jobs.make_strategy)
     # A backbone of three blocks, of which every start compiles both fits in seconds.
     jobs.load_backbone = jobs.load_start_weights = lambda *arguments: tiny_backbone()
-    jobs.boundary_layer = lambda *arguments: None
+    jobs.boundary_layer = lambda *arguments: "block2"
     # Slow, and has tests of its own.
     jobs.export_saved_model = lambda *arguments: None
     with guard.guarded(told.get("limits", {})):
@@ -68,7 +67,7 @@ def hurting(faults: list, done: Path):
 def job(told: dict, folder: Path, name: str) -> Job:
     data = told["images"]
     return Job(
-        spec=ModelSpec("inception_v3", SIZE_PX, CLASSES, 8, head_dropout=0.3),
+        spec=ModelSpec("inception_v3", SIZE_PX, 8, head_dropout=0.3, num_classes=CLASSES),
         labels=["a", "b"],
         data_card=read_card(data),
         train_files=[f"{data}/Split-train/*"],

@@ -12,7 +12,8 @@ import tf_keras as keras
 from trainer.data.fit_data import FitData
 from trainer.distribution.strategy import make_deterministic, make_strategy
 from trainer.fits.recipe import Network
-from trainer.model.classifier import ModelSpec, build_classifier
+from trainer.model.classifier import build_classifier
+from trainer.specs import ModelSpec
 
 SIZE_PX = 16
 CLASSES = 2
@@ -29,7 +30,7 @@ def tiny_backbone() -> keras.Model:
     return keras.Model(inputs, features, name="tiny")
 
 
-SPEC = ModelSpec("inception_v3", SIZE_PX, CLASSES, head_units=8, head_dropout=0.0)
+SPEC = ModelSpec("inception_v3", SIZE_PX, head_units=8, head_dropout=0.0, num_classes=CLASSES)
 
 
 @pytest.fixture(scope="session")

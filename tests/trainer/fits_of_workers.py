@@ -17,22 +17,19 @@ import tf_keras as keras
 
 from trainer import job as jobs
 from trainer.backbones.table import BACKBONES
-from trainer.data.augment import NO_CHANGE, Augmentation
 from trainer.data.card import read_card
 from trainer.distribution.strategy import this_worker
-from trainer.fits import recipe
 from trainer.job import Job, run_fine_tune, run_head_fit
 from trainer.model import start_weights
-from trainer.model.classifier import ModelSpec
-from trainer.model.trunk import TrunkSpec
+from trainer.specs import NO_CHANGE, Augmentation, FineTune, HeadFit, ModelSpec, TrunkSpec
 
 from .conftest import SIZE_PX, tiny_backbone
 
 TINY = "tiny"
 BOUNDARY = "block2"
 CACHE = TrunkSpec(TINY, SIZE_PX, BOUNDARY, "float32", "float32")
-HEAD = recipe.HeadFit(1e-2, max_epochs=4, patience=4, label_smoothing=0.1)
-TOP = recipe.FineTune(BOUNDARY, BOUNDARY, 1e-2, 0.9, max_epochs=4, patience=4)
+HEAD = HeadFit(1e-2, max_epochs=4, patience=4, label_smoothing=0.1)
+TOP = FineTune(BOUNDARY, 1e-2, 0.9, max_epochs=4, patience=4)
 
 
 def use_tiny_backbone() -> None:
@@ -72,7 +69,7 @@ def _keep_digest(path: Path, strategy: object, weights: list) -> None:
 def _job(told: dict, folder: Path, kept: bool, augmentation: Augmentation = NO_CHANGE) -> Job:
     data = told["features"] if kept else told["images"]
     return Job(
-        spec=ModelSpec(TINY, SIZE_PX, 2, 8, 0.0),
+        spec=ModelSpec(TINY, SIZE_PX, 8, 0.0, num_classes=2),
         labels=["ant", "bee"],
         data_card=read_card(data),
         train_files=[f"{data}/Split-train/*"],
@@ -105,7 +102,7 @@ def on_images(told: dict, folder: Path) -> None:
 def batch_norm(told: dict, folder: Path) -> None:
     """Fit 2 with statistics that follow the data; after `on_features`."""
     start = str(folder.parent / "on_features" / "head")
-    run_fine_tune(_job(told, folder / "top", kept=True), replace(TOP, train_batch_norm=True), start)
+    run_fine_tune(_job(told, folder / "top", kept=True), replace(TOP, batch_norm="train"), start)
 
 
 JOBS = {one.__name__: one for one in (on_features, on_images, batch_norm)}

@@ -6,7 +6,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.data.augment import NO_CHANGE, Augmentation, augment
+from trainer.data.augment import augment
+from trainer.specs import NO_CHANGE, Augmentation
 
 SIZE_PX = 12
 ALL = Augmentation(flip=True, crop=0.6, colour=0.5)

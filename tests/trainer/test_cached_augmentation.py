@@ -6,11 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import keys
-from trainer.data.augment import Augmentation
 from trainer.data.card import DataCard
 from trainer.job import Job, unpooled_data
-from trainer.model.classifier import ModelSpec
-from trainer.model.trunk import TrunkSpec
+from trainer.specs import Augmentation, ModelSpec, TrunkSpec
 
 SHAPE = (2, 2, 3)
 
@@ -30,7 +28,7 @@ def test_kept_features_are_not_augmented_once_more(tmp_path):
         for one in found:
             writer.write(example(one))
     job = Job(
-        spec=ModelSpec("inception_v3", 75, 2, 8, 0.0),
+        spec=ModelSpec("inception_v3", 75, 8, 0.0, num_classes=2),
         labels=["a", "b"],
         data_card=DataCard("", "", {"train": {"a": 4}}),
         train_files=[str(tmp_path / "*")],

@@ -11,9 +11,9 @@ import tf_keras as keras
 
 from trainer import keys
 from trainer.data import fit_data as data
-from trainer.data.augment import Augmentation
 from trainer.model import trunk
 from trainer.process import progress
+from trainer.specs import Augmentation
 
 from ..image_examples import image_example, noise
 

@@ -16,7 +16,8 @@ from trainer.backbones.table import BACKBONES
 from trainer.data.fit_data import image_parser
 from trainer.data.images import decode_and_resize, serialize_image
 from trainer.export import Card, Evaluation, ServedImages, export_saved_model
-from trainer.model.classifier import ModelSpec, build_classifier
+from trainer.model.classifier import build_classifier
+from trainer.specs import ModelSpec
 
 from .conftest import SIZE_PX, tiny_backbone
 
@@ -32,7 +33,9 @@ def picture(format_name: str, seed: int = 0) -> bytes:
 
 @pytest.fixture(scope="module")
 def model():
-    return build_classifier(ModelSpec("inception_v3", SIZE_PX, 3, 8, 0.0), tiny_backbone())
+    return build_classifier(
+        ModelSpec("inception_v3", SIZE_PX, 8, 0.0, num_classes=3), tiny_backbone()
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """What the two fits move, what they leave, and what they keep."""
 
+import functools
 import math
 
 import numpy as np
@@ -8,15 +9,16 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer.data.fit_data import FitData
-from trainer.fits.recipe import FineTune, HeadFit, fine_tune, fit_head
+from trainer.fits.recipe import fine_tune, fit_head
 from trainer.fits.weight_checks import UnexpectedWeights, check_fit_moved, moved_weights, snapshot
 from trainer.model.classifier import freeze, thaw_above
 from trainer.model.precision import layers_compute_in
+from trainer.specs import FineTune, HeadFit
 
 from .conftest import images
 
 HEAD = HeadFit(learning_rate=1e-3, max_epochs=3, patience=3)
-TOP = FineTune("block2", "block2", learning_rate=1e-2, momentum=0.9, max_epochs=3, patience=3)
+TOP = FineTune("block2", learning_rate=1e-2, momentum=0.9, max_epochs=3, patience=3)
 
 
 def layers_of(names: set[str]) -> set[str]:
@@ -38,7 +40,7 @@ def test_fit_2_moves_only_layers_above_the_boundary(make_network, data, tmp_path
     network = make_network()
     before = snapshot(network.classifier)
 
-    record = fine_tune(network, data, TOP, str(tmp_path))
+    record = fine_tune(network, data, TOP, str(tmp_path), boundary_layer="block2")
 
     assert layers_of(moved_weights(before, network.classifier)) == {
         "conv3",
@@ -53,7 +55,7 @@ def test_fit_2_leaves_batch_norm_statistics_alone(make_network, data, tmp_path):
     network = make_network()
     before = snapshot(network.classifier)
 
-    fine_tune(network, data, TOP, str(tmp_path))
+    fine_tune(network, data, TOP, str(tmp_path), boundary_layer="block2")
 
     assert not {name for name in moved_weights(before, network.classifier) if "moving" in name}
 
@@ -62,15 +64,15 @@ def test_statistics_that_move_unasked_fail_the_fit(make_network, data, tmp_path)
     network = make_network(train_batch_norm=True)
 
     with pytest.raises(UnexpectedWeights, match=r"frozen weights moved: norm3/moving_mean"):
-        fine_tune(network, data, TOP, str(tmp_path))
+        fine_tune(network, data, TOP, str(tmp_path), boundary_layer="block2")
 
 
 def test_statistics_above_the_boundary_follow_the_data_if_told_to(make_network, data, tmp_path):
     network = make_network(train_batch_norm=True)
     before = snapshot(network.classifier)
-    fit = FineTune("block2", "block2", 1e-2, 0.9, 3, 3, train_batch_norm=True)
+    fit = FineTune("block2", 1e-2, 0.9, 3, 3, batch_norm="train")
 
-    fine_tune(network, data, fit, str(tmp_path))
+    fine_tune(network, data, fit, str(tmp_path), boundary_layer="block2")
 
     moved = {name for name in moved_weights(before, network.classifier) if "moving" in name}
     assert layers_of(moved) == {"norm3"}
@@ -101,7 +103,7 @@ def test_a_fit_with_nothing_left_to_learn_is_no_failure(make_network, tmp_path, 
     data = FitData(lambda first: certain.repeat(), val=certain, train_steps=2)
     before = snapshot(network.classifier)
 
-    record = fine_tune(network, data, TOP, str(tmp_path))
+    record = fine_tune(network, data, TOP, str(tmp_path), boundary_layer="block2")
 
     assert record.history["loss"][-1] == 0
     assert not moved_weights(before, network.classifier)
@@ -135,7 +137,8 @@ def test_patience_ends_a_fit(make_network, data, tmp_path):
 def test_loss_is_cross_entropy_of_logits_in_both_fits(make_network, data, tmp_path):
     network = make_network()
 
-    for fit, how in ((fit_head, HEAD), (fine_tune, TOP)):
+    fine_tune_above = functools.partial(fine_tune, boundary_layer="block2")
+    for fit, how in ((fit_head, HEAD), (fine_tune_above, TOP)):
         record = fit(network, data, how, str(tmp_path))
 
         images, one_hot = next(iter(data.val.unbatch().batch(99)))
@@ -146,9 +149,9 @@ def test_loss_is_cross_entropy_of_logits_in_both_fits(make_network, data, tmp_pa
 
 def test_loss_that_is_not_finite_is_recorded_as_none_and_the_fit_ends(make_network, data, tmp_path):
     network = make_network()
-    explosive = FineTune("block2", "block2", 1e30, 0.9, max_epochs=9, patience=2)
+    explosive = FineTune("block2", 1e30, 0.9, max_epochs=9, patience=2)
 
-    record = fine_tune(network, data, explosive, str(tmp_path))
+    record = fine_tune(network, data, explosive, str(tmp_path), boundary_layer="block2")
 
     assert None in record.history["loss"] + record.history["val_loss"]
     assert len(record.history["loss"]) <= 4

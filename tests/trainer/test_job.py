@@ -15,11 +15,11 @@ import apache_beam as beam
 import numpy as np
 import pytest
 
-from components.trunk_features.executor import Settings, write_backbone, write_features
-from trainer.data.augment import NO_CHANGE
+from components.trunk_features.executor import write_backbone, write_features
 from trainer.data.card import DataCard, write_card
 from trainer.job import HISTORY_FILE, WEIGHTS_FILE
-from trainer.model.trunk import BACKBONE_FILE, TrunkSpec
+from trainer.model.trunk import BACKBONE_FILE
+from trainer.specs import NO_CHANGE, TrunkFeaturesArgs, TrunkSpec
 
 from ..image_examples import image_example, noise, write_shard
 from .conftest import weights_in
@@ -43,19 +43,16 @@ JOB = """
 import sys
 import trainer
 from trainer import job as jobs
-from trainer.data.augment import NO_CHANGE
 from trainer.data.card import read_card
-from trainer.fits.recipe import FineTune, HeadFit
 from trainer.job import Job, run_fine_tune, run_head_fit
-from trainer.model.classifier import ModelSpec
-from trainer.model.trunk import TrunkSpec
+from trainer.specs import NO_CHANGE, FineTune, HeadFit, ModelSpec, TrunkSpec
 jobs.export_saved_model = lambda *arguments: None  # slow; has tests of its own
 data, folder, seed, weights, dtype, fits = sys.argv[1:]
 cache = TrunkSpec("inception_v3", 75, "mixed8", dtype, "float32") if dtype else None
 def job(name):
     model_dir = f"{folder}/{name}"
     return Job(
-        spec=ModelSpec("inception_v3", 75, 2, 16, 0.0), labels=["a", "b"],
+        spec=ModelSpec("inception_v3", 75, 16, 0.0, num_classes=2), labels=["a", "b"],
         data_card=read_card(data),
         train_files=[f"{data}/Split-train/*"], val_files=[f"{data}/Split-val/*"],
         global_batch_size=6, seed=int(seed), precision="float32", cache=cache,
@@ -63,7 +60,7 @@ def job(name):
         saved_model_dir=f"{model_dir}/Format-Serving", log_dir=f"{model_dir}/log")
 run_head_fit(job("head"), HeadFit(1e-3, 3, 3), weights)
 if "top" in fits:
-    run_fine_tune(job("top"), FineTune("mixed8", "mixed8", 1e-3, 0.9, 3, 3), f"{folder}/head")
+    run_fine_tune(job("top"), FineTune("mixed8", 1e-3, 0.9, 3, 3), f"{folder}/head")
 """
 
 
@@ -117,9 +114,9 @@ def weights(images, tmp_path_factory) -> str:
     return path
 
 
-def settings(dtype: str) -> Settings:
+def settings(dtype: str) -> TrunkFeaturesArgs:
     spec = TrunkSpec("inception_v3", SIZE_PX, "mixed8", dtype, "float32")
-    return Settings(spec, "random", "", SEED, 0, NO_CHANGE)
+    return TrunkFeaturesArgs(spec, "random", "", SEED, 0, NO_CHANGE)
 
 
 @pytest.fixture(scope="module")

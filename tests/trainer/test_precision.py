@@ -7,23 +7,23 @@ import tf_keras as keras
 from tensorflow.core.framework import types_pb2
 
 from trainer.backbones.networks import load_backbone
-from trainer.data.augment import NO_CHANGE
 from trainer.data.card import DataCard
 from trainer.data.images import decode_and_resize
-from trainer.fits.recipe import FineTune, HeadFit, fine_tune, fit_head
+from trainer.fits.recipe import fine_tune, fit_head
 from trainer.fits.weight_checks import moved_weights, snapshot
 from trainer.job import WEIGHTS_FILE, Job, run_head_fit
-from trainer.model.classifier import ModelSpec, build_classifier, on_trunk_features
+from trainer.model.classifier import build_classifier, on_trunk_features
 from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights
+from trainer.specs import NO_CHANGE, FineTune, HeadFit, ModelSpec
 
 from ..components.conftest import encoded
 from ..image_examples import image_example, noise, write_shard
 from .conftest import images
 
 HEAD = HeadFit(learning_rate=1e-3, max_epochs=3, patience=3)
-TOP = FineTune("block2", "block2", learning_rate=1e-2, momentum=0.9, max_epochs=3, patience=3)
-MOBILENET = ModelSpec("mobilenet_v2", 32, 2, 8, 0.0)
+TOP = FineTune("block2", learning_rate=1e-2, momentum=0.9, max_epochs=3, patience=3)
+MOBILENET = ModelSpec("mobilenet_v2", 32, 8, 0.0, num_classes=2)
 HALVES = ("bfloat16", "float16")
 
 
@@ -101,7 +101,7 @@ def test_both_fits_learn_and_move_what_they_should(make_network_in, data, tmp_pa
 
     head = fit_head(network, data, HEAD, str(tmp_path / "head"))
     before = snapshot(network.classifier)
-    top = fine_tune(network, data, TOP, str(tmp_path / "top"))
+    top = fine_tune(network, data, TOP, str(tmp_path / "top"), boundary_layer="block2")
 
     moved = {name.split("/")[0] for name in moved_weights(before, network.classifier)}
     assert moved == {"conv3", "norm3", "hidden", "logits"}

@@ -18,10 +18,11 @@ from trainer.fits.recipe import Network
 from trainer.model.classifier import build_classifier
 from trainer.model.precision import layers_compute_in
 from trainer.process import guard
+from trainer.specs import FineTune, HeadFit
 
 # Stops early: its best epoch is not the last.
-HEAD = recipe.HeadFit(learning_rate=0.3, max_epochs=12, patience=3)
-TOP = recipe.FineTune("block2", "block2", 3e-3, 0.9, max_epochs=6, patience=6)
+HEAD = HeadFit(learning_rate=0.3, max_epochs=12, patience=3)
+TOP = FineTune("block2", 3e-3, 0.9, max_epochs=6, patience=6)
 
 
 class Lost(Exception):
@@ -88,11 +89,11 @@ def run_guarded(network: Network, directory: str) -> recipe.FitRecord:
         return run(network, TOP, directory)
 
 
-def run(
-    network: Network, fit: recipe.HeadFit | recipe.FineTune, directory: str
-) -> recipe.FitRecord:
-    one = recipe.fit_head if isinstance(fit, recipe.HeadFit) else recipe.fine_tune
-    return one(network, shuffled_data(), fit, None, resume.Place(directory, seed=7))
+def run(network: Network, fit: HeadFit | FineTune, directory: str) -> recipe.FitRecord:
+    data, place = shuffled_data(), resume.Place(directory, seed=7)
+    if isinstance(fit, HeadFit):
+        return recipe.fit_head(network, data, fit, None, place)
+    return recipe.fine_tune(network, data, fit, None, place, boundary_layer="block2")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -10,10 +11,21 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer.distribution.strategy import make_deterministic
+from trainer.fits import resume
 from trainer.model.classifier import head_layers
+from trainer.specs import (
+    NO_CHANGE,
+    Architecture,
+    FineTune,
+    FineTunerArgs,
+    HeadFit,
+    HeadTrainerArgs,
+    Stage,
+    TrainingArgs,
+)
 from trainer.tuning.head_trials import HeadTrials, HeadValues, Outcome, Vectors, capped
 from trainer.tuning.hyperparameters import FINE_TUNE, HEAD_FIT, with_tuned
-from trainer.tuning.search import Search, Stage, StageTuner
+from trainer.tuning.search import Search, StageTuner
 
 WIDTH, CLASSES = 12, 3
 
@@ -243,18 +255,35 @@ def test_trial_depends_on_its_values_alone(trials):
     assert trials.run(values, 3).objective == once.objective
 
 
-def test_trial_computes_what_keras_would():
-    """One width, whole batches in the order of the trial: the same weights as Keras's."""
-    data = vectors(32, 0)
-    trials = HeadTrials([data], vectors(9, 1), CLASSES, 8, patience=9, seed=5)
+def deep_head(units: int, dropout: float, num_classes: int) -> list[keras.layers.Layer]:
+    """A head that shares nothing with the usual one but its arguments."""
+    return [
+        keras.layers.Dropout(dropout / 2),
+        keras.layers.Dense(units, activation="gelu"),
+        keras.layers.BatchNormalization(),
+        keras.layers.Dense(units // 2, activation="relu"),
+        keras.layers.Dropout(dropout),
+        keras.layers.Dense(num_classes),
+    ]
 
-    found = trials.weights(HeadValues(1e-2, 8, 0.0, 0.1), epochs=2)
+
+@pytest.mark.parametrize("layers", [head_layers, deep_head])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_trial_computes_what_keras_would(layers, dropout):
+    """Whole batches in the order of the trial: the same weights as Keras's, whatever the head."""
+    data = vectors(32, 0)
+    trials = HeadTrials([data], vectors(9, 1), CLASSES, 8, patience=9, seed=5, layers=layers)
+    trials.run(HeadValues(1e-1, 8, 0.5, 0.0), 1)  # leaves nothing behind
+
+    found = trials.weights(HeadValues(1e-2, 8, dropout, 0.1), epochs=2)
 
     make_deterministic(5)
-    model = keras.Sequential([keras.Input([WIDTH]), *head_layers(8, 0.0, CLASSES)])
+    model = keras.Sequential([keras.Input([WIDTH]), *layers(8, dropout, CLASSES)])
+    generators = resume.repeatable_dropout(model)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     model.compile(keras.optimizers.RMSprop(1e-2), loss)
     for epoch in range(2):
+        resume.reset_dropout(generators, seed=5, epoch=epoch)
         order = tf.random.experimental.stateless_shuffle(tf.range(32), [5, epoch]).numpy()
         for batch in np.split(order, 4):
             model.train_on_batch(data.inputs[batch], np.eye(CLASSES)[data.label_ids[batch]])
@@ -299,15 +328,23 @@ def test_epochs_take_turns_over_the_views_of_the_training_images():
         assert all(equal) == same
 
 
-CUSTOM = {
-    "model": {"head_units": 1024, "head_dropout": 0.0, "backbone": "inception_v3"},
-    "fit": {"learning_rate": 1e-3, "label_smoothing": 0.0, "patience": 5},
-    "config": {
+ARGS = HeadTrainerArgs(
+    model=Architecture("inception_v3", 299, head_units=1024, head_dropout=0.0),
+    global_batch_size=32,
+    seed=1,
+    precision="float32",
+    cache=None,
+    augmentation=NO_CHANGE,
+    max_pixels=10**6,
+    weights="imagenet",
+    weights_fingerprint="",
+    fit=HeadFit(1e-3, 50, 5),
+    config={
         "head": {"units": 1024, "dropout": 0.0},
         "train": {"label_smoothing": 0.0, "seed": 1},
         "fits": {"head": {"learning_rate": 1e-3}},
     },
-}
+)
 TUNED = {
     "space": [],
     "values": {
@@ -322,37 +359,35 @@ TUNED = {
 
 
 def test_tuned_values_go_over_the_config_of_the_head_fit_and_its_record():
-    changed = with_tuned(CUSTOM, TUNED, HEAD_FIT)
+    changed = with_tuned(ARGS, TUNED, HEAD_FIT)
 
-    assert changed["model"] == {
-        "head_units": 256,
-        "head_dropout": 0.5,
-        "backbone": "inception_v3",
-    }
-    assert changed["fit"] == {"learning_rate": 2e-3, "label_smoothing": 0.1, "patience": 5}
-    assert changed["config"] == {
+    assert changed.model == Architecture("inception_v3", 299, 256, 0.5)
+    assert changed.fit == HeadFit(2e-3, 50, 5, label_smoothing=0.1)
+    assert changed.config == {
         "head": {"units": 256, "dropout": 0.5},
         "train": {"label_smoothing": 0.1, "seed": 1},
         "fits": {"head": {"learning_rate": 2e-3}},
     }
-    assert CUSTOM["fit"]["learning_rate"] == 1e-3
+    assert ARGS.fit.learning_rate == 1e-3
+    assert ARGS.config["head"]["units"] == 1024
 
 
 def test_tuned_values_go_over_the_config_of_fine_tuning():
-    custom = {
-        **CUSTOM,
-        "fit": {"learning_rate": 1e-4, "boundary": "mixed8", "label_smoothing": 0.0},
-        "config": {"fits": {"fine_tune": {"learning_rate": 1e-4, "boundary": "mixed8"}}},
-    }
+    shared = {field.name: getattr(ARGS, field.name) for field in fields(TrainingArgs)}
+    args = FineTunerArgs(
+        **shared,
+        fit=FineTune("mixed8", 1e-4, 0.9, 50, 5),
+        config={"fits": {"fine_tune": {"learning_rate": 1e-4, "boundary": "mixed8"}}},
+    )
 
-    changed = with_tuned(custom, TUNED, FINE_TUNE)
+    changed = with_tuned(args, TUNED, FINE_TUNE)
 
-    assert changed["fit"] == {"learning_rate": 5e-4, "boundary": "mixed7", "label_smoothing": 0.1}
-    assert changed["config"]["fits"]["fine_tune"] == {
+    assert changed.fit == FineTune("mixed7", 5e-4, 0.9, 50, 5, label_smoothing=0.1)
+    assert changed.config["fits"]["fine_tune"] == {
         "learning_rate": 5e-4,
         "boundary": "mixed7",
     }
 
 
 def test_without_a_tuner_nothing_changes():
-    assert with_tuned(CUSTOM, None, HEAD_FIT) == CUSTOM
+    assert with_tuned(ARGS, None, HEAD_FIT) == ARGS

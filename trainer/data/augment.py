@@ -1,29 +1,8 @@
 """Random changes to training images that leave their class as it was."""
 
-from dataclasses import dataclass
-
 import tensorflow as tf
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How far a training image may be changed. All zero: not at all.
-
-    Attributes:
-      flip: mirror half of the images, left to right.
-      crop: largest share of the image's area that a random crop may cut away, 0 to 1.
-      colour: how far brightness, contrast and saturation may go either way, as a share.
-    """
-
-    flip: bool = False
-    crop: float = 0.0
-    colour: float = 0.0
-
-    def __bool__(self) -> bool:
-        return bool(self.flip or self.crop or self.colour)
-
-
-NO_CHANGE = Augmentation()
+from trainer.specs import Augmentation
 
 
 def augment(image: tf.Tensor, seed: tf.Tensor, how: Augmentation) -> tf.Tensor:

@@ -14,13 +14,14 @@ import tf_keras as keras
 
 from trainer import keys
 from trainer.data import images
-from trainer.data.augment import NO_CHANGE, Augmentation, augment
+from trainer.data.augment import augment
 from trainer.distribution.iterators import untuned
 from trainer.distribution.shares import ALL, Share
 from trainer.distribution.strategy import spread, whole_batches
 from trainer.errors import ThawError
 from trainer.model import trunk
 from trainer.process import progress
+from trainer.specs import NO_CHANGE, Augmentation
 
 # At 299 px a stored image takes 268 kB: this many in the shuffle buffer take 275 MB.
 SHUFFLE_BUFFER = 1024

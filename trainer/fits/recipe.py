@@ -15,32 +15,9 @@ from trainer.fits import resume, weight_checks
 from trainer.fits.global_mean import GlobalMean
 from trainer.model.classifier import freeze, thaw_above
 from trainer.process import guard, progress
+from trainer.specs import FineTune, HeadFit
 
 CROSS_ENTROPY = "cross_entropy"
-
-
-@dataclass(frozen=True)
-class HeadFit:
-    """Fit 1: RMSprop on the head, the backbone frozen. Rates and patience as in the config."""
-
-    learning_rate: float
-    max_epochs: int
-    patience: int
-    label_smoothing: float = 0.0
-
-
-@dataclass(frozen=True)
-class FineTune:
-    """Fit 2: SGD with momentum on the head and the layers above `boundary_layer`."""
-
-    boundary: str
-    boundary_layer: str
-    learning_rate: float
-    momentum: float
-    max_epochs: int
-    patience: int
-    train_batch_norm: bool = False
-    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,13 +87,16 @@ def fine_tune(
     fit: FineTune,
     log_dir: str | None,
     place: resume.Place = resume.NOWHERE,
+    *,
+    boundary_layer: str,
 ) -> FitRecord:
     """Fit 2: thaws the layers above the boundary and goes on slowly from fit 1's weights.
 
-    Args and errors as for `fit_head`. Statistics of BatchNorm layers stay as they are
-    unless `fit.train_batch_norm` is set and the model was built for it.
+    Args and errors as for `fit_head`; `boundary_layer` is the layer that `fit.boundary` names
+    in this backbone. Statistics of BatchNorm layers stay as they are unless
+    `fit.train_batch_norm` is set and the model was built for it.
     """
-    frozen_layers = thaw_above(network.backbone, fit.boundary_layer)
+    frozen_layers = thaw_above(network.backbone, boundary_layer)
     optimizer = keras.optimizers.SGD(fit.learning_rate, momentum=fit.momentum)
     free = _statistics_above(network.backbone, frozen_layers) if fit.train_batch_norm else ()
     record = _fit(network, data, optimizer, fit, log_dir, place, frozen_layers, may_move=free)

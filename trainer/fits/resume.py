@@ -7,6 +7,7 @@ every epoch (`repeatable_dropout`). So an epoch is what can be lost.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,11 +113,7 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Makes this epoch's dropout the same, whatever came before it."""
         self._epoch_started = time.monotonic()
-        for number, generator in enumerate(self._dropouts):
-            seeds = [self._place.seed, epoch, self._worker, number]
-            generator.reset_from_seed(
-                int(np.random.SeedSequence(seeds).generate_state(1, np.uint32)[0])
-            )
+        reset_dropout(self._dropouts, self._place.seed, epoch, self._worker)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Leaves, if told to, unless the epoch will soon be complete."""
@@ -221,6 +218,15 @@ def repeatable_dropout(model: keras.Model) -> list[tf.random.Generator]:
             layer._random_generator = source
             found.append(source._generator)
     return found
+
+
+def reset_dropout(
+    generators: Sequence[tf.random.Generator], seed: int, epoch: int, worker: int = 0
+) -> None:
+    """Sets the generators of `repeatable_dropout` to the beginning of an epoch."""
+    for number, generator in enumerate(generators):
+        sequence = np.random.SeedSequence([seed, epoch, worker, number])
+        generator.reset_from_seed(int(sequence.generate_state(1, np.uint32)[0]))
 
 
 def _agreed_state(place: Place, fitted: keras.Model) -> State | None:

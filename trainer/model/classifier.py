@@ -1,31 +1,11 @@
 """The classifier: preprocessing, backbone, head; and which of its layers train."""
 
-from dataclasses import dataclass
-
 import tensorflow as tf
 import tf_keras as keras
 
 from trainer.backbones.networks import preprocess_input, top_blocks_of
 from trainer.backbones.table import BACKBONES
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """Everything that decides a classifier's shape.
-
-    Attributes:
-      backbone: key of `BACKBONES`.
-      image_size_px: side of the square images.
-      num_classes: width of the logits.
-      head_units: width of the head's hidden layer.
-      head_dropout: share of hidden units dropped while training.
-    """
-
-    backbone: str
-    image_size_px: int
-    num_classes: int
-    head_units: int
-    head_dropout: float
+from trainer.specs import ModelSpec
 
 
 def build_classifier(

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import tensorflow as tf
 
@@ -12,34 +11,11 @@ from trainer.backbones.networks import boundary_layer, load_backbone, preprocess
 from trainer.backbones.table import BACKBONES
 from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights
+from trainer.specs import TrunkSpec
 
 _VIEW = re.compile(r"view-\d+-")
 
 BACKBONE_FILE = os.path.join("warm_start", "backbone.h5")
-
-
-@dataclass(frozen=True)
-class TrunkSpec:
-    """Everything, besides its weights, that decides what a trunk makes of an image.
-
-    Attributes:
-      backbone: key of `BACKBONES`.
-      image_size_px: side of the square images.
-      boundary: the last frozen block; its output is what is kept.
-      dtype: of what is kept: `float16`, `bfloat16` or `float32`.
-      precision: what the layers compute in: `float32`, `bfloat16` or `float16`.
-    """
-
-    backbone: str
-    image_size_px: int
-    boundary: str
-    dtype: str
-    precision: str
-
-    @property
-    def layer(self) -> str:
-        """Name of the layer that ends the boundary block."""
-        return BACKBONES[self.backbone].blocks[self.boundary]
 
 
 class Trunk:

@@ -5,9 +5,10 @@ epoch, validation included, is one call of a compiled function that all trials o
 share; what differs between trials are arguments.
 """
 
+import functools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer.distribution.strategy import make_deterministic
+from trainer.fits import resume
 from trainer.model.classifier import head_layers
 
 # Of `keras.optimizers.RMSprop`, which fit 1 uses.
@@ -22,6 +24,8 @@ _RHO = 0.9
 _EPSILON = 1e-7
 
 _VAL_BATCH = 1024
+
+_ANY_DROPOUT = 0.5  # so that the head has its Dropout layers
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class HeadTrials:
         batch_size: int,
         patience: int,
         seed: int,
+        layers: Callable[[int, float, int], list[keras.layers.Layer]] = head_layers,
     ) -> None:
         """Args:
         train: training images, one entry for each view; epochs take turns over them.
@@ -92,6 +97,7 @@ class HeadTrials:
         patience: epochs without a better validation loss before a trial stops.
         seed: of first weights, order and dropout. A trial's outcome depends on its values
             and the seed alone, not on the trials before it.
+        layers: makes the head's layers of units, dropout and number of classes; fit 1's.
         """
         self._train = [_tensors(view) for view in train]
         self._val = _tensors(val)
@@ -99,6 +105,7 @@ class HeadTrials:
         self._batch_size = batch_size
         self._patience = patience
         self._seed = seed
+        self._layers = layers
         self._heads: dict[int, _Head] = {}
 
     def run(self, values: HeadValues, max_epochs: int) -> Outcome:
@@ -123,32 +130,40 @@ class HeadTrials:
         )
 
     def weights(self, values: HeadValues, epochs: int) -> list[np.ndarray]:
-        """Weights of a head after some epochs: kernel and bias of `hidden`, of `logits`."""
+        """Weights of a head after some epochs, in Keras's order."""
         for _ in self._epochs(values, epochs):
             pass
-        return [variable.numpy() for variable in self._head(values.units).variables]
+        return self._head(values.units).get_weights()
 
     def _epochs(self, values: HeadValues, epochs: int) -> Iterator[tuple[float, float]]:
         """Yields validation loss and cross-entropy after each epoch."""
         head = self._head(values.units)
-        head.reset()
+        dropout_rates = head.reset(values.dropout)
         rates = [
-            tf.constant(rate, tf.float32)
-            for rate in (values.learning_rate, values.dropout, values.label_smoothing)
+            tf.constant(rate, tf.float32) for rate in (values.learning_rate, values.label_smoothing)
         ]
         for epoch in range(epochs):
             view = self._train[epoch % len(self._train)]
             seed = tf.constant([self._seed & 0x7FFFFFFF, epoch], tf.int32)
-            loss, entropy = head.epoch(*view, *self._val, *rates, seed)
+            head.begin_epoch(self._seed, epoch)
+            loss, entropy = head.epoch(*view, *self._val, *rates, dropout_rates, seed)
             yield float(loss), float(entropy)
 
     def _head(self, units: int) -> "_Head":
         if units not in self._heads:
-            width = self._val[0].shape[1]
-            self._heads[units] = _Head(
-                width, units, self._num_classes, self._batch_size, self._seed
-            )
+            build = functools.partial(self._build, units)
+            self._heads[units] = _Head(build, self._num_classes, self._batch_size)
         return self._heads[units]
+
+    def _build(self, units: int, dropout: float) -> keras.Model:
+        """The head as fit 1 builds it: the same seed gives the same first weights."""
+        make_deterministic(self._seed)
+        pooled = keras.Input([self._val[0].shape[1]])
+        return keras.Sequential([pooled, *self._layers(units, dropout, self._num_classes)])
+
+
+def _dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
 
 
 def _tensors(vectors: Vectors) -> tuple[tf.Tensor, tf.Tensor]:
@@ -156,25 +171,43 @@ def _tensors(vectors: Vectors) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 class _Head:
-    """Variables of a head of one width, its optimizer's, and an epoch compiled for them."""
+    """A head of one width, its optimizer's state, and an epoch compiled for them."""
 
-    def __init__(self, width: int, units: int, num_classes: int, batch: int, seed: int) -> None:
-        # As the classifier's head is built in fit 1: the same seed gives the same weights.
-        make_deterministic(seed)
-        self._hidden, self._logits = head_layers(units, 0.0, num_classes)
-        keras.Sequential([keras.Input([width]), self._hidden, self._logits])
-        self.variables = [*self._hidden.variables, *self._logits.variables]
-        self._first = [variable.numpy() for variable in self.variables]
-        self._slots = [[tf.Variable(tf.zeros_like(v)) for v in self.variables] for _ in range(2)]
+    def __init__(self, build: Callable[[float], keras.Model], num_classes: int, batch: int) -> None:
+        self._build = build
+        # With dropout; its rates are arguments of `epoch`, so that all trials share the graph.
+        self._model = build(_ANY_DROPOUT)
+        self._dropouts = _dropout_layers(self._model)
+        self._generators = resume.repeatable_dropout(self._model)
+        self._first: dict[float, tuple[list[np.ndarray], list[float]]] = {}
+        self._variables = self._model.trainable_variables
+        self._slots = [[tf.Variable(tf.zeros_like(v)) for v in self._variables] for _ in range(2)]
         self._num_classes = num_classes
         self._batch = batch
 
-    def reset(self) -> None:
-        """Back to the first weights and a fresh optimizer."""
-        for variable, first in zip(self.variables, self._first, strict=True):
-            variable.assign(first)
+    def reset(self, dropout: float) -> tf.Tensor:
+        """Back to fit 1's first weights and a fresh optimizer.
+
+        Returns:
+          The rate of each Dropout layer, float32; zero where fit 1 has no such layer.
+        """
+        if dropout not in self._first:
+            model = self._build(dropout)
+            rates = [layer.rate for layer in _dropout_layers(model)]
+            self._first[dropout] = (model.get_weights(), rates or [0.0] * len(self._dropouts))
+        weights, rates = self._first[dropout]
+        self._model.set_weights(weights)
         for slot in (slot for slots in self._slots for slot in slots):
             slot.assign(tf.zeros_like(slot))
+        return tf.constant(rates, tf.float32)
+
+    def begin_epoch(self, seed: int, epoch: int) -> None:
+        """Makes dropout draw as it does in this epoch of fit 1."""
+        resume.reset_dropout(self._generators, seed, epoch)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """All weights, in Keras's order."""
+        return self._model.get_weights()
 
     @tf.function(reduce_retracing=True)
     def epoch(
@@ -184,8 +217,8 @@ class _Head:
         val_inputs: tf.Tensor,
         val_ids: tf.Tensor,
         learning_rate: tf.Tensor,
-        dropout: tf.Tensor,
         smoothing: tf.Tensor,
+        dropout_rates: tf.Tensor,
         seed: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Trains on each vector once, in random order, then looks at the validation split.
@@ -193,20 +226,19 @@ class _Head:
         Returns:
           The mean loss and the mean cross-entropy without smoothing, on validation.
         """
+        for number, layer in enumerate(self._dropouts):
+            layer.rate = dropout_rates[number]
         order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(inputs)[0]), seed)
         for begin in tf.range(0, tf.shape(inputs)[0], self._batch):
             batch = order[begin : begin + self._batch]
-            noise = tf.stack([seed[0] + seed[1], begin])
             with tf.GradientTape() as tape:
-                hidden = tf.nn.experimental.stateless_dropout(
-                    self._hidden(tf.gather(inputs, batch)), dropout, noise
-                )
-                losses, _ = self._losses(self._logits(hidden), tf.gather(ids, batch), smoothing)
+                logits = self._model(tf.gather(inputs, batch), training=True)
+                losses, _ = self._losses(logits, tf.gather(ids, batch), smoothing)
                 loss = tf.reduce_mean(losses)
-            self._step(tape.gradient(loss, self.variables), learning_rate)
+            self._step(tape.gradient(loss, self._variables), learning_rate)
         loss_sum, entropy_sum = 0.0, 0.0
         for begin in tf.range(0, tf.shape(val_inputs)[0], _VAL_BATCH):
-            logits = self._logits(self._hidden(val_inputs[begin : begin + _VAL_BATCH]))
+            logits = self._model(val_inputs[begin : begin + _VAL_BATCH], training=False)
             some = val_ids[begin : begin + _VAL_BATCH]
             losses, entropies = self._losses(logits, some, smoothing)
             loss_sum += tf.reduce_sum(losses)
@@ -225,7 +257,7 @@ class _Head:
     def _step(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """RMSprop as Keras computes it, in one pass over the weights instead of seven."""
         for variable, gradient, square, momentum in zip(
-            self.variables, gradients, *self._slots, strict=True
+            self._variables, gradients, *self._slots, strict=True
         ):
             tf.raw_ops.ResourceApplyRMSProp(
                 var=variable.handle,

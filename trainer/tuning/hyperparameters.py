@@ -2,7 +2,10 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TypeVar
+
+from trainer.specs import FineTunerArgs, HeadTrainerArgs, Json
 
 HEAD_UNITS = "head.units"
 HEAD_DROPOUT = "head.dropout"
@@ -11,45 +14,42 @@ LABEL_SMOOTHING = "train.label_smoothing"
 FINE_TUNE_RATE = "fits.fine_tune.learning_rate"
 BOUNDARY = "fits.fine_tune.boundary"
 
-# Where a fit's `custom_config` holds each of them.
-_OF_BOTH_FITS = {
-    HEAD_UNITS: ("model", "head_units"),
-    HEAD_DROPOUT: ("model", "head_dropout"),
-    LABEL_SMOOTHING: ("fit", "label_smoothing"),
-}
-HEAD_FIT = {**_OF_BOTH_FITS, HEAD_RATE: ("fit", "learning_rate")}
-FINE_TUNE = {
-    **_OF_BOTH_FITS,
-    FINE_TUNE_RATE: ("fit", "learning_rate"),
-    BOUNDARY: ("fit", "boundary"),
-}
+# Those of a trainer's `fit`, whose fields are called as in the config.
+HEAD_FIT = (HEAD_RATE, LABEL_SMOOTHING)
+FINE_TUNE = (FINE_TUNE_RATE, BOUNDARY, LABEL_SMOOTHING)
+
+_ARCHITECTURE = {HEAD_UNITS: "head_units", HEAD_DROPOUT: "head_dropout"}
+
+_Args = TypeVar("_Args", HeadTrainerArgs, FineTunerArgs)
 
 
-def with_tuned(
-    custom_config: Mapping[str, Any],
-    tuned: Mapping[str, Any] | None,
-    places: Mapping[str, tuple[str, str]],
-) -> dict[str, Any]:
+def with_tuned(args: _Args, tuned: Json | None, of_fit: tuple[str, ...]) -> _Args:
     """Puts tuned values over those of the config, also in the record that goes into the model.
 
     Args:
-      custom_config: what a trainer was told; left as it is.
-      tuned: what the Tuner found, as keras-tuner writes it: `values` by key; None: nothing.
-      places: `HEAD_FIT` or `FINE_TUNE`.
+      args: a trainer's settings.
+      tuned: the Tuner's result, as keras-tuner writes it: `values` by key; None: no search.
+      of_fit: `HEAD_FIT` or `FINE_TUNE`.
     """
-    changed = copy.deepcopy(dict(custom_config))
-    for key, value in (tuned or {}).get("values", {}).items():
-        if key in places:
-            section, name = places[key]
-            changed[section][name] = value
-        _put(changed["config"], key.split("."), value)
-    return changed
+    values = (tuned or {}).get("values", {})
+    model = {name: values[key] for key, name in _ARCHITECTURE.items() if key in values}
+    fit = {key.rpartition(".")[2]: values[key] for key in of_fit if key in values}
+    return replace(
+        args,
+        model=replace(args.model, **model),
+        fit=replace(args.fit, **fit),
+        config=_updated(args.config, values),
+    )
 
 
-def _put(record: dict[str, Any], path: list[str], value: Any) -> None:
-    """Changes a value that the record has; the record of fit 1 knows nothing of fit 2."""
-    *sections, name = path
-    for section in sections:
-        record = record.get(section, {})
-    if name in record:
-        record[name] = value
+def _updated(config: Json, values: Mapping[str, object]) -> Json:
+    """The config with these values where it has them: that of fit 1 has nothing of fit 2."""
+    config = copy.deepcopy(config)
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        section = config
+        for one in sections:
+            section = section.get(one, {})
+        if name in section:
+            section[name] = value
+    return config

@@ -1,9 +1,8 @@
 """One tuning job: both stages of the search on what TrunkFeatures made of the images."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import tensorflow as tf
 
@@ -13,10 +12,11 @@ from trainer.backbones.table import BACKBONES
 from trainer.data import fit_data as data
 from trainer.distribution.strategy import make_deterministic, make_strategy
 from trainer.fits import recipe
-from trainer.job import Job, Parts, build, pool_vectors, unpooled_data
-from trainer.model.classifier import on_trunk_features, pooling
+from trainer.job import Job, build, pool_vectors, unpooled_data
+from trainer.model.classifier import on_pooled, on_trunk_features, pooling
 from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights
+from trainer.specs import FineTune, SearchPlan
 from trainer.tuning.head_trials import HeadTrials, HeadValues, Outcome, Vectors, capped
 from trainer.tuning.hyperparameters import (
     BOUNDARY,
@@ -26,30 +26,13 @@ from trainer.tuning.hyperparameters import (
     HEAD_UNITS,
     LABEL_SMOOTHING,
 )
-from trainer.tuning.search import RunTrial, Search, Stage, StageTuner, Values
+from trainer.tuning.search import RunTrial, Search, StageTuner, Values
 
 # A trial need not see more to tell good values from bad ones: 0.8 GB of InceptionV3's vectors.
 MOST_VECTORS = 100_000
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is searched.
-
-    Attributes:
-      head: the first stage.
-      head_patience: early stopping of its trials.
-      fine_tune: the second stage, if there is one.
-      fine_tune_fit: the fields of `fits.FineTune` that no trial decides on.
-    """
-
-    head: Stage
-    head_patience: int
-    fine_tune: Stage | None
-    fine_tune_fit: Mapping[str, Any]
-
-
-def make_search(job: Job, plan: Plan, weights_path: str, trials_dir: str) -> Search:
+def make_search(job: Job, plan: SearchPlan, weights_path: str, trials_dir: str) -> Search:
     """Prepares a search. The first TensorFlow work of the process.
 
     Args:
@@ -66,16 +49,16 @@ def make_search(job: Job, plan: Plan, weights_path: str, trials_dir: str) -> Sea
         return trials.run(head_values(values), max_epochs)
 
     head_tuner = StageTuner(plan.head, job.seed, run_head, trials_dir)
-    second = plan.fine_tune
-    if second is None:
+    second, fit = plan.fine_tune, plan.fine_tune_fit
+    if second is None or fit is None:
         return Search(head_tuner, None, plan.head.trials)
 
     def make_fine_tune(head: StageTuner) -> StageTuner:
         best = head_values(head.best_values())
         weights = trials.weights(best, head.best_epoch())
-        fit = {**plan.fine_tune_fit, "label_smoothing": best.label_smoothing}
+        smoothed = replace(fit, label_smoothing=best.label_smoothing)
         run = _fine_tune_trials(
-            job, fit, second.space[BOUNDARY]["of"], strategy, weights_path, best, weights
+            job, smoothed, second.space[BOUNDARY]["of"], strategy, weights_path, best, weights
         )
         return StageTuner(second, job.seed, run, trials_dir)
 
@@ -111,7 +94,7 @@ def _head_trials(
 
 def _fine_tune_trials(
     job: Job,
-    fit: Mapping[str, Any],
+    fit: FineTune,
     boundaries: Sequence[str],
     strategy: tf.distribute.Strategy,
     weights_path: str,
@@ -121,32 +104,33 @@ def _fine_tune_trials(
     """Fit 2 from the best head, again and again."""
     spec = replace(job.spec, head_units=best.units, head_dropout=best.dropout)
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = build(spec, fit["train_batch_norm"])
+        parts = build(spec, fit.train_batch_norm)
         # Before the backbone is cut: the halves use its layers once more.
         layers = {
             name: boundary_layer(parts.backbone, BACKBONES[spec.backbone], name)
             for name in boundaries
         }
         entered = on_trunk_features(
-            parts.classifier, parts.backbone, _cut(job), fit["train_batch_norm"]
+            parts.classifier, parts.backbone, _cut(job), fit.train_batch_norm
         )
+        head = on_pooled(parts.classifier)
     load_weights(parts.backbone, weights_path)
-    _set_head(parts, head_weights)
+    head.set_weights(head_weights)
     start = parts.classifier.get_weights()
     network = recipe.Network(parts.classifier, parts.backbone, entered)
 
     def run(values: Values, max_epochs: int) -> Outcome:
         make_deterministic(job.seed)
         parts.classifier.set_weights(start)
-        tried = recipe.FineTune(
+        tried = replace(
+            fit,
             boundary=values[BOUNDARY],
-            boundary_layer=layers[values[BOUNDARY]],
             learning_rate=values[FINE_TUNE_RATE],
             max_epochs=max_epochs,
-            **fit,
         )
         fit_data = unpooled_data(job, entered, strategy)
-        record = recipe.fine_tune(network, fit_data, tried, log_dir=None)
+        layer = layers[tried.boundary]
+        record = recipe.fine_tune(network, fit_data, tried, log_dir=None, boundary_layer=layer)
         entropies = record.history[f"val_{recipe.CROSS_ENTROPY}"]
         return Outcome(
             objective=capped(entropies[record.best_epoch - 1], spec.num_classes),
@@ -156,12 +140,6 @@ def _fine_tune_trials(
         )
 
     return run
-
-
-def _set_head(parts: Parts, weights: list) -> None:
-    """Puts in what `HeadTrials.weights` gave."""
-    parts.classifier.get_layer("hidden").set_weights(weights[:2])
-    parts.classifier.get_layer("logits").set_weights(weights[2:])
 
 
 def _cut(job: Job) -> str:

@@ -18,6 +18,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle
 
 from trainer.process import progress
+from trainer.specs import Stage
 from trainer.tuning.head_trials import Outcome
 
 HYPERBAND = "hyperband"
@@ -28,28 +29,6 @@ _EPOCHS = "tuner/epochs"  # how keras-tuner's Hyperband names the epochs it gran
 
 Values = Mapping[str, Any]
 RunTrial = Callable[[Values, int], Outcome]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One search.
-
-    Attributes:
-      name: `head` or `fine_tune`.
-      algorithm: `hyperband` or `bayesian`.
-      trials: how many, at most.
-      max_epochs: of a trial; Hyperband grants fewer to most.
-      space: name -> {"of": [values]} or {"between": [lowest, highest]}, tried evenly on a
-        logarithmic scale.
-      start: name -> value of the first trial.
-    """
-
-    name: str
-    algorithm: str
-    trials: int
-    max_epochs: int
-    space: Mapping[str, Mapping[str, Sequence[Any]]]
-    start: Values
 
 
 @dataclass(frozen=True)

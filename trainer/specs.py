@@ -1,0 +1,335 @@
+"""The settings that travel from the config to the code that uses them, as typed records.
+
+`pipeline.node_args` builds the record of each node (its names end in `Args`) from the
+config; what the node runs reads it back. In between TFX carries it as JSON, which also
+decides whether a node's cached outputs are reused: a record holds exactly the settings that
+the node's result depends on. Light to import: no TensorFlow.
+
+Example:
+  >>> args = TransformArgs(image_size_px=299, max_pixels=100_000_000)
+  >>> from_json(TransformArgs, to_json(args)) == args
+  True
+"""
+
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from trainer.backbones.table import BACKBONES
+from trainer.errors import ThawError
+
+ARGS = "args"
+"""Key of a training node's record in `custom_config`; where the node runs stands beside it."""
+
+Json = dict[str, Any]
+
+
+class Record:
+    """A record that is written and read as JSON. Keys it does not know are refused."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
+_R = TypeVar("_R", bound=Record)
+
+
+def to_json(record: Record) -> Json:
+    """The record as plain values."""
+    return asdict(record)  # type: ignore[call-overload]
+
+
+def from_json(kind: type[_R], values: Mapping[str, Any]) -> _R:
+    """Reads what `to_json` wrote.
+
+    Raises:
+      ThawError: naming each key that is unknown, missing or of another type.
+    """
+    try:
+        # From JSON text: there pydantic is strict about types, but takes a list for a tuple.
+        record = _reader(kind).validate_json(json.dumps(values), strict=True)  # type: ignore[arg-type]
+        problems = [f"{key}: missing" for key in _missing(to_json(record), values)]
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, one['loc']))}: {_PROBLEMS.get(one['type'], one['msg'])}"
+            for one in error.errors()
+        ]
+    if problems:
+        raise ThawError(
+            f"a node's arguments do not match {kind.__name__}: {'; '.join(problems)}.",
+            to_do="The pipeline was made by another version of Thaw than runs this node. "
+            "Use the same version for both: build the image again, then compile again.",
+        )
+    return record
+
+
+@functools.cache
+def _reader(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+_PROBLEMS = {"unexpected_keyword_argument": "unknown", "missing": "missing"}
+
+
+def _missing(whole: Mapping[str, Any], given: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Keys that were filled in with a default: what was written has all of them."""
+    for key, value in whole.items():
+        if key not in given:
+            yield f"{path}{key}"
+        elif isinstance(value, Mapping):
+            yield from _missing(value, given[key], f"{path}{key}.")
+
+
+@dataclass(frozen=True)
+class Augmentation(Record):
+    """How far a training image may be changed. All zero: not at all.
+
+    Attributes:
+      flip: mirror half of the images, left to right.
+      crop: largest share of the image's area that a random crop may cut away, 0 to 1.
+      colour: how far brightness, contrast and saturation may go either way, as a share.
+    """
+
+    flip: bool = False
+    crop: float = 0.0
+    colour: float = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.flip or self.crop or self.colour)
+
+
+NO_CHANGE = Augmentation()
+
+
+@dataclass(frozen=True)
+class Architecture(Record):
+    """What the config says of a classifier's shape; the data decide the number of classes.
+
+    Attributes:
+      backbone: key of `BACKBONES`.
+      image_size_px: side of the square images.
+      head_units: width of the head's hidden layer.
+      head_dropout: share of hidden units dropped while training.
+    """
+
+    backbone: str
+    image_size_px: int
+    head_units: int
+    head_dropout: float
+
+    def with_classes(self, num_classes: int) -> "ModelSpec":
+        """The whole shape, once the number of classes is known."""
+        return ModelSpec(**asdict(self), num_classes=num_classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(Architecture):
+    """Everything that decides a classifier's shape.
+
+    Attributes:
+      num_classes: width of the logits.
+    """
+
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class TrunkSpec(Record):
+    """Everything, besides its weights, that decides what a trunk makes of an image.
+
+    Attributes:
+      backbone: key of `BACKBONES`.
+      image_size_px: side of the square images.
+      boundary: the last frozen block; its output is what is kept.
+      dtype: of what is kept: `float16`, `bfloat16` or `float32`.
+      precision: what the layers compute in: `float32`, `bfloat16` or `float16`.
+    """
+
+    backbone: str
+    image_size_px: int
+    boundary: str
+    dtype: str
+    precision: str
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer that ends the boundary block."""
+        return BACKBONES[self.backbone].blocks[self.boundary]
+
+
+@dataclass(frozen=True)
+class HeadFit(Record):
+    """Fit 1: RMSprop on the head, the backbone frozen. Fields as in the config."""
+
+    learning_rate: float
+    max_epochs: int
+    patience: int
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class FineTune(Record):
+    """Fit 2: SGD with momentum on the head and the layers above `boundary`. Fields as in the
+    config, which describes them; one that is added there is added here, and nowhere else.
+    """
+
+    boundary: str
+    learning_rate: float
+    momentum: float
+    max_epochs: int
+    patience: int
+    batch_norm: Literal["frozen", "train"] = "frozen"
+    label_smoothing: float = 0.0
+
+    @property
+    def train_batch_norm(self) -> bool:
+        """Whether the statistics of thawed BatchNorm layers follow the data."""
+        return self.batch_norm == "train"
+
+
+@dataclass(frozen=True)
+class Stage(Record):
+    """One stage of the search.
+
+    Attributes:
+      name: `head` or `fine_tune`.
+      algorithm: `hyperband` or `bayesian`.
+      trials: how many, at most.
+      max_epochs: of a trial; Hyperband grants fewer to most.
+      space: name -> {"of": [values]} or {"between": [lowest, highest]}, tried evenly on a
+        logarithmic scale.
+      start: name -> value of the first trial.
+    """
+
+    name: str
+    algorithm: str
+    trials: int
+    max_epochs: int
+    space: Mapping[str, Mapping[str, Sequence[Any]]]
+    start: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SearchPlan(Record):
+    """What the Tuner searches.
+
+    Attributes:
+      head: the first stage.
+      head_patience: early stopping of its trials.
+      fine_tune: the second stage, if there is one.
+      fine_tune_fit: fit 2 as the trials of that stage run it, but for the values they try.
+    """
+
+    head: Stage
+    head_patience: int
+    fine_tune: Stage | None
+    fine_tune_fit: FineTune | None
+
+
+@dataclass(frozen=True)
+class TransformArgs(Record):
+    """Transform's settings, read by `trainer.preprocessing`.
+
+    Attributes:
+      image_size_px: side of the square images.
+      max_pixels: files that claim more are not decoded.
+    """
+
+    image_size_px: int
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class TrunkFeaturesArgs(Record):
+    """What the features depend on besides the images.
+
+    Attributes:
+      spec: the trunk and what is kept of its output.
+      weights: of the backbone: `imagenet`, `random`, or the path of an `.h5` file.
+      weights_fingerprint: of a weights file; only there to be noticed when it changes.
+      seed: of random weights and of augmentation.
+      augmented_views: how many augmented views of each training image come on top of the
+        image as it is.
+      augmentation: how far these differ from it.
+    """
+
+    spec: TrunkSpec
+    weights: str
+    weights_fingerprint: str
+    seed: int
+    augmented_views: int
+    augmentation: Augmentation
+
+
+@dataclass(frozen=True)
+class TrainingArgs(Record):
+    """What Tuner, HeadTrainer and FineTuner share.
+
+    Attributes:
+      model: the classifier's shape.
+      global_batch_size: images in one step over all replicas.
+      seed: decides the head's first weights and the order of the images.
+      precision: what the layers compute in.
+      cache: what the examples hold if TrunkFeatures wrote them; None: images.
+      augmentation: of training images, on the fly; only if the examples hold images.
+      max_pixels: the exported model refuses larger files.
+    """
+
+    model: Architecture
+    global_batch_size: int
+    seed: int
+    precision: str
+    cache: TrunkSpec | None
+    augmentation: Augmentation
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class HeadTrainerArgs(TrainingArgs):
+    """HeadTrainer's settings.
+
+    Attributes:
+      weights: of the backbone, where TrunkFeatures has not written them already.
+      weights_fingerprint: as for `TrunkFeaturesArgs`.
+      fit: fit 1.
+      config: the part of the config that made the model, for the model's own record.
+    """
+
+    weights: str
+    weights_fingerprint: str
+    fit: HeadFit
+    config: Json
+
+
+@dataclass(frozen=True)
+class FineTunerArgs(TrainingArgs):
+    """FineTuner's settings.
+
+    Attributes:
+      fit: fit 2.
+      config: as for `HeadTrainerArgs`.
+    """
+
+    fit: FineTune
+    config: Json
+
+
+@dataclass(frozen=True)
+class TunerArgs(TrainingArgs):
+    """The Tuner's settings.
+
+    Attributes:
+      weights: of the backbone; here, as below, so that trials of an earlier execution are
+        reused only if they would come out the same.
+      weights_fingerprint: as for `TrunkFeaturesArgs`.
+      thaw_version: of this project.
+      plan: what is searched. The head of `model` does not matter.
+    """
+
+    weights: str
+    weights_fingerprint: str
+    thaw_version: str
+    plan: SearchPlan
