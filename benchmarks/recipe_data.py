@@ -133,8 +133,8 @@ def _example(path: str, label: str, label_id: int, image: bytes) -> bytes:
 def make_weights(recipe: Recipe) -> None:
     """Writes random weights whose BatchNorm statistics are calibrated on training images."""
     from trainer.distribution.strategy import make_deterministic
-    from trainer.model.start_weights import load_start_weights
     from trainer.model.weight_files import save_weights
+    from trainer.start_weights import load_start_weights
 
     make_deterministic(SEED)
     files = [str(recipe.examples / f"Split-{keys.TRAIN}" / "*")]

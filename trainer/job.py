@@ -30,10 +30,10 @@ from trainer.fits import recipe, resume
 from trainer.model import trunk
 from trainer.model.classifier import build_classifier, on_pooled, on_trunk_features, pooling
 from trainer.model.precision import layers_compute_in
-from trainer.model.start_weights import load_start_weights
 from trainer.model.weight_files import load_weights, save_weights
 from trainer.process import guard, progress
 from trainer.specs import NO_CHANGE, Augmentation, FineTune, HeadFit, ModelSpec, TrunkSpec
+from trainer.start_weights import load_start_weights
 
 WEIGHTS_FILE = os.path.join("warm_start", "classifier.weights.h5")
 HISTORY_FILE = "history.json"

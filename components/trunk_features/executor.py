@@ -30,11 +30,11 @@ from trainer.data.augment import augment
 from trainer.data.card import read_card, write_card
 from trainer.data.images import parse_image
 from trainer.distribution.strategy import make_deterministic
-from trainer.model.start_weights import load_start_weights
 from trainer.model.trunk import BACKBONE_FILE, Trunk, view_name
 from trainer.model.weight_files import save_weights
 from trainer.process import progress
 from trainer.specs import TrunkFeaturesArgs, from_json
+from trainer.start_weights import load_start_weights
 
 SETTINGS = "settings"
 EXAMPLES = "examples"

@@ -16,11 +16,11 @@ from pathlib import Path
 import tf_keras as keras
 
 from trainer import job as jobs
+from trainer import start_weights
 from trainer.backbones.table import BACKBONES
 from trainer.data.card import read_card
 from trainer.distribution.strategy import this_worker
 from trainer.job import Job, run_fine_tune, run_head_fit
-from trainer.model import start_weights
 from trainer.specs import NO_CHANGE, Augmentation, FineTune, HeadFit, ModelSpec, TrunkSpec
 
 from .conftest import SIZE_PX, tiny_backbone
