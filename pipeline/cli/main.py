@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -30,6 +30,9 @@ from pipeline.cluster import lean_imports
 from pipeline.config.load import to_yaml
 from pipeline.config.schema import Config
 from pipeline.local import disk
+
+if TYPE_CHECKING:
+    from pipeline.report.run_record import RunRecord
 
 app = typer.Typer(
     name="thaw",
@@ -110,9 +113,11 @@ def run(
         raise stop(problem, FAILED) from problem
     if code:
         raise typer.Exit(code)
-    results = json.loads((output / "run.json").read_text())
-    _show_verdict(results, output)
-    if require_blessing and not results["verdict"]["pushed"]:
+    from pipeline.report.run_record import read_run
+
+    record = read_run(output)
+    _show_verdict(record, output)
+    if require_blessing and not record.verdict.pushed:
         raise typer.Exit(NOT_BLESSED)
 
 
@@ -159,27 +164,31 @@ def _show_failure(view: Any, code: int, files: Any) -> None:
     err.print(f"log: {escape(node.log if node and node.log else str(files.log))}")
 
 
-def _show_verdict(results: dict[str, Any], output: Path) -> None:
-    verdict, metrics = results["verdict"], results["metrics"]
-    if verdict["blessed"] and verdict["pushed"]:
+def _show_verdict(record: "RunRecord", output: Path) -> None:
+    verdict, metrics = record.verdict, record.metrics
+    if verdict.blessed and verdict.pushed:
         out.print("\n[bold green]Blessed:[/] the fine-tuned model is better than its baseline.")
-    elif verdict["blessed"]:
+    elif verdict.blessed:
         out.print("\n[bold red]Blessed, but not pushed.[/]")
     else:
         out.print("\n[bold yellow]Not blessed:[/] the fine-tuned model was not pushed.")
-    for reason in verdict["reasons"]:
+    for reason in verdict.reasons:
         out.print(f"  {escape(reason)}")
     out.print(
-        f"  baseline {metrics['baseline']['accuracy']:.1%}, "
-        f"candidate {metrics['candidate']['accuracy']:.1%}, "
-        f"on {metrics['test_images']} test images that no fit has seen"
+        f"  baseline {metrics.baseline.accuracy:.1%}, "
+        f"candidate {metrics.candidate.accuracy:.1%}, "
+        f"on {metrics.test_images} test images that no fit has seen"
     )
-    set_aside = results["data"]["set_aside"]["count"]
-    if set_aside:
-        out.print(f"  rejected files: {set_aside}; the report lists them with the reasons")
-    out.print(f"report: {escape(str(output / 'report.html'))}")
-    if results["model"]:
-        out.print(f"model:  {escape(results['model']['path'])}")
+    rejected = record.data.set_aside.count
+    if rejected:
+        out.print(f"  rejected files: {rejected}; the report lists them with the reasons")
+    _show_places(record, output / "report.html")
+
+
+def _show_places(record: "RunRecord", page: Path) -> None:
+    out.print(f"report: {escape(str(page))}")
+    if record.model:
+        out.print(f"model:  {escape(record.model.path)}")
 
 
 @app.command()
@@ -230,16 +239,16 @@ def report(
 
     Example: thaw report out
     """
-    from pipeline.report.page import ReportError, build_report
+    from pipeline.report.page import build_report
+    from pipeline.report.run_record import ReportError, read_run
 
+    output = Path(os.path.realpath(output))
     try:
-        path = build_report(Path(os.path.realpath(output)))
+        page = build_report(output)
+        record = read_run(output)
     except ReportError as problem:
         raise stop(problem, FAILED) from problem
-    out.print(f"report: {escape(str(path))}")
-    results = json.loads((output / "run.json").read_text())
-    if results["model"]:
-        out.print(f"model:  {escape(results['model']['path'])}")
+    _show_places(record, page)
 
 
 @app.command()

@@ -1,6 +1,6 @@
-"""Generates `configs/default.yaml`: every key with its description and default.
+"""Generates `configs/default.yaml`: every key with its description and its default.
 
-After a change of a description or a default: `thaw config --defaults > configs/default.yaml`.
+After changing a description or a default: `thaw config --defaults > configs/default.yaml`.
 """
 
 import inspect
@@ -50,19 +50,19 @@ def _section(section: type[BaseModel], indent: str) -> Iterator[str]:
 
 
 def _comment(text: str, indent: str) -> Iterator[str]:
-    """The text on one line or more, each a comment; paragraphs become one."""
+    """Wraps a text into comment lines. Paragraphs are joined."""
     for line in textwrap.wrap(" ".join(text.split()), _WIDTH - len(indent)):
         yield f"{indent}# {line}"
 
 
 def _choices(field: FieldInfo) -> str:
-    """The values to choose from, where there are only a few."""
+    """Lists the values of a setting that has only a few."""
     if get_origin(field.annotation) is not Literal:
         return ""
     return f" One of: {', '.join(get_args(field.annotation))}."
 
 
 def _value(default: object) -> str:
-    """A value as YAML, on one line."""
+    """Returns a value as YAML, on one line."""
     text = yaml.safe_dump(default, default_flow_style=True, width=10_000)
     return text.removesuffix("...\n").strip()

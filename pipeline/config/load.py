@@ -240,10 +240,10 @@ def _known_keys(loc: tuple[int | str, ...]) -> str:
 
 
 def _section_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
-    found: Any = Config
+    section: Any = Config
     for part in loc:
-        found = _inside(found, part)
-    return cast(type[BaseModel], found)
+        section = _inside(section, part)
+    return cast(type[BaseModel], section)
 
 
 def _inside(kind: Any, part: int | str) -> Any:

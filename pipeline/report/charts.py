@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.report.run_record import Fit
+
 _HEAD_COLOUR = "#d97706"
 _FINE_TUNE_COLOUR = "#2563eb"
 _MOST_LINEAR = 5.0  # ratio of highest to lowest objective that a linear axis still shows well
@@ -15,11 +17,11 @@ _CHOICE_COLOURS = ("#2563eb", "#d97706", "#0d9488", "#be185d", "#7c3aed", "#65a3
 _TITLE = {"color": _INK, "fontsize": 10, "loc": "left"}
 
 
-def learning_curves(head: dict[str, Any], fine_tune: dict[str, Any]) -> list[str]:
+def learning_curves(head: Fit, fine_tune: Fit) -> list[str]:
     """Draws loss and accuracy of both fits, with the epochs of fit 2 after those of fit 1.
 
     Args:
-      head: record of fit 1; see `trainer.fits.recipe.FitRecord`.
+      head: record of fit 1.
       fine_tune: record of fit 2.
 
     Returns:
@@ -28,9 +30,9 @@ def learning_curves(head: dict[str, Any], fine_tune: dict[str, Any]) -> list[str
     return [_curve(head, fine_tune, name) for name in ("loss", "accuracy")]
 
 
-def _curve(head: dict[str, Any], fine_tune: dict[str, Any], name: str) -> str:
+def _curve(head: Fit, fine_tune: Fit, name: str) -> str:
     figure, (axis,) = _figure(1)
-    head_epochs = len(head["history"]["loss"])
+    head_epochs = len(head.history["loss"])
     for record, offset, colour, label in (
         (head, 0, _HEAD_COLOUR, "fit 1, head"),
         (fine_tune, head_epochs, _FINE_TUNE_COLOUR, "fit 2, fine-tuning"),
@@ -44,10 +46,8 @@ def _curve(head: dict[str, Any], fine_tune: dict[str, Any], name: str) -> str:
     return _svg(figure, f"{name.capitalize()} of both fits by epoch, separated by a dotted line")
 
 
-def _draw_fit(
-    axis: Any, record: dict[str, Any], offset: int, colour: str, label: str, name: str
-) -> None:
-    training, validation = record["history"][name], record["history"][f"val_{name}"]
+def _draw_fit(axis: Any, record: Fit, offset: int, colour: str, label: str, name: str) -> None:
+    training, validation = record.history[name], record.history[f"val_{name}"]
     epochs = range(offset + 1, offset + len(training) + 1)
     axis.plot(epochs, _gaps(training), color=colour, alpha=0.45, linewidth=1.2, linestyle="--")
     axis.plot(
@@ -58,7 +58,7 @@ def _draw_fit(
         marker="o" if len(training) == 1 else None,
         label=label,
     )
-    best = record["best_epoch"]
+    best = record.best_epoch
     if 0 < best <= len(validation) and validation[best - 1] is not None:
         axis.plot([offset + best], [validation[best - 1]], "o", color=colour, markersize=7)
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import platform
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from importlib import metadata as distributions
 from pathlib import Path
@@ -20,7 +21,26 @@ from pipeline.config.schema import Config
 from pipeline.report import paired
 from pipeline.report.evaluation import MODELS, confusion, failed_thresholds, read_metrics, read_rows
 from pipeline.report.lineage import NodeRun, read_nodes
-from pipeline.report.page import REPORT_FILE, RUN_FILE, SCHEMA, ReportError, read_run
+from pipeline.report.page import REPORT_FILE
+from pipeline.report.run_record import (
+    Artifact,
+    Data,
+    Fit,
+    Fits,
+    Metrics,
+    ModelMetrics,
+    Node,
+    PushedModel,
+    RejectedFile,
+    RejectedFiles,
+    ReportError,
+    RunRecord,
+    Search,
+    ServingCheck,
+    Verdict,
+    read_run,
+    write_run,
+)
 from pipeline.report.thumbnails import write_samples
 from trainer.data.card import read_card
 from trainer.export import LABELS_FILE
@@ -53,26 +73,25 @@ def write_results(config: Config, output_dir: Path, run_dir: Path) -> None:
     labels = _labels(nodes["FineTuner"])
     rows = list(read_rows(nodes["Evaluator"].uri("evaluation")))
     metrics = _metrics(nodes["Evaluator"], rows, labels, config)
-    results = {
-        "schema": SCHEMA,
-        "name": config.name,
-        "thaw_version": __version__,
-        "run_id": run_dir.name,
-        "started": started.isoformat(timespec="seconds"),
-        "finished": finished.isoformat(timespec="seconds"),
-        "seconds": (finished - started).total_seconds(),
-        "config": config.model_dump(),
-        "data": _data(nodes["ImageExampleGen"], config, labels),
-        "fits": {"head": _history(nodes["HeadTrainer"]), "fine_tune": _history(nodes["FineTuner"])},
-        "tuner": _trials(nodes["Tuner"]) if "Tuner" in nodes else None,
-        "metrics": metrics,
-        "verdict": _verdict(nodes, metrics, rows, labels, config),
-        "model": _pushed_model(nodes["Pusher"], config),
-        "samples": write_samples(rows, labels, output_dir),
-        "nodes": [_node(node, run_dir) for node in nodes.values()],
-        "versions": _versions(),
-    }
-    _replace(output_dir / RUN_FILE, json.dumps(results, indent=2, allow_nan=False))
+    record = RunRecord(
+        name=config.name,
+        thaw_version=__version__,
+        run_id=run_dir.name,
+        started=started.isoformat(timespec="seconds"),
+        finished=finished.isoformat(timespec="seconds"),
+        seconds=(finished - started).total_seconds(),
+        config=config.model_dump(),
+        data=_data(nodes["ImageExampleGen"], config, labels),
+        fits=Fits(head=_fit(nodes["HeadTrainer"]), fine_tune=_fit(nodes["FineTuner"])),
+        tuner=_search(nodes["Tuner"]) if "Tuner" in nodes else None,
+        metrics=metrics,
+        verdict=_verdict(nodes, metrics, rows, labels, config),
+        model=_pushed_model(nodes["Pusher"], config),
+        samples=write_samples(rows, labels, output_dir),
+        nodes=[_node(node, run_dir) for node in nodes.values()],
+        versions=_versions(),
+    )
+    write_run(record, output_dir)
 
 
 def is_up_to_date(output_dir: Path, run_dir: Path) -> bool:
@@ -84,23 +103,17 @@ def is_up_to_date(output_dir: Path, run_dir: Path) -> bool:
     """
     try:
         run = read_run(output_dir)
-        described = {node["name"]: _ids(node["outputs"]) for node in run["nodes"]}
-        shown = [REPORT_FILE, *(sample["thumbnail"] for sample in run["samples"])]
-    except (ReportError, KeyError, TypeError):
+    except ReportError:
         return False
+    described = {node.name: _ids(node.outputs) for node in run.nodes}
+    shown = [REPORT_FILE, *(sample.thumbnail for sample in run.samples)]
     nodes = read_nodes(output_dir / "metadata.sqlite", run_dir.name)
-    made = {name: _ids(_outputs(node)) for name, node in nodes.items()}
-    return made == described and all((output_dir / name).is_file() for name in shown)
+    produced = {name: _ids(_outputs(node)) for name, node in nodes.items()}
+    return produced == described and all((output_dir / name).is_file() for name in shown)
 
 
-def _ids(outputs: dict[str, list[dict[str, Any]]]) -> dict[str, list[int]]:
-    return {key: [artifact["id"] for artifact in artifacts] for key, artifacts in outputs.items()}
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+def _ids(outputs: dict[str, list[Artifact]]) -> dict[str, list[int]]:
+    return {key: [artifact.id for artifact in artifacts] for key, artifacts in outputs.items()}
 
 
 def _started(run_dir: Path) -> datetime:
@@ -115,85 +128,92 @@ def _labels(fine_tuner: NodeRun) -> list[str]:
         return file.read().splitlines()
 
 
-def _history(node: NodeRun) -> dict[str, Any]:
-    with tf.io.gfile.GFile(os.path.join(node.uri("model"), HISTORY_FILE)) as file:
+def _fit(node: NodeRun) -> Fit:
+    return Fit.model_validate(_read_json(node.uri("model"), HISTORY_FILE))
+
+
+def _search(node: NodeRun) -> Search:
+    return Search.model_validate(_read_json(node.uri("tuner_results"), TRIALS_FILE))
+
+
+def _serving_check(node: NodeRun) -> ServingCheck:
+    return ServingCheck.model_validate(_read_json(node.uri("blessing"), RESULT_FILE))
+
+
+def _read_json(uri: str, name: str) -> Any:
+    with tf.io.gfile.GFile(os.path.join(uri, name)) as file:
         return json.load(file)
 
 
-def _trials(node: NodeRun) -> dict[str, Any]:
-    with tf.io.gfile.GFile(os.path.join(node.uri("tuner_results"), TRIALS_FILE)) as file:
-        return json.load(file)
-
-
-def _data(node: NodeRun, config: Config, labels: list[str]) -> dict[str, Any]:
+def _data(node: NodeRun, config: Config, labels: list[str]) -> Data:
     uri = node.uri("examples")
     card = read_card(uri)
     pattern = os.path.join(uri, SET_ASIDE_FOLDER, "*.jsonl")
-    return {
-        "images_dir": card.images_dir,
-        "fingerprint": card.fingerprint,
-        "image_size_px": config.backbone.image_size_px,
-        "classes": sorted(labels),
-        "counts": card.counts,
-        "set_aside": {
-            "count": sum(card.set_aside.values()),
-            "reasons": card.set_aside,
-            "files": list(itertools.islice(_lines(pattern), _MOST_FILES)),
-            "list": pattern,
-        },
-    }
+    return Data(
+        images_dir=card.images_dir,
+        fingerprint=card.fingerprint,
+        image_size_px=config.backbone.image_size_px,
+        classes=sorted(labels),
+        counts=card.counts,
+        set_aside=RejectedFiles(
+            count=sum(card.set_aside.values()),
+            reasons=card.set_aside,
+            files=list(itertools.islice(_rejected_files(pattern), _MOST_FILES)),
+            pattern=pattern,
+        ),
+    )
 
 
-def _lines(pattern: str) -> Any:
+def _rejected_files(pattern: str) -> Iterator[RejectedFile]:
     for path in sorted(tf.io.gfile.glob(pattern)):
         with tf.io.gfile.GFile(path) as file:
-            yield from (json.loads(line) for line in file)
+            yield from (RejectedFile.model_validate_json(line) for line in file)
 
 
 def _metrics(
     evaluator: NodeRun, rows: list[dict[str, Any]], labels: list[str], config: Config
-) -> dict[str, Any]:
+) -> Metrics:
     uri = evaluator.uri("evaluation")
     classes = sorted(labels)
-    return {
-        "test_images": len(rows),
-        "top_k": config.gate.top_k,
-        **{
-            model: {
+    baseline, candidate = (
+        ModelMetrics.model_validate(
+            {
                 **read_metrics(uri, model),
                 "confusion": confusion(rows, model, labels, classes),
             }
-            for model in MODELS
-        },
-    }
+        )
+        for model in (BASELINE, CANDIDATE)
+    )
+    return Metrics(
+        test_images=len(rows), top_k=config.gate.top_k, baseline=baseline, candidate=candidate
+    )
 
 
 def _verdict(
     nodes: dict[str, NodeRun],
-    metrics: dict[str, Any],
+    metrics: Metrics,
     rows: list[dict[str, Any]],
     labels: list[str],
     config: Config,
-) -> dict[str, Any]:
+) -> Verdict:
     evaluator = nodes["Evaluator"]
-    rule = node_args.gate_rule(config)
-    baseline, candidate = (metrics[model][ACCURACY] for model in (BASELINE, CANDIDATE))
+    baseline, candidate = metrics.baseline.accuracy, metrics.candidate.accuracy
     outcomes = (
         tuple(labels[row[model]["label_id"]] == row["label"] for model in MODELS) for row in rows
     )
     agreement = _serving_check(nodes["ServingCheck"])
-    return {
-        "blessed": evaluator.custom_property("blessing", "blessed") == 1,
-        "pushed": nodes["Pusher"].custom_property("pushed_model", "pushed") == 1,
-        "gain": candidate - baseline,
-        "rule": str(rule),
-        "reasons": [
+    return Verdict(
+        blessed=evaluator.custom_property("blessing", "blessed") == 1,
+        pushed=nodes["Pusher"].custom_property("pushed_model", "pushed") == 1,
+        gain=candidate - baseline,
+        rule=str(node_args.gate_rule(config)),
+        reasons=[
             *reasons(failed_thresholds(evaluator.uri("evaluation")), baseline, candidate, config),
             *disagreement(agreement),
         ],
-        "serving_check": agreement,
-        "paired": vars(paired.compare(outcomes)),
-    }
+        serving_check=agreement,
+        paired=paired.compare(outcomes),
+    )
 
 
 def reasons(failed: set[str], baseline: float, candidate: float, config: Config) -> list[str]:
@@ -219,46 +239,41 @@ def reasons(failed: set[str], baseline: float, candidate: float, config: Config)
     return sentences
 
 
-def disagreement(agreement: dict[str, Any]) -> list[str]:
+def disagreement(agreement: ServingCheck) -> list[str]:
     """Explains why a model was not pushed although it may be blessed; empty if it agrees."""
-    if agreement["agrees"]:
+    if agreement.agrees:
         return []
-    difference = agreement["max_difference"]
+    difference = agreement.max_difference
     how = "are not both numbers" if difference is None else f"differ by up to {difference:.2g}"
     return [
-        f"Nothing was pushed: on {agreement['num_images']} test images, the exported model's "
+        f"Nothing was pushed: on {agreement.num_images} test images, the exported model's "
         f"probabilities for the image files and those for the evaluated examples {how}; a "
-        f"difference of {agreement['tolerance']:g} is allowed."
+        f"difference of {agreement.tolerance:g} is allowed."
     ]
 
 
-def _serving_check(node: NodeRun) -> dict[str, Any]:
-    with tf.io.gfile.GFile(os.path.join(node.uri("blessing"), RESULT_FILE)) as file:
-        return json.load(file)
-
-
-def _pushed_model(pusher: NodeRun, config: Config) -> dict[str, Any] | None:
+def _pushed_model(pusher: NodeRun, config: Config) -> PushedModel | None:
     path = pusher.custom_property("pushed_model", "pushed_destination")
     if not path:
         return None
     version = pusher.custom_property("pushed_model", "pushed_version")
-    return {"name": config.name, "version": version, "path": path}
+    return PushedModel(name=config.name, version=version, path=path)
 
 
-def _node(node: NodeRun, run_dir: Path) -> dict[str, Any]:
+def _node(node: NodeRun, run_dir: Path) -> Node:
+    return Node(
+        name=node.name,
+        state=node.state,
+        seconds=round(node.seconds, 2),
+        log=str(run_dir / f"{node.name}.log"),
+        execution_id=node.execution_id,
+        outputs=_outputs(node),
+    )
+
+
+def _outputs(node: NodeRun) -> dict[str, list[Artifact]]:
     return {
-        "name": node.name,
-        "state": node.state,
-        "seconds": round(node.seconds, 2),
-        "log": str(run_dir / f"{node.name}.log"),
-        "execution_id": node.execution_id,
-        "outputs": _outputs(node),
-    }
-
-
-def _outputs(node: NodeRun) -> dict[str, list[dict[str, Any]]]:
-    return {
-        key: [{"id": artifact.id, "uri": artifact.uri} for artifact in artifacts]
+        key: [Artifact(id=artifact.id, uri=artifact.uri) for artifact in artifacts]
         for key, artifacts in node.outputs.items()
     }
 

@@ -1,7 +1,6 @@
 """Writes `report.html`, a self-contained page, from `run.json` and the sample images."""
 
 import base64
-import json
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,21 +10,13 @@ from typing import Any
 import yaml
 
 from pipeline.report.charts import learning_curves
+from pipeline.report.run_record import RUN_FILE, RunRecord, Sample, damaged, read_run
 from pipeline.report.tuning import describe_tuning
-from trainer.errors import ThawError
 
-RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
-
-# Version of `run.json`; raised when a change would mislead a reader of the older version.
-SCHEMA = 2
 _MOST_MATRIX_CLASSES = 40
 _MOST_CONFUSIONS = 15
 _MOST_FILES = 50
-
-
-class ReportError(ThawError):
-    """The report cannot be written. The message names the file and says what to do."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +45,8 @@ def build_report(output_dir: Path) -> Path:
     run = read_run(output_dir)
     try:
         page = _render(run, output_dir)
-    except KeyError as error:
-        raise _damaged(output_dir / RUN_FILE, f"{error} is missing") from error
-    except (UndefinedError, TypeError) as error:  # a filter is given what is not there
-        raise _damaged(output_dir / RUN_FILE, error) from error
+    except (KeyError, UndefinedError, TypeError) as error:  # such as an epoch without its loss
+        raise damaged(output_dir / RUN_FILE, error) from error
     target = output_dir / REPORT_FILE
     partial = target.with_suffix(".partial")
     partial.write_text(page, encoding="utf-8")
@@ -65,33 +54,7 @@ def build_report(output_dir: Path) -> Path:
     return target
 
 
-def read_run(output_dir: Path) -> dict[str, Any]:
-    """Reads `run.json`.
-
-    Raises:
-      ReportError: if it is missing, damaged or of another version.
-    """
-    path = output_dir / RUN_FILE
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ReportError(
-            f"{path}: cannot be read: {error.strerror}. `thaw run --output {output_dir}` writes it."
-        ) from error
-    except ValueError as error:
-        raise _damaged(path, error) from error
-    if not isinstance(run, dict) or run.get("schema") != SCHEMA:
-        raise ReportError(
-            f"{path}: was not written by this version of thaw. `thaw run` writes it again."
-        )
-    return run
-
-
-def _damaged(path: Path, why: object) -> ReportError:
-    return ReportError(f"{path}: is damaged: {why}. `thaw run` writes it again.")
-
-
-def _render(run: dict[str, Any], output_dir: Path) -> str:
+def _render(run: RunRecord, output_dir: Path) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -112,47 +75,47 @@ def _render(run: dict[str, Any], output_dir: Path) -> str:
     return environment.get_template("report.html.j2").render(
         run=run,
         output=str(output_dir),
-        curves=learning_curves(run["fits"]["head"], run["fits"]["fine_tune"]),
-        tuning=describe_tuning(run.get("tuner")),
+        curves=learning_curves(run.fits.head, run.fits.fine_tune),
+        tuning=describe_tuning(run.tuner),
         matrix=_matrix(run),
         confusions=top_confusions(run),
-        samples=[_with_image(sample, output_dir) for sample in run["samples"]],
-        set_aside=run["data"]["set_aside"]["files"][:_MOST_FILES],
-        longest=max((node["seconds"] for node in run["nodes"]), default=0) or 1,
-        config=yaml.safe_dump(run["config"], sort_keys=False, allow_unicode=True),
+        samples=[(sample, _data_url(sample, output_dir)) for sample in run.samples],
+        rejected=run.data.set_aside.files[:_MOST_FILES],
+        longest=max((node.seconds for node in run.nodes), default=0) or 1,
+        config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
     )
 
 
-def top_confusions(run: dict[str, Any]) -> list[Confusion]:
+def top_confusions(run: RunRecord) -> list[Confusion]:
     """Returns the candidate's most frequent confusions, most frequent first."""
-    classes = run["data"]["classes"]
-    counts = run["metrics"]["candidate"]["confusion"]
+    classes = run.data.classes
     mistakes = [
         Confusion(classes[row], classes[column], count)
-        for row, of_class in enumerate(counts)
+        for row, of_class in enumerate(run.metrics.candidate.confusion)
         for column, count in enumerate(of_class)
         if row != column and count
     ]
     return sorted(mistakes, key=lambda mistake: -mistake.count)[:_MOST_CONFUSIONS]
 
 
-def _matrix(run: dict[str, Any]) -> dict[str, list[list[tuple[int, float]]]] | None:
+def _matrix(run: RunRecord) -> dict[str, list[list[tuple[int, float]]]] | None:
     """Both models' counts with their share of the row; None if there are too many classes."""
-    if len(run["data"]["classes"]) > _MOST_MATRIX_CLASSES:
+    if len(run.data.classes) > _MOST_MATRIX_CLASSES:
         return None
     return {
-        model: [
-            [(count, count / (sum(row) or 1)) for count in row]
-            for row in run["metrics"][model]["confusion"]
-        ]
-        for model in ("candidate", "baseline")
+        model: [[(count, count / (sum(row) or 1)) for count in row] for row in metrics.confusion]
+        for model, metrics in (
+            ("candidate", run.metrics.candidate),
+            ("baseline", run.metrics.baseline),
+        )
     }
 
 
-def _with_image(sample: dict[str, Any], output_dir: Path) -> dict[str, Any]:
-    path = output_dir / sample["thumbnail"]
+def _data_url(sample: Sample, output_dir: Path) -> str:
+    """The thumbnail as a URL that contains it; empty if the file no longer exists."""
+    path = output_dir / sample.thumbnail
     encoded = base64.b64encode(path.read_bytes()).decode() if path.is_file() else ""
-    return {**sample, "image": f"data:image/jpeg;base64,{encoded}" if encoded else ""}
+    return f"data:image/jpeg;base64,{encoded}" if encoded else ""
 
 
 def _percent(value: float | None) -> str:

@@ -2,29 +2,10 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from scipy import stats
 
-
-@dataclass(frozen=True)
-class Paired:
-    """How the predictions of two models differ on the same images.
-
-    Attributes:
-      candidate_only: number of images that only the candidate classified correctly.
-      baseline_only: number of images that only the baseline classified correctly.
-      p_value: exact McNemar test: the chance of a difference at least this lopsided if
-        both were equally good (McNemar 1947; binomial form).
-      gain_low: lower end of a 95 % interval of the gain in accuracy, in -1 to 1.
-      gain_high: its upper end.
-    """
-
-    candidate_only: int
-    baseline_only: int
-    p_value: float
-    gain_low: float
-    gain_high: float
+from pipeline.report.run_record import Paired
 
 
 def compare(outcomes: Iterable[tuple[bool, bool]]) -> Paired:
@@ -49,7 +30,13 @@ def compare(outcomes: Iterable[tuple[bool, bool]]) -> Paired:
     low, high = _interval(candidate_only, baseline_only, total)
     differing = candidate_only + baseline_only
     p_value = stats.binomtest(candidate_only, differing).pvalue if differing else 1.0
-    return Paired(candidate_only, baseline_only, float(p_value), low, high)
+    return Paired(
+        candidate_only=candidate_only,
+        baseline_only=baseline_only,
+        p_value=float(p_value),
+        gain_low=low,
+        gain_high=high,
+    )
 
 
 def _interval(candidate_only: int, baseline_only: int, total: int) -> tuple[float, float]:

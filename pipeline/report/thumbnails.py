@@ -9,6 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from components.evaluator.gate import BASELINE, CANDIDATE
+from pipeline.report.run_record import Prediction, Sample
 
 _MOST = 24
 _SIDE_PX = 160
@@ -33,9 +34,7 @@ def choose(rows: list[dict[str, Any]], labels: list[str]) -> list[dict[str, Any]
     return first + spare[: _MOST - len(first)]
 
 
-def write_samples(
-    rows: list[dict[str, Any]], labels: list[str], output_dir: Path
-) -> list[dict[str, Any]]:
+def write_samples(rows: list[dict[str, Any]], labels: list[str], output_dir: Path) -> list[Sample]:
     """Writes a thumbnail for each chosen row. Skips images that no longer exist."""
     folder = output_dir / "samples"
     folder.mkdir(exist_ok=True)
@@ -46,20 +45,19 @@ def write_samples(
         name = hashlib.sha256(row["id"].encode()).hexdigest()[:16] + ".jpg"
         if _write_thumbnail(row["path"], folder / name):
             samples.append(
-                {
-                    "path": row["path"],
-                    "thumbnail": f"samples/{name}",
-                    "label": row["label"],
-                    **{
-                        model: {
-                            "class": labels[row[model]["label_id"]],
-                            "probability": row[model]["probability"],
-                        }
-                        for model in (BASELINE, CANDIDATE)
-                    },
-                }
+                Sample(
+                    path=row["path"],
+                    thumbnail=f"samples/{name}",
+                    label=row["label"],
+                    baseline=_prediction(row[BASELINE], labels),
+                    candidate=_prediction(row[CANDIDATE], labels),
+                )
             )
     return samples
+
+
+def _prediction(choice: dict[str, Any], labels: list[str]) -> Prediction:
+    return Prediction(class_name=labels[choice["label_id"]], probability=choice["probability"])
 
 
 def _write_thumbnail(path: str, target: Path) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.report.charts import TrialPoint, tuning_chart
+from pipeline.report.run_record import Search, Trial
 from trainer.tuning.hyperparameters import BOUNDARY, FINE_TUNE_RATE, HEAD_RATE, HEAD_UNITS
 
 _MOST_TRIALS = 20
@@ -22,8 +23,8 @@ class Stage:
 
     title: str
     keys: list[str]
-    top: list[dict[str, Any]]
-    rest: list[dict[str, Any]]
+    top: list[Trial]
+    rest: list[Trial]
 
 
 @dataclass(frozen=True)
@@ -35,37 +36,33 @@ class Tuning:
     stages: list[Stage]
 
 
-def describe_tuning(tuner: dict[str, Any] | None) -> Tuning | None:
+def describe_tuning(search: Search | None) -> Tuning | None:
     """Prepares `tuner` of `run.json` for the template; None if nothing was tuned."""
-    if not tuner:
+    if not search:
         return None
-    by_stage = {
-        name: [trial for trial in tuner["trials"] if trial["stage"] == name] for name in _STAGES
-    }
+    by_stage = {name: [trial for trial in search.trials if trial.stage == name] for name in _STAGES}
     present = {name: trials for name, trials in by_stage.items() if trials}
     return Tuning(
-        best=tuner["best"],
+        best=search.best,
         chart=tuning_chart({_STAGES[name][0]: _points(name, t) for name, t in present.items()}),
         stages=[_stage(name, trials) for name, trials in present.items()],
     )
 
 
-def _stage(name: str, trials: Sequence[dict[str, Any]]) -> Stage:
-    ranked = sorted(
-        trials, key=lambda t: (t["objective"] is None, t["objective"] or 0.0, t["trial"])
-    )
+def _stage(name: str, trials: Sequence[Trial]) -> Stage:
+    ranked = sorted(trials, key=lambda t: (t.objective is None, t.objective or 0.0, t.trial))
     return Stage(
         title=_STAGES[name][0],
-        keys=list(trials[0]["values"]),
+        keys=list(trials[0].values),
         top=ranked[:_MOST_TRIALS],
         rest=ranked[_MOST_TRIALS:],
     )
 
 
-def _points(name: str, trials: Sequence[dict[str, Any]]) -> list[TrialPoint]:
+def _points(name: str, trials: Sequence[Trial]) -> list[TrialPoint]:
     _, rate, choice, word = _STAGES[name]
     return [
-        TrialPoint(trial["values"][rate], trial["objective"], f"{word} {trial['values'][choice]}")
+        TrialPoint(trial.values[rate], trial.objective, f"{word} {trial.values[choice]}")
         for trial in trials
-        if trial["objective"] is not None
+        if trial.objective is not None
     ]

@@ -109,5 +109,12 @@ def test_config_prints_the_effective_config():
     assert yaml.safe_load(done.stdout)["head"]["units"] == 7
 
 
+def test_defaults_are_the_text_of_the_default_config():
+    done = thaw("config", "--defaults")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (ROOT / "configs" / "default.yaml").read_text(encoding="utf-8")
+
+
 def test_schema_is_json_and_closed():
     assert json.loads(thaw("config", "--schema").stdout)["additionalProperties"] is False

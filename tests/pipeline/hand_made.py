@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline.report import page as report
+from pipeline.report.run_record import SCHEMA
 
 
 def _metrics(accuracy: float, first: float, second: float, matrix: list[list[int]]) -> dict:
@@ -38,8 +38,19 @@ def _fit(losses: list[float | None], boundary: str | None) -> dict[str, Any]:
     }
 
 
+def _node(name: str, state: str, seconds: float, output: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "state": state,
+        "seconds": seconds,
+        "log": f"/out/logs/run 1/{name}.log",
+        "execution_id": 1,
+        "outputs": {output: [{"id": 1, "uri": f"/out/artifacts/{name}/{output}/1"}]},
+    }
+
+
 RUN: dict[str, Any] = {
-    "schema": report.SCHEMA,
+    "schema": SCHEMA,
     "name": "birds",
     "thaw_version": "0.0.0",
     "run_id": "run 1",
@@ -102,8 +113,8 @@ RUN: dict[str, Any] = {
         }
     ],
     "nodes": [
-        {"name": "ImageExampleGen", "state": "cached", "seconds": 10.0},
-        {"name": "FineTuner", "state": "done", "seconds": 40.0},
+        _node("ImageExampleGen", "cached", 10.0, "examples"),
+        _node("FineTuner", "done", 40.0, "model"),
     ],
     "versions": {"python": "3.11.0", "tfx": "1.21.0"},
 }

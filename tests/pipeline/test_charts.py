@@ -1,16 +1,24 @@
 """Learning curves as drawn: read back from the SVG's paths."""
 
 import re
-from typing import Any
 
 import pytest
 
 from pipeline.report.charts import learning_curves
+from pipeline.report.run_record import Fit
 
 
-def record(losses: list[float | None], best_epoch: int = 1) -> dict[str, Any]:
+def record(losses: list[float | None], best_epoch: int = 1) -> Fit:
     names = ("loss", "val_loss", "accuracy", "val_accuracy")
-    return {"history": {name: list(losses) for name in names}, "best_epoch": best_epoch}
+    return Fit(
+        history={name: list(losses) for name in names},
+        best_epoch=best_epoch,
+        stopped_early=False,
+        seconds=1.0,
+        trainable_parameters=1,
+        frozen_parameters=1,
+        frozen_layers=1,
+    )
 
 
 def lines(svg: str) -> list[list[list[tuple[float, float]]]]:

@@ -81,7 +81,9 @@ def test_thumbnails_are_small_jpegs_of_the_images_that_are_still_there(tmp_path)
         row("3", 0, 1, str(tmp_path / "text.png")),
     ]
 
-    (sample,) = write_samples(rows, LABELS, tmp_path)
+    (shown,) = write_samples(rows, LABELS, tmp_path)
+
+    sample = shown.model_dump(by_alias=True)
 
     assert [path.name for path in (tmp_path / "samples").iterdir()] == [
         sample["thumbnail"].removeprefix("samples/")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.report.page import Confusion, ReportError, build_report, top_confusions
+from pipeline.report.page import Confusion, build_report, top_confusions
+from pipeline.report.run_record import ReportError, RunRecord
 
 from .hand_made import a_run, rename_class, write_run
 
@@ -152,7 +153,7 @@ def test_most_frequent_confusions_come_first():
     run["data"]["classes"] = ["ant", "bee", "cow"]
     run["metrics"]["candidate"]["confusion"] = [[9, 1, 0], [5, 0, 2], [0, 0, 7]]
 
-    assert top_confusions(run) == [
+    assert top_confusions(RunRecord.model_validate(run)) == [
         Confusion("bee", "ant", 5),
         Confusion("bee", "cow", 2),
         Confusion("ant", "bee", 1),

@@ -5,7 +5,8 @@ from typing import Any
 
 from pipeline.report.charts import TrialPoint, tuning_chart
 from pipeline.report.page import build_report
-from pipeline.report.tuning import describe_tuning
+from pipeline.report.run_record import Search
+from pipeline.report.tuning import Tuning, describe_tuning
 
 from .hand_made import a_run, write_run
 
@@ -30,6 +31,12 @@ def trial(number: int, objective: float | None, stage: str = "head") -> dict[str
 
 def tuner(*trials: dict[str, Any]) -> dict[str, Any]:
     return {"algorithm": "hyperband", "best": {"head.units": 256}, "trials": list(trials)}
+
+
+def described(*trials: dict[str, Any]) -> Tuning:
+    tuning = describe_tuning(Search.model_validate(tuner(*trials)))
+    assert tuning is not None
+    return tuning
 
 
 def points(svg: str) -> int:
@@ -58,23 +65,23 @@ def test_section_stands_after_the_learning_curves_with_chosen_values_and_trials(
 
 
 def test_best_trials_come_first_and_failed_ones_last():
-    found = describe_tuning(tuner(trial(0, None), trial(1, 0.5), trial(2, 0.25)))
+    found = described(trial(0, None), trial(1, 0.5), trial(2, 0.25))
 
-    assert [one["trial"] for one in found.stages[0].top] == ["02", "01", "00"]
+    assert [one.trial for one in found.stages[0].top] == ["02", "01", "00"]
 
 
 def test_only_twenty_trials_are_shown_at_once():
-    found = describe_tuning(tuner(*(trial(n, 0.1 + n) for n in range(33))))
+    found = described(*(trial(n, 0.1 + n) for n in range(33)))
 
     assert (len(found.stages[0].top), len(found.stages[0].rest)) == (20, 13)
 
 
 def test_failed_trial_is_in_the_table_but_not_on_the_chart():
-    all_finished = describe_tuning(tuner(trial(0, 0.5), trial(1, 0.25)))
-    one_failed = describe_tuning(tuner(trial(0, 0.5), trial(1, 0.25), trial(2, None)))
+    all_finished = described(trial(0, 0.5), trial(1, 0.25))
+    one_failed = described(trial(0, 0.5), trial(1, 0.25), trial(2, None))
 
     assert one_failed.chart == all_finished.chart
-    assert one_failed.stages[0].top[-1]["status"] == "failed"
+    assert one_failed.stages[0].top[-1].status == "failed"
 
 
 def test_every_trial_is_a_point_and_stages_stand_apart():
@@ -91,6 +98,6 @@ def test_every_trial_is_a_point_and_stages_stand_apart():
 
 
 def test_search_without_a_finished_trial_of_one_stage_is_drawn_all_the_same():
-    found = describe_tuning(tuner(trial(0, 0.5), trial(0, None, "fine_tune")))
+    found = described(trial(0, 0.5), trial(0, None, "fine_tune"))
 
     assert found.chart.endswith("</svg>\n")

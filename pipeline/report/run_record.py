@@ -1,0 +1,289 @@
+"""`run.json`: everything that a run leaves for programs and for the report, as a typed record.
+
+`pipeline.report.collect` writes it; the report, the command line and the benchmarks read it.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trainer.errors import ThawError
+
+RUN_FILE = "run.json"
+# Version of `run.json`; raised when a change would mislead a reader of the older version.
+SCHEMA: Final = 2
+
+
+class ReportError(ThawError):
+    """`run.json` or the report cannot be used. The message names the file and what to do."""
+
+
+class _Record(BaseModel):
+    """A part of `run.json`. Numbers are finite; where one is not, the record has None."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, allow_inf_nan=False
+    )
+
+
+class RejectedFile(_Record):
+    """A file that was rejected, and why."""
+
+    path: str
+    reason: str
+
+
+class RejectedFiles(_Record):
+    """The files that ingestion rejected.
+
+    Attributes:
+      count: how many.
+      reasons: reason -> number of files.
+      files: the first of them.
+      pattern: glob pattern of the files that list all of them; `list` in JSON.
+    """
+
+    count: int
+    reasons: dict[str, int]
+    files: list[RejectedFile]
+    pattern: str = Field(validation_alias="list", serialization_alias="list")
+
+
+class Data(_Record):
+    """The images of the run. `counts` maps split -> class -> number of images."""
+
+    images_dir: str
+    fingerprint: str
+    image_size_px: int
+    classes: list[str]
+    counts: dict[str, dict[str, int]]
+    set_aside: RejectedFiles
+
+
+class Fit(_Record):
+    """What one fit did; see `trainer.fits.recipe.FitRecord`, which writes it."""
+
+    history: dict[str, list[float | None]]
+    best_epoch: int
+    stopped_early: bool
+    seconds: float
+    trainable_parameters: int
+    frozen_parameters: int
+    frozen_layers: int
+    boundary: str | None = None
+
+
+class Fits(_Record):
+    """Both fits."""
+
+    head: Fit
+    fine_tune: Fit
+
+
+class Trial(_Record):
+    """One trial of the search. `objective` is None if the trial failed."""
+
+    stage: str
+    trial: str
+    values: dict[str, Any]
+    objective: float | None
+    epochs: int
+    seconds: float
+    status: str
+
+
+class Search(_Record):
+    """The hyperparameter search: its best values, and all trials in the order they started."""
+
+    algorithm: str
+    best: dict[str, Any]
+    trials: list[Trial]
+
+
+class ClassMetrics(_Record):
+    """Accuracy of one model on the test images of one class."""
+
+    accuracy: float
+    count: int
+
+
+class ModelMetrics(_Record):
+    """Metrics of one model on the test split.
+
+    `confusion` counts true classes (rows) against predicted ones (columns), in the order of
+    `Data.classes`.
+    """
+
+    accuracy: float
+    top_k_accuracy: float | None
+    loss: float | None
+    count: int
+    per_class: dict[str, ClassMetrics]
+    confusion: list[list[int]]
+
+
+class Metrics(_Record):
+    """Metrics of both models on the same test images."""
+
+    test_images: int
+    top_k: int
+    baseline: ModelMetrics
+    candidate: ModelMetrics
+
+
+class ServingCheck(_Record):
+    """How far the exported model agrees with what was evaluated."""
+
+    num_images: int
+    max_difference: float | None
+    tolerance: float
+    agrees: bool
+
+
+class Paired(_Record):
+    """How the predictions of two models differ on the same images.
+
+    Attributes:
+      candidate_only: number of images that only the candidate classified correctly.
+      baseline_only: number of images that only the baseline classified correctly.
+      p_value: exact McNemar test: the chance of a difference at least this lopsided if
+        both were equally good (McNemar 1947; binomial form).
+      gain_low: lower end of a 95 % interval of the gain in accuracy, in -1 to 1.
+      gain_high: its upper end.
+    """
+
+    candidate_only: int
+    baseline_only: int
+    p_value: float
+    gain_low: float
+    gain_high: float
+
+
+class Verdict(_Record):
+    """Whether the candidate was promoted, and why. `gain` is in accuracy, -1 to 1."""
+
+    blessed: bool
+    pushed: bool
+    gain: float
+    rule: str
+    reasons: list[str]
+    serving_check: ServingCheck
+    paired: Paired | None = None
+
+
+class PushedModel(_Record):
+    """The model that this run, or an earlier one with the same result, pushed."""
+
+    name: str
+    version: str
+    path: str
+
+
+class Prediction(_Record):
+    """A model's most probable class for one image."""
+
+    class_name: str = Field(validation_alias="class", serialization_alias="class")
+    probability: float | None
+
+
+class Sample(_Record):
+    """A test image that the report shows. `thumbnail` is relative to the output folder."""
+
+    path: str
+    thumbnail: str
+    label: str
+    baseline: Prediction
+    candidate: Prediction
+
+
+class Artifact(_Record):
+    """An artifact, by its id in ML Metadata and its folder."""
+
+    id: int
+    uri: str
+
+
+class Node(_Record):
+    """One node of the run. `state` is `done` or `cached`; `outputs` maps name -> artifacts."""
+
+    name: str
+    state: str
+    seconds: float
+    log: str
+    execution_id: int
+    outputs: dict[str, list[Artifact]]
+
+
+class RunRecord(_Record):
+    """All of `run.json`. `started` and `finished` are ISO 8601, in UTC."""
+
+    schema_version: Literal[2] = Field(
+        SCHEMA, validation_alias="schema", serialization_alias="schema"
+    )
+    name: str
+    thaw_version: str
+    run_id: str
+    started: str
+    finished: str
+    seconds: float
+    config: dict[str, Any]
+    data: Data
+    fits: Fits
+    tuner: Search | None = None
+    metrics: Metrics
+    verdict: Verdict
+    model: PushedModel | None
+    samples: list[Sample]
+    nodes: list[Node]
+    versions: dict[str, str]
+
+
+def write_run(record: RunRecord, output_dir: Path) -> None:
+    """Writes `run.json`. An older one stays until the new one is complete."""
+    path = output_dir / RUN_FILE
+    partial = path.with_suffix(".partial")
+    values = record.model_dump(mode="json", by_alias=True)
+    partial.write_text(json.dumps(values, indent=2, allow_nan=False), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_run(output_dir: Path) -> RunRecord:
+    """Reads `run.json`.
+
+    Example:
+      read_run(Path("out")).verdict.blessed
+
+    Raises:
+      ReportError: if it is missing, damaged or of another version.
+    """
+    path = output_dir / RUN_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReportError(
+            f"{path}: cannot be read: {error.strerror}. `thaw run --output {output_dir}` writes it."
+        ) from error
+    except ValueError as error:
+        raise damaged(path, error) from error
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        raise ReportError(
+            f"{path}: was not written by this version of thaw. `thaw run` writes it again."
+        )
+    try:
+        return RunRecord.model_validate(values)
+    except ValidationError as error:
+        raise damaged(path, _first_problem(error)) from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    details = error.errors()[0]
+    key = ".".join(str(part) for part in details["loc"])
+    return f"'{key}' is missing" if details["type"] == "missing" else f"'{key}': {details['msg']}"
+
+
+def damaged(path: Path, why: object) -> ReportError:
+    """The error for a file that lacks something, or holds something else."""
+    return ReportError(f"{path}: is damaged: {why}. `thaw run` writes it again.")
