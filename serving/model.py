@@ -103,9 +103,7 @@ def _header_size() -> Callable[..., Any]:
 
     from trainer.data.images import header_size
 
-    return tf.function(
-        header_size, input_signature=[tf.TensorSpec([], tf.string)], autograph=False
-    )
+    return tf.function(header_size, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def load_model(model_dir: Path) -> PushedModel:

@@ -25,7 +25,7 @@ from components.image_example_gen.executor import (
     write_examples,
 )
 from components.image_example_gen.folder import UnusableDataset
-from components.image_example_gen.inspect import Inspected, ImageRejected
+from components.image_example_gen.inspect import ImageRejected, Inspected
 from components.image_example_gen.reading import read_file
 from trainer import keys
 from trainer.data.card import DataCard, read_card
