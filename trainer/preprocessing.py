@@ -13,9 +13,8 @@ from trainer.specs import TransformArgs, from_json
 LABELS = "labels"
 """In `custom_config`: the class names, which `components.transform.executor` adds."""
 
-# What the error of TensorFlow says among other things; {} is the label. No quotation marks:
-# TensorFlow puts a backslash before them, and in the place of a newline.
-UNKNOWN_LABEL = "label outside the ingested classes: <{}>"
+# The id of a label that is none of the ingested classes: to be refused by whoever writes it.
+UNKNOWN_LABEL_ID = -1
 
 
 def preprocessing_fn(
@@ -28,10 +27,8 @@ def preprocessing_fn(
       custom_config: the fields of `TransformArgs`, and `LABELS`, the class names by label id.
 
     Returns:
-      Serialized uint8 images, label ids (int64) and names, ids and paths, all [batch].
-
-    Raises:
-      tf.errors.InvalidArgumentError: on a label that is not among these.
+      Serialized uint8 images, label ids (int64) and names, ids and paths, all [batch]. The id
+      of a label that is not among these names is `UNKNOWN_LABEL_ID`.
     """
     flat = {name: tf.reshape(tensor, [-1]) for name, tensor in inputs.items()}
     own = {key: value for key, value in custom_config.items() if key != LABELS}
@@ -52,12 +49,8 @@ def _number(labels: tf.Tensor, names: list[str]) -> tf.Tensor:
     initialise one, and takes few kinds.
     """
     matches = tf.equal(labels[:, tf.newaxis], tf.constant(names)[tf.newaxis, :])
-    known = tf.reduce_any(matches, axis=1)
-    before, after = UNKNOWN_LABEL.split("{}")
-    unknown = tf.strings.reduce_join(tf.boolean_mask(labels, ~known)[:1])
-    problem = tf.strings.join([before, unknown, after])
-    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(known), [problem])]):
-        return tf.argmax(tf.cast(matches, tf.int8), axis=1)
+    ids = tf.argmax(tf.cast(matches, tf.int8), axis=1)
+    return tf.where(tf.reduce_any(matches, axis=1), ids, UNKNOWN_LABEL_ID)
 
 
 @functools.cache

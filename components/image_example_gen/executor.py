@@ -138,7 +138,8 @@ def write_examples(
     """
     num_files = check_folder(images_dir)
     num_shards = max(1, num_files // _IMAGES_PER_SHARD)
-    counter = progress.Counter("files", 2 * num_files)
+    checked_files = progress.Counter("files checked", num_files)
+    written_files = progress.Counter("files written", num_files)
     with pipeline as p:
         listed = (
             p
@@ -148,7 +149,8 @@ def write_examples(
         checked = (
             listed.files
             | "Spread" >> beam.Reshuffle()
-            | "Check" >> beam.ParDo(_Check(limits, counter)).with_outputs(_REJECTED, main="images")
+            | "Check"
+            >> beam.ParDo(_Check(limits, checked_files)).with_outputs(_REJECTED, main="images")
         )
         written = (
             checked.images
@@ -156,7 +158,7 @@ def write_examples(
             | "Group" >> beam.GroupByKey()
             | "Write"
             >> beam.ParDo(
-                _WriteShard(uri, num_shards, limits.max_file_bytes, counter)
+                _WriteShard(uri, num_shards, limits.max_file_bytes, written_files)
             ).with_outputs(_REJECTED, main="counted")
         )
         _ = (

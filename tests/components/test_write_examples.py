@@ -19,6 +19,7 @@ from components.image_example_gen.executor import (
 from components.image_example_gen.folder import UnusableDataset
 from trainer import keys
 from trainer.data.card import read_card
+from trainer.process import progress
 
 from .conftest import SPLITS, encoded, png_claiming
 
@@ -108,6 +109,19 @@ def written(images) -> Path:
     uri = images.parent / "examples"
     write(images, uri)
     return uri
+
+
+def test_progress_counts_each_file_once_a_pass(images, tmp_path, monkeypatch):
+    monkeypatch.setenv(progress.EVENTS_FILE, str(tmp_path / "events.jsonl"))
+
+    write(images, tmp_path / "examples")
+
+    reports = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    num_files = len(GOOD) + len(BAD)
+    last = {report["unit"]: report["done"] for report in reports}
+    assert {report["total"] for report in reports} == {num_files}
+    assert last.keys() == {"files checked", "files written"}
+    assert last["files checked"] == num_files
 
 
 def test_examples_hold_the_file_and_what_is_known_of_it(images, written):
