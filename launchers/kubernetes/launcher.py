@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -34,7 +34,7 @@ _PAUSE_SECS = 1.0
 _AGAIN_SECS = 2.0
 
 
-def make_launcher(settings: dict[str, Any]) -> "KubernetesLauncher":
+def make_launcher(settings: Mapping[str, object]) -> "KubernetesLauncher":
     """See `KubernetesSettings` for the keys.
 
     Raises:

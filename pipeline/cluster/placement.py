@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from launchers.kubernetes.settings import read_settings
 from launchers.registry import KUBERNETES
 from pipeline.cluster.target import ClusterError, Target
 from pipeline.config.cluster import TRAINING_NODES, Resources
@@ -29,7 +28,7 @@ def _on_kubeflow(config: Config, node: str) -> Place:
     """A job of its own where there are several workers or the config asks for a launcher;
     else the node's own pod.
     """
-    if workers_of(config, node) == 1 and not config.cluster.launcher:
+    if workers_of(config, node) == 1 and not config.cluster.launcher.chosen():
         return launched_placement(config, node, None)
     return _with_smaller_key(launched_placement(config, node, launcher_settings(config, node)))
 
@@ -49,11 +48,7 @@ def _with_smaller_key(place: Place) -> Place:
 
 
 def launcher_settings(config: Config, node: str) -> dict[str, Any]:
-    """For `launchers.kubernetes.launcher`: what the node gets, and `cluster.launcher` over it.
-
-    Raises:
-      ClusterError: if the launcher would refuse them.
-    """
+    """For `launchers.kubernetes.launcher`: what the node gets, and `cluster.launcher` over it."""
     resources = config.cluster.resources_of(node)
     settings = {
         "image": resources.image or config.cluster.image,
@@ -69,13 +64,10 @@ def launcher_settings(config: Config, node: str) -> dict[str, Any]:
         "claims": resources.claims,
         "secrets": resources.secrets,
         "shared_memory": resources.shared_memory,
-        **config.cluster.launcher,
+        **config.cluster.launcher.chosen(),
     }
-    settings = {name: value for name, value in settings.items() if value}
-    try:
-        read_settings(settings)
-    except ValueError as error:
-        raise ClusterError(f"cluster.launcher: {error}") from error
+    # Of the numbers that may be 0 only `keep_secs` has another default.
+    settings = {name: value for name, value in settings.items() if value or name == "keep_secs"}
     return {"kind": KUBERNETES, **settings}
 
 
