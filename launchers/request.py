@@ -63,14 +63,14 @@ def read_request(uri: str) -> Request:
     """
     if not fileio.exists(uri):
         raise ValueError(
-            f"{uri} is missing: the node that started this worker should have left it there.\n"
+            f"{uri} is missing: the node that started this worker should have written it.\n"
             "  Every worker must reach the folder of the pipeline's artifacts."
         )
     with fileio.open(uri, "r") as file:
-        told = json.loads(file.read())
+        values = json.loads(file.read())
     return Request(
-        executor=told["executor"],
-        input_dict=artifact_utils.parse_artifact_dict(told["inputs"]),
-        output_dict=artifact_utils.parse_artifact_dict(told["outputs"]),
-        exec_properties=told["exec_properties"],
+        executor=values["executor"],
+        input_dict=artifact_utils.parse_artifact_dict(values["inputs"]),
+        output_dict=artifact_utils.parse_artifact_dict(values["outputs"]),
+        exec_properties=values["exec_properties"],
     )

@@ -204,7 +204,7 @@ class Cluster:
         Raises:
           ApiException, urllib3.exceptions.HTTPError: as the connection ends.
         """
-        told = {} if since_secs is None else {"since_seconds": since_secs}
+        since = {} if since_secs is None else {"since_seconds": since_secs}
         answer = self._core.read_namespaced_pod_log(
             pod,
             self.namespace,
@@ -213,7 +213,7 @@ class Cluster:
             timestamps=True,
             _preload_content=False,
             _request_timeout=(_CONNECT_SECS, _QUIET_SECS),
-            **told,
+            **since,
         )
         try:
             rest = b""
@@ -230,7 +230,7 @@ class Cluster:
         """A workload now, at each of its changes, and at least every so often.
 
         A watch is cut off by servers, proxies and time, and its place may be forgotten (410
-        Gone): each time the object is read anew and watched from there. None: it is gone.
+        Gone): each time the object is read again and watched from there. None: it is gone.
         """
         while True:
             found = self.get(kind, name)
@@ -323,8 +323,8 @@ def _is_transient(error: BaseException) -> bool:
 def _refused(what: str, namespace: str, error: Exception) -> ApiRefused:
     status = error.status if isinstance(error, ApiException) else 0
     verb, resource = what.split()
-    told = f"could not {what} in namespace {namespace!r}: {_said(error)}"
-    settings = "Look at the launcher's settings (cluster): the cluster does not take what they ask."
+    what_failed = f"could not {what} in namespace {namespace!r}: {_said(error)}"
+    settings = "Look at the launcher's settings (cluster): the cluster rejects what they ask for."
     to_do = {
         400: settings,
         401: "The token is not accepted: log in again, or look at the pod's service account.",
@@ -338,7 +338,7 @@ def _refused(what: str, namespace: str, error: Exception) -> ApiRefused:
         422: settings,
         0: "Is the API server up, and can this pod reach it?",
     }
-    return ApiRefused(told, to_do.get(status or 0, "Try again later."), status or 0)
+    return ApiRefused(what_failed, to_do.get(status or 0, "Try again later."), status or 0)
 
 
 def _said(error: Exception) -> str:

@@ -220,7 +220,7 @@ def _delete_whatever_happens(attempt: Attempt) -> None:
 def _sigterm_raises() -> Iterator[None]:
     """Lets SIGTERM end the work in an orderly way, as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is told of signals
+        yield  # only the main thread receives signals
         return
     again: list[threading.Timer] = []
 

@@ -178,12 +178,12 @@ def selector(group: WorkerGroup, attempt: int | None = None) -> str:
 
 def fingerprint(group: WorkerGroup, settings: KubernetesSettings) -> str:
     """Says whether two jobs of one name do the same: same request, same workers, same pods."""
-    told = {
+    content = {
         "request": group.request_uri,
         "workers": group.num_workers,
         "settings": settings.model_dump(exclude=_HOW_IT_IS_WATCHED, exclude_defaults=True),
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint_of(job: dict[str, Any]) -> str | None:

@@ -76,7 +76,7 @@ class Worker:
 
 
 def ended(workload: dict[str, Any]) -> tuple[bool, str] | None:
-    """Whether a Job or JobSet ended well, and what it says of it; None while it goes on."""
+    """Whether a Job or JobSet ended well, and what it says about that; None while it runs."""
     for condition in workload.get("status", {}).get("conditions", []):
         if condition["status"] != "True":
             continue
