@@ -11,6 +11,8 @@ from tfx.types import artifact_utils
 from tfx.utils import import_utils, io_utils
 
 Artifacts = dict[str, list[types.Artifact]]
+ExecProperties = dict[str, Any]
+"""What `Do` gets beside artifacts: plain values, which JSON can hold."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Request:
     executor: str
     input_dict: Artifacts
     output_dict: Artifacts
-    exec_properties: dict[str, Any]
+    exec_properties: ExecProperties
 
     def run(self) -> None:
         """Calls the executor, as TFX would have in this process."""

@@ -18,6 +18,7 @@ import urllib3
 from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 
+from launchers.kubernetes.manifest import Manifest
 from launchers.kubernetes.settings import KubernetesSettings
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -71,7 +72,7 @@ class Cluster:
         # Takes and gives plain dicts, of any group: for Jobs and JobSets alike.
         self._objects = client.CustomObjectsApi(api)
 
-    def create(self, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
+    def create(self, kind: Kind, body: Manifest) -> Manifest:
         """Creates a workload.
 
         Raises:
@@ -84,7 +85,7 @@ class Cluster:
             ),
         )
 
-    def get(self, kind: Kind, name: str) -> dict[str, Any] | None:
+    def get(self, kind: Kind, name: str) -> Manifest | None:
         """A workload; None if there is none of that name."""
         try:
             return self._call(
@@ -98,7 +99,7 @@ class Cluster:
                 return None
             raise
 
-    def find(self, kind: Kind, selector: str) -> list[dict[str, Any]]:
+    def find(self, kind: Kind, selector: str) -> list[Manifest]:
         """Workloads with these labels."""
         found = self._call(
             f"list {kind.plural}",
@@ -133,7 +134,7 @@ class Cluster:
             if refused.status != 404:
                 raise
 
-    def create_service(self, body: dict[str, Any]) -> None:
+    def create_service(self, body: Manifest) -> None:
         """Creates a Service; does nothing if it is there."""
         try:
             self._call(
@@ -144,7 +145,7 @@ class Cluster:
             if refused.status != 409:
                 raise
 
-    def pods(self, selector: str) -> list[dict[str, Any]]:
+    def pods(self, selector: str) -> list[Manifest]:
         """Pods with these labels."""
         answer = self._call(
             "list pods",
@@ -156,7 +157,7 @@ class Cluster:
         )
         return list(json.loads(answer)["items"])
 
-    def warnings(self, uid: str) -> list[dict[str, Any]]:
+    def warnings(self, uid: str) -> list[Manifest]:
         """The warning events about one object, in no particular order.
 
         They explain, and nothing depends on them: this does not retry for long.
@@ -226,7 +227,7 @@ class Cluster:
             answer.close()
             answer.release_conn()
 
-    def changes(self, kind: Kind, name: str, every_secs: int) -> Iterator[dict[str, Any] | None]:
+    def changes(self, kind: Kind, name: str, every_secs: int) -> Iterator[Manifest | None]:
         """A workload now, at each of its changes, and at least every so often.
 
         A watch is cut off by servers, proxies and time, and its place may be forgotten (410
@@ -248,9 +249,7 @@ class Cluster:
                     raise _refused(f"watch {kind.plural}", self.namespace, error) from error
                 time.sleep(_PAUSE_SECS)
 
-    def _watch(
-        self, kind: Kind, name: str, found: dict[str, Any], every_secs: int
-    ) -> Iterator[dict[str, Any]]:
+    def _watch(self, kind: Kind, name: str, found: Manifest, every_secs: int) -> Iterator[Manifest]:
         return watch.Watch().stream(
             self._objects.list_namespaced_custom_object,
             kind.group,

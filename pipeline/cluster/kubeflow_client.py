@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import kfp
 import kfp_server_api
@@ -44,8 +43,7 @@ def connect(config: Config) -> "KubeflowClient":
     """
     require(config, "cluster.host")
     host = str(config.cluster.host).rstrip("/")
-    health = _check_host(host)
-    if health.get("multi_user") and not config.cluster.namespace:
+    if _serves_several_users(host) and not config.cluster.namespace:
         raise ClusterError(
             f"cluster.namespace: must be set: {host} serves several users, each with a "
             "namespace of their own."
@@ -60,8 +58,12 @@ def connect(config: Config) -> "KubeflowClient":
     return KubeflowClient(client, config, host)
 
 
-def _check_host(host: str) -> dict[str, Any]:
-    """What the API says of its health."""
+def _serves_several_users(host: str) -> bool:
+    """Whether each user has a namespace of their own, as the API's health check says.
+
+    Raises:
+      ClusterError: if the host does not answer, rejects the token, or is no such API.
+    """
     url = f"{host}/apis/v2beta1/healthz"
     token = os.environ.get(TOKEN)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -81,13 +83,9 @@ def _check_host(host: str) -> dict[str, Any]:
             f"does not accept the token in {TOKEN}" if token else f"asks for a token: set {TOKEN}"
         )
         raise ClusterError(f"cluster.host: {host} {refused} (HTTP {answer.status}).")
-    try:
-        return dict(json.loads(answer.data)) if answer.status == 200 else _no_api(host, answer)
-    except ValueError:
-        return _no_api(host, answer)
-
-
-def _no_api(host: str, answer: Any) -> dict[str, Any]:
+    with contextlib.suppress(ValueError, TypeError):
+        if answer.status == 200:
+            return bool(dict(json.loads(answer.data)).get("multi_user"))
     raise ClusterError(
         f"cluster.host: {host} is not an API of Kubeflow Pipelines: its healthz answers HTTP "
         f"{answer.status}."
