@@ -5,7 +5,8 @@ settings for `make_launcher`; and `limits`, the fields of `Limits`. Without it, 
 worker on this machine, a node does its work in its own process, as TFX's own do.
 
 The variable `THAW_WORKER_GROUP` may hold more of it, as JSON: `limits`, and settings of the
-launcher that go over those of `custom_config`. A cluster's cache goes by `custom_config`.
+launcher that override those of `custom_config`. A cluster's cache key covers `custom_config`
+only.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +23,7 @@ from tfx.types import standard_component_specs as specs
 from tfx.utils import json_utils
 
 from launchers.registry import LOCAL, make_launcher
-from launchers.request import Artifacts, Request, write_request
+from launchers.request import Artifacts, ExecProperties, Request, write_request
 from launchers.worker_group import Limits, WorkerGroup
 from trainer.process import progress
 from trainer.process.tf_config import WORKER_GROUP
@@ -50,11 +52,11 @@ class GroupSettings:
 
     name: str
     workers: int
-    launcher: dict[str, Any]
+    launcher: Mapping[str, object]
     limits: Limits
 
 
-def read_settings(exec_properties: dict[str, Any]) -> GroupSettings | None:
+def read_settings(exec_properties: ExecProperties) -> GroupSettings | None:
     """Reads how the workers are to be started; None where this process does the work itself.
 
     Raises:
@@ -79,7 +81,7 @@ def run_by_workers(
     executor: type[BaseExecutor],
     input_dict: Artifacts,
     output_dict: Artifacts,
-    exec_properties: dict[str, Any],
+    exec_properties: ExecProperties,
     settings: GroupSettings,
     folder: str,
 ) -> None:
@@ -114,11 +116,11 @@ def run_by_workers(
     make_launcher(settings.launcher).run(group)
 
 
-def _custom_config(exec_properties: dict[str, Any]) -> dict[str, Any]:
+def _custom_config(exec_properties: ExecProperties) -> dict[str, Any]:
     return json_utils.loads(exec_properties.get(specs.CUSTOM_CONFIG_KEY) or "null") or {}
 
 
-def _with_settings(exec_properties: dict[str, Any], settings: GroupSettings) -> dict[str, Any]:
+def _with_settings(exec_properties: ExecProperties, settings: GroupSettings) -> ExecProperties:
     """The properties for the workers, whose environment does not hold the settings."""
     given = {**vars(settings), "limits": vars(settings.limits)}
     custom = {**_custom_config(exec_properties), WORKER_GROUP: given}

@@ -40,7 +40,7 @@ class Row:
     """One line of the table.
 
     Attributes:
-      what: goes on after the worker's name; may hold {code}, {signal} and {secs}.
+      what: follows the worker's name; may hold {code}, {signal} and {secs}.
       to_do: what the user can do about it.
       retryable: whether another start may go well.
       blame: how likely this worker is the cause.
@@ -207,7 +207,7 @@ class Failure:
 
     Attributes:
       worker: its name, or `JOB`.
-      what: goes on after the name.
+      what: follows the name.
       to_do: what the user can do about it.
       retryable: whether another start of all workers may go well.
       exit_code: of that worker, if it has ended; as in `Ending`.

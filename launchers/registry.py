@@ -1,6 +1,6 @@
 """The kinds of launchers there are, and which of them some settings name."""
 
-from typing import Any
+from collections.abc import Mapping
 
 from launchers.worker_group import Launcher
 
@@ -8,18 +8,21 @@ LOCAL = "local"
 KUBERNETES = "kubernetes"
 
 
-def make_launcher(settings: dict[str, Any]) -> Launcher:
+def make_launcher(settings: Mapping[str, object]) -> Launcher:
     """The launcher that `settings["kind"]` names; the other settings are its own.
 
+    Example:
+      >>> make_launcher({"kind": "local"}).run(group)
+
     Raises:
-      ValueError: if there is none of that kind.
+      ValueError: if there is none of that kind, or one of its own settings is wrong.
     """
     # Imported late: a cluster's client is not needed on a laptop.
     own = {name: value for name, value in settings.items() if name != "kind"}
     if settings.get("kind") == LOCAL:
         from launchers.local import launcher as local
 
-        return local.LocalLauncher(**own)
+        return local.make_launcher(own)
     if settings.get("kind") == KUBERNETES:
         from launchers.kubernetes import launcher as kubernetes
 

@@ -11,6 +11,8 @@ from tfx.types import artifact_utils
 from tfx.utils import import_utils, io_utils
 
 Artifacts = dict[str, list[types.Artifact]]
+ExecProperties = dict[str, Any]
+"""What `Do` gets beside artifacts: plain values, which JSON can hold."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Request:
     executor: str
     input_dict: Artifacts
     output_dict: Artifacts
-    exec_properties: dict[str, Any]
+    exec_properties: ExecProperties
 
     def run(self) -> None:
         """Calls the executor, as TFX would have in this process."""
@@ -63,14 +65,14 @@ def read_request(uri: str) -> Request:
     """
     if not fileio.exists(uri):
         raise ValueError(
-            f"{uri} is missing: the node that started this worker should have left it there.\n"
+            f"{uri} is missing: the node that started this worker should have written it.\n"
             "  Every worker must reach the folder of the pipeline's artifacts."
         )
     with fileio.open(uri, "r") as file:
-        told = json.loads(file.read())
+        values = json.loads(file.read())
     return Request(
-        executor=told["executor"],
-        input_dict=artifact_utils.parse_artifact_dict(told["inputs"]),
-        output_dict=artifact_utils.parse_artifact_dict(told["outputs"]),
-        exec_properties=told["exec_properties"],
+        executor=values["executor"],
+        input_dict=artifact_utils.parse_artifact_dict(values["inputs"]),
+        output_dict=artifact_utils.parse_artifact_dict(values["outputs"]),
+        exec_properties=values["exec_properties"],
     )

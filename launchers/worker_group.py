@@ -24,7 +24,7 @@ and `launchers.failures` says what each means to the user:
          v
     exit 0
 
-The life of a worker group. TensorFlow cannot take a worker back into a job that goes on, so all
+The life of a worker group. TensorFlow cannot take a worker back into a running job, so all
 workers end and start together:
 
     attempt 0                                       attempt n + 1

@@ -20,7 +20,7 @@ from components.transform.component import ImageTransform
 from components.trunk_features.component import TrunkFeatures
 from pipeline import __version__, beam_options, node_args
 from pipeline.config.schema import Config
-from pipeline.training_nodes import Place, on_this_machine
+from pipeline.training_nodes import NodePlacement, on_this_machine
 from trainer import keys
 from trainer.specs import to_json
 
@@ -29,7 +29,7 @@ def make_nodes(
     config: Config,
     images_dir: str,
     serving_dir: str,
-    places: Mapping[str, Place] | None = None,
+    places: Mapping[str, NodePlacement] | None = None,
 ) -> list[BaseNode]:
     """Builds the nodes, first to last.
 

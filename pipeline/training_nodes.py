@@ -2,6 +2,7 @@
 machines of their own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,26 +20,26 @@ TUNER = "Tuner"
 
 
 @dataclass(frozen=True)
-class Place:
-    """How one training node is run.
+class NodePlacement:
+    """How and where one training node runs.
 
     Attributes:
       node: its name.
       node_class: of TFX's Trainer or Tuner.
-      told: goes into the node's `custom_config`, beside what its result depends on.
+      config: goes into the node's `custom_config`, beside what its result depends on.
       elsewhere: whether the node only starts a job and waits for it.
-      uncached: settings for the node's process that its cache key is to leave out.
+      uncached: settings for the node's process that are left out of its cache key.
     """
 
     node: str
     node_class: type[Trainer] | type[Tuner]
-    told: dict[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
     elsewhere: bool = False
-    uncached: dict[str, Any] = field(default_factory=dict)
+    uncached: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self, args: TrainingArgs, **arguments: Any) -> BaseComponent:
         """Makes the node; `arguments` are those of `node_class`."""
-        custom_config = {ARGS: to_json(args), **self.told}
+        custom_config = {ARGS: to_json(args), **self.config}
         return self.node_class(custom_config=custom_config, **arguments).with_id(self.node)
 
 
@@ -49,16 +50,18 @@ def workers_of(config: Config, node: str) -> int:
     return 1 if node == TUNER else config.train.workers
 
 
-def launched_placement(config: Config, node: str, launcher: dict[str, Any] | None) -> Place:
+def launched_placement(
+    config: Config, node: str, launcher: Mapping[str, Any] | None
+) -> NodePlacement:
     """A node whose workers are started by the launcher; None: it trains in its own process."""
     node_class = LaunchedTuner if node == TUNER else LaunchedTrainer
     if launcher is None:
-        return Place(node, node_class)
-    told = node_args.worker_group(config, node, launcher, workers_of(config, node))
-    return Place(node, node_class, told, elsewhere=bool(told))
+        return NodePlacement(node, node_class)
+    group = node_args.worker_group(config, node, launcher, workers_of(config, node))
+    return NodePlacement(node, node_class, group, elsewhere=bool(group))
 
 
-def on_this_machine(config: Config) -> dict[str, Place]:
+def on_this_machine(config: Config) -> dict[str, NodePlacement]:
     """For `thaw run`: several workers are processes on this machine."""
     return {
         node: launched_placement(config, node, node_args.LOCAL_LAUNCHER) for node in TRAINING_NODES

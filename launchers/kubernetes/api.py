@@ -18,6 +18,7 @@ import urllib3
 from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 
+from launchers.kubernetes.manifest import Manifest
 from launchers.kubernetes.settings import KubernetesSettings
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -71,7 +72,7 @@ class Cluster:
         # Takes and gives plain dicts, of any group: for Jobs and JobSets alike.
         self._objects = client.CustomObjectsApi(api)
 
-    def create(self, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
+    def create(self, kind: Kind, body: Manifest) -> Manifest:
         """Creates a workload.
 
         Raises:
@@ -84,7 +85,7 @@ class Cluster:
             ),
         )
 
-    def get(self, kind: Kind, name: str) -> dict[str, Any] | None:
+    def get(self, kind: Kind, name: str) -> Manifest | None:
         """A workload; None if there is none of that name."""
         try:
             return self._call(
@@ -98,7 +99,7 @@ class Cluster:
                 return None
             raise
 
-    def find(self, kind: Kind, selector: str) -> list[dict[str, Any]]:
+    def find(self, kind: Kind, selector: str) -> list[Manifest]:
         """Workloads with these labels."""
         found = self._call(
             f"list {kind.plural}",
@@ -133,7 +134,7 @@ class Cluster:
             if refused.status != 404:
                 raise
 
-    def create_service(self, body: dict[str, Any]) -> None:
+    def create_service(self, body: Manifest) -> None:
         """Creates a Service; does nothing if it is there."""
         try:
             self._call(
@@ -144,7 +145,7 @@ class Cluster:
             if refused.status != 409:
                 raise
 
-    def pods(self, selector: str) -> list[dict[str, Any]]:
+    def pods(self, selector: str) -> list[Manifest]:
         """Pods with these labels."""
         answer = self._call(
             "list pods",
@@ -156,7 +157,7 @@ class Cluster:
         )
         return list(json.loads(answer)["items"])
 
-    def warnings(self, uid: str) -> list[dict[str, Any]]:
+    def warnings(self, uid: str) -> list[Manifest]:
         """The warning events about one object, in no particular order.
 
         They explain, and nothing depends on them: this does not retry for long.
@@ -204,7 +205,7 @@ class Cluster:
         Raises:
           ApiException, urllib3.exceptions.HTTPError: as the connection ends.
         """
-        told = {} if since_secs is None else {"since_seconds": since_secs}
+        since = {} if since_secs is None else {"since_seconds": since_secs}
         answer = self._core.read_namespaced_pod_log(
             pod,
             self.namespace,
@@ -213,7 +214,7 @@ class Cluster:
             timestamps=True,
             _preload_content=False,
             _request_timeout=(_CONNECT_SECS, _QUIET_SECS),
-            **told,
+            **since,
         )
         try:
             rest = b""
@@ -226,11 +227,11 @@ class Cluster:
             answer.close()
             answer.release_conn()
 
-    def changes(self, kind: Kind, name: str, every_secs: int) -> Iterator[dict[str, Any] | None]:
+    def changes(self, kind: Kind, name: str, every_secs: int) -> Iterator[Manifest | None]:
         """A workload now, at each of its changes, and at least every so often.
 
         A watch is cut off by servers, proxies and time, and its place may be forgotten (410
-        Gone): each time the object is read anew and watched from there. None: it is gone.
+        Gone): each time the object is read again and watched from there. None: it is gone.
         """
         while True:
             found = self.get(kind, name)
@@ -248,9 +249,7 @@ class Cluster:
                     raise _refused(f"watch {kind.plural}", self.namespace, error) from error
                 time.sleep(_PAUSE_SECS)
 
-    def _watch(
-        self, kind: Kind, name: str, found: dict[str, Any], every_secs: int
-    ) -> Iterator[dict[str, Any]]:
+    def _watch(self, kind: Kind, name: str, found: Manifest, every_secs: int) -> Iterator[Manifest]:
         return watch.Watch().stream(
             self._objects.list_namespaced_custom_object,
             kind.group,
@@ -323,8 +322,8 @@ def _is_transient(error: BaseException) -> bool:
 def _refused(what: str, namespace: str, error: Exception) -> ApiRefused:
     status = error.status if isinstance(error, ApiException) else 0
     verb, resource = what.split()
-    told = f"could not {what} in namespace {namespace!r}: {_said(error)}"
-    settings = "Look at the launcher's settings (cluster): the cluster does not take what they ask."
+    what_failed = f"could not {what} in namespace {namespace!r}: {_said(error)}"
+    settings = "Look at the launcher's settings (cluster): the cluster rejects what they ask for."
     to_do = {
         400: settings,
         401: "The token is not accepted: log in again, or look at the pod's service account.",
@@ -338,7 +337,7 @@ def _refused(what: str, namespace: str, error: Exception) -> ApiRefused:
         422: settings,
         0: "Is the API server up, and can this pod reach it?",
     }
-    return ApiRefused(told, to_do.get(status or 0, "Try again later."), status or 0)
+    return ApiRefused(what_failed, to_do.get(status or 0, "Try again later."), status or 0)
 
 
 def _said(error: Exception) -> str:

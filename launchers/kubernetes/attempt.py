@@ -4,12 +4,12 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from launchers import failures
 from launchers.failures import Failure, Fault
 from launchers.kubernetes import no_pods, objects, status
 from launchers.kubernetes.api import ApiRefused, Cluster, Kind
+from launchers.kubernetes.manifest import Manifest
 from launchers.kubernetes.no_pods import NoPods
 from launchers.kubernetes.pod_log import PodLog
 from launchers.kubernetes.settings import KubernetesSettings
@@ -72,7 +72,7 @@ class Attempt:
         raise RuntimeError(f"{self.name} is watched no more")  # `changes` ends with its object
 
     def _judge(
-        self, now: dict[str, Any] | None, workers: list[Worker], without: NoPods | None
+        self, now: Manifest | None, workers: list[Worker], without: NoPods | None
     ) -> tuple[bool, Failure | None]:
         """Whether the attempt is over, and if it failed, how."""
         if now is None or _is_going(now):
@@ -91,7 +91,7 @@ class Attempt:
         failure = self._cannot_start(workers) or self._has_no_pods(without)
         return failure is not None, failure
 
-    def _find_no_pods(self, now: dict[str, Any] | None) -> NoPods | None:
+    def _find_no_pods(self, now: Manifest | None) -> NoPods | None:
         if now is None or _is_going(now) or status.ended(now):
             return None
         return no_pods.find(self.cluster, self.kind, now)
@@ -168,7 +168,7 @@ class Attempt:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{worker.replace(' ', '-')}.log"
 
-    def _why_failed(self, now: dict[str, Any], workers: list[Worker], said: str) -> Failure:
+    def _why_failed(self, now: Manifest, workers: list[Worker], said: str) -> Failure:
         self._keep_logs(workers)
         failed = {one.index: one for one in workers if one.state == "failed"}
         ending = failures.culprit(one.ending for one in failed.values())
@@ -189,9 +189,7 @@ class Attempt:
             last_lines=lines,
         )
 
-    def _beside(
-        self, now: dict[str, Any], workers: list[Worker], first: Worker, fault: Fault
-    ) -> str:
+    def _beside(self, now: Manifest, workers: list[Worker], first: Worker, fault: Fault) -> str:
         """What else to say of a group whose first failure is known."""
         text = ""
         idle = next((one for one in workers if one.state == "waiting"), None)
@@ -203,7 +201,7 @@ class Attempt:
             text += f"; {', '.join(first.kept_by)} keeps its pod running"
         return text
 
-    def _why_not_all(self, now: dict[str, Any]) -> str:
+    def _why_not_all(self, now: Manifest) -> str:
         """Which pods were refused, so that the others timed out; empty if none was."""
         job = no_pods.with_child(self.cluster, self.kind, now)
         why = no_pods.reasons(self.cluster, self.kind, job).text
@@ -245,7 +243,7 @@ class Attempt:
         return replace(failure, last_lines=lines)
 
 
-def _is_going(workload: dict[str, Any]) -> bool:
+def _is_going(workload: Manifest) -> bool:
     return bool(workload["metadata"].get("deletionTimestamp"))
 
 

@@ -12,17 +12,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Any
 
 from launchers import failures
 from launchers.failures import Failure
 from launchers.kubernetes import api, objects
 from launchers.kubernetes.api import ApiRefused
 from launchers.kubernetes.attempt import Attempt
+from launchers.kubernetes.manifest import Manifest
 from launchers.kubernetes.settings import KubernetesSettings, read_settings
 from launchers.worker_group import WorkerGroup, WorkerGroupFailed
 
@@ -34,7 +34,7 @@ _PAUSE_SECS = 1.0
 _AGAIN_SECS = 2.0
 
 
-def make_launcher(settings: dict[str, Any]) -> "KubernetesLauncher":
+def make_launcher(settings: Mapping[str, object]) -> "KubernetesLauncher":
     """See `KubernetesSettings` for the keys.
 
     Raises:
@@ -120,14 +120,14 @@ class _NotOurs(Exception):
         self.error = error
 
 
-def _newest_job(attempt: Attempt) -> dict[str, Any] | None:
+def _newest_job(attempt: Attempt) -> Manifest | None:
     """The worker group's last job, if there is one that nobody has deleted."""
     found = attempt.cluster.find(attempt.kind, objects.selector(attempt.group))
     jobs = [job for job in found if not job["metadata"].get("deletionTimestamp")]
     return max(jobs, key=objects.attempt_of, default=None)
 
 
-def _adopt(attempt: Attempt, job: dict[str, Any]) -> Attempt:
+def _adopt(attempt: Attempt, job: Manifest) -> Attempt:
     """The attempt that `job` is.
 
     Raises:
@@ -165,12 +165,12 @@ def _start(attempt: Attempt) -> None:
     )
 
 
-def _make_service(attempt: Attempt, job: dict[str, Any]) -> None:
+def _make_service(attempt: Attempt, job: Manifest) -> None:
     if attempt.kind is api.JOB:
         attempt.cluster.create_service(objects.service(job, attempt.settings.port))
 
 
-def _check_same_request(attempt: Attempt, job: dict[str, Any]) -> None:
+def _check_same_request(attempt: Attempt, job: Manifest) -> None:
     """Two different jobs may have one name after a change of settings, or by accident."""
     ours = objects.fingerprint(attempt.group, attempt.settings)
     if objects.fingerprint_of(job) == ours:
@@ -220,7 +220,7 @@ def _delete_whatever_happens(attempt: Attempt) -> None:
 def _sigterm_raises() -> Iterator[None]:
     """Lets SIGTERM end the work in an orderly way, as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is told of signals
+        yield  # only the main thread receives signals
         return
     again: list[threading.Timer] = []
 

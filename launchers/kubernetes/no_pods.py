@@ -7,10 +7,10 @@ nothing, and its controller tries again for ever. The reason is only in its even
 import re
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from launchers.kubernetes import status as status
 from launchers.kubernetes.api import JOB, ApiRefused, Cluster, Kind
+from launchers.kubernetes.manifest import Manifest
 from launchers.kubernetes.objects import child_job_name
 
 _MAX_REASONS = 2
@@ -45,7 +45,7 @@ class NoPods:
 
     suspended: bool
     secs: float
-    objects: list[dict[str, Any]]
+    objects: list[Manifest]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Reasons:
     to_do: str
 
 
-def find(cluster: Cluster, kind: Kind, workload: dict[str, Any]) -> NoPods | None:
+def find(cluster: Cluster, kind: Kind, workload: Manifest) -> NoPods | None:
     """Looks at a job of which no pod is listed; None if it has or had some all the same."""
     objects = with_child(cluster, kind, workload)
     if any(map(status.counts_pods, objects)):
@@ -70,7 +70,7 @@ def find(cluster: Cluster, kind: Kind, workload: dict[str, Any]) -> NoPods | Non
     return NoPods(any(map(status.is_suspended, objects)), time.time() - since, objects)
 
 
-def with_child(cluster: Cluster, kind: Kind, workload: dict[str, Any]) -> list[dict[str, Any]]:
+def with_child(cluster: Cluster, kind: Kind, workload: Manifest) -> list[Manifest]:
     """A Job; a JobSet and its Job, which has the pods."""
     if kind is JOB:
         return [workload]
@@ -78,7 +78,7 @@ def with_child(cluster: Cluster, kind: Kind, workload: dict[str, Any]) -> list[d
     return [workload, child] if child else [workload]
 
 
-def reasons(cluster: Cluster, kind: Kind, objects: list[dict[str, Any]]) -> Reasons:
+def reasons(cluster: Cluster, kind: Kind, objects: list[Manifest]) -> Reasons:
     """The latest warnings about these objects, each once."""
     name = objects[0]["metadata"]["name"]
     look = f"Look at it: kubectl -n {cluster.namespace} describe {kind.plural} {name}"
@@ -93,14 +93,14 @@ def reasons(cluster: Cluster, kind: Kind, objects: list[dict[str, Any]]) -> Reas
     return Reasons(text, next((to_do for part, to_do in _TO_DO.items() if part in text), look))
 
 
-def _seen_last(event: dict[str, Any]) -> str:
+def _seen_last(event: Manifest) -> str:
     """RFC 3339. Which field holds it depends on the client that recorded the event."""
     series = event.get("series") or {}
     stamps = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
     return next(filter(None, stamps), event["metadata"]["creationTimestamp"])
 
 
-def _text(event: dict[str, Any]) -> str:
+def _text(event: Manifest) -> str:
     message = str(event.get("message", "")).removeprefix(_COMBINED)
     message = _RANDOM_SUFFIX.sub(r'\1*"', message)
     text = f"{event.get('reason')}: {message}"

@@ -13,9 +13,9 @@ Each attempt has a name of its own, so that no worker meets a pod of the attempt
 import hashlib
 import json
 import math
-from typing import Any
 
 from launchers.kubernetes import indexed_job
+from launchers.kubernetes.manifest import Manifest
 from launchers.kubernetes.settings import KubernetesSettings, Toleration
 from launchers.worker_group import WorkerGroup
 
@@ -67,7 +67,7 @@ _SPOT: dict[str, tuple[dict[str, str], list[Toleration]]] = {
 
 def workload(
     group: WorkerGroup, settings: KubernetesSettings, attempt: int, first_start: float, now: float
-) -> dict[str, Any]:
+) -> Manifest:
     """The Job or JobSet of one attempt.
 
     Args:
@@ -99,7 +99,7 @@ def workload(
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
-def _jobset(metadata: dict[str, Any], spec: dict[str, Any], keep_secs: int) -> dict[str, Any]:
+def _jobset(metadata: Manifest, spec: Manifest, keep_secs: int) -> Manifest:
     return {
         "apiVersion": JOBSET_API,
         "kind": "JobSet",
@@ -120,7 +120,7 @@ def _jobset(metadata: dict[str, Any], spec: dict[str, Any], keep_secs: int) -> d
     }
 
 
-def service(job: dict[str, Any], port: int) -> dict[str, Any]:
+def service(job: Manifest, port: int) -> Manifest:
     """The headless Service that gives the pods of a created Job their host names.
 
     It belongs to the Job and goes with it.
@@ -178,26 +178,26 @@ def selector(group: WorkerGroup, attempt: int | None = None) -> str:
 
 def fingerprint(group: WorkerGroup, settings: KubernetesSettings) -> str:
     """Says whether two jobs of one name do the same: same request, same workers, same pods."""
-    told = {
+    content = {
         "request": group.request_uri,
         "workers": group.num_workers,
         "settings": settings.model_dump(exclude=_HOW_IT_IS_WATCHED, exclude_defaults=True),
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def fingerprint_of(job: dict[str, Any]) -> str | None:
+def fingerprint_of(job: Manifest) -> str | None:
     """The fingerprint that a Job or JobSet was started with."""
     value = job["metadata"].get("annotations", {}).get(REQUEST_ANNOTATION)
     return str(value) if value else None
 
 
-def attempt_of(job: dict[str, Any]) -> int:
+def attempt_of(job: Manifest) -> int:
     """Which attempt a Job or JobSet is."""
     return int(job["metadata"]["labels"][ATTEMPT_LABEL])
 
 
-def first_start_of(job: dict[str, Any]) -> float:
+def first_start_of(job: Manifest) -> float:
     """When its worker group began, in seconds since 1970."""
     return float(job["metadata"]["annotations"][FIRST_START_ANNOTATION])
 
@@ -217,7 +217,7 @@ def _group_label(group: WorkerGroup) -> str:
 
 def _job_spec(
     group: WorkerGroup, settings: KubernetesSettings, attempt: int, hosts: str
-) -> dict[str, Any]:
+) -> Manifest:
     return {
         "completionMode": "Indexed",
         "completions": group.num_workers,
@@ -230,7 +230,7 @@ def _job_spec(
     }
 
 
-def _pod_metadata(group: WorkerGroup, settings: KubernetesSettings, attempt: int) -> dict[str, Any]:
+def _pod_metadata(group: WorkerGroup, settings: KubernetesSettings, attempt: int) -> Manifest:
     """What the config says of sidecars goes over the defaults, be it a label or an annotation."""
     chosen = {**settings.labels, **settings.annotations}
     labels = {key: value for key, value in _NO_SIDECAR_LABELS.items() if key not in chosen}
@@ -247,7 +247,7 @@ def _pod_metadata(group: WorkerGroup, settings: KubernetesSettings, attempt: int
 
 def _pod_spec(
     group: WorkerGroup, settings: KubernetesSettings, subdomain: str, hosts: str
-) -> dict[str, Any]:
+) -> Manifest:
     volumes, mounts = _volumes(settings)
     spot_selector, _ = _SPOT.get(settings.spot or "", ({}, []))
     spec = {
@@ -275,8 +275,8 @@ def _container(
     settings: KubernetesSettings,
     subdomain: str,
     hosts: str,
-    mounts: list[dict[str, Any]],
-) -> dict[str, Any]:
+    mounts: list[Manifest],
+) -> Manifest:
     environment = {
         **settings.env,
         **indexed_job.variables(group.num_workers, hosts, subdomain, settings.port),
@@ -299,7 +299,7 @@ def _container(
     return _without_empty(container)
 
 
-def _resources(settings: KubernetesSettings) -> dict[str, Any]:
+def _resources(settings: KubernetesSettings) -> Manifest:
     requests = {"cpu": settings.cpu, "memory": settings.memory}
     # Memory is no more than asked for: a pod that takes more is ended, not its neighbours.
     # CPU is left to burst unless a limit is set. GPUs must be asked for as a limit.
@@ -309,7 +309,7 @@ def _resources(settings: KubernetesSettings) -> dict[str, Any]:
     return _without_empty({"requests": _without_empty(requests), "limits": _without_empty(limits)})
 
 
-def _tolerations(settings: KubernetesSettings) -> list[dict[str, Any]]:
+def _tolerations(settings: KubernetesSettings) -> list[Manifest]:
     _, tolerations = _SPOT.get(settings.spot or "", ({}, []))
     if settings.gpus:
         gpu = Toleration(key=settings.gpu_resource, operator="Exists", effect="NoSchedule")
@@ -317,9 +317,9 @@ def _tolerations(settings: KubernetesSettings) -> list[dict[str, Any]]:
     return [one.model_dump(exclude_none=True) for one in [*tolerations, *settings.tolerations]]
 
 
-def _volumes(settings: KubernetesSettings) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    volumes: list[dict[str, Any]] = []
-    mounts: list[dict[str, Any]] = []
+def _volumes(settings: KubernetesSettings) -> tuple[list[Manifest], list[Manifest]]:
+    volumes: list[Manifest] = []
+    mounts: list[Manifest] = []
     for number, (path, claim) in enumerate(sorted(settings.claims.items())):
         name = f"claim-{number}"
         volumes.append({"name": name, "persistentVolumeClaim": {"claimName": claim}})
@@ -336,5 +336,5 @@ def _volumes(settings: KubernetesSettings) -> tuple[list[dict[str, Any]], list[d
     return volumes, mounts
 
 
-def _without_empty(spec: dict[str, Any]) -> dict[str, Any]:
+def _without_empty(spec: Manifest) -> Manifest:
     return {key: value for key, value in spec.items() if value not in (None, {}, [])}

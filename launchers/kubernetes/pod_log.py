@@ -23,7 +23,7 @@ class PodLog:
     """The log of a pod that runs or will run, until it ends or `stop`.
 
     The API server and what lies before it cut long streams; each time the log is asked
-    for again from the last line on, by its timestamp, so that none is lost or told twice.
+    for again from the last line on, by its timestamp, so that no line is lost or shown twice.
     """
 
     def __init__(

@@ -1,49 +1,50 @@
-"""What the Kubernetes launcher is told: where a worker group's pods run and what each gets.
+"""The settings of the Kubernetes launcher: where a worker group's pods run and what each gets.
 
-The settings arrive as a plain dict (`custom_config["worker_group"]["launcher"]`, kind
-"kubernetes") and are checked here; the fields below are all the keys there are.
+They reach the launcher as plain values (`custom_config["worker_group"]["launcher"]`, kind
+"kubernetes"). The config's section `cluster.launcher` is made from the same fields, so this
+module stays light to import.
 """
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-)
+from pydantic import Field, NonNegativeInt, PositiveInt
 
+from launchers import settings
+from launchers.settings import Settings
 
-class Part(BaseModel):
-    """Unknown keys are refused, values never change."""
+_DAY_SECS = 86_400
+_MAX_SECS = 366 * _DAY_SECS
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Text = Annotated[str, Field(min_length=1)]
+Secs = Annotated[float, Field(gt=0, le=_MAX_SECS)]
 
 
-class Toleration(Part):
-    """A taint that the workers accept; the fields are those of a pod's own toleration."""
+class Toleration(Settings):
+    """A taint that the workers' pods tolerate; the fields are those of a pod's toleration."""
 
-    key: str | None = Field(None, description="Unset, with operator Exists: every taint.")
-    operator: Literal["Equal", "Exists"] = Field("Equal", description="How value is compared.")
-    value: str | None = Field(None, description="Of the taint.")
+    key: str | None = Field(
+        None, description="Key of the taint. Unset, with operator Exists: every taint."
+    )
+    operator: Literal["Equal", "Exists"] = Field(
+        "Equal", description="Equal: the taint's value must match. Exists: any value does."
+    )
+    value: str | None = Field(None, description="Value of the taint.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
-        None, description="Unset: all effects."
+        None, description="Effect of the taint. Unset: all effects."
     )
     tolerationSeconds: int | None = Field(  # noqa: N815 - as in a pod
-        None, description="How long a NoExecute taint is accepted."
+        None, le=_MAX_SECS, description="Seconds for which a NoExecute taint is tolerated."
     )
 
 
-class KubernetesSettings(Part):
-    """Where a worker group runs and what each of its pods gets.
+class WorkerPods(Settings):
+    """How the workers of a training node run on Kubernetes.
 
-    `WorkerGroup.limits` says how long it may take and how often it starts again.
+    `WorkerGroup.limits` says how long they may take and how often they start again.
     """
 
-    image: str = Field(min_length=1, description="Container image that holds this project.")
+    image: Text | None = Field(None, description="Container image that holds this project.")
     workload: Literal["job", "jobset"] = Field(
         "job",
         description=(
@@ -51,31 +52,36 @@ class KubernetesSettings(Part):
             "JobSet, where its controller is installed."
         ),
     )
-    namespace: str | None = Field(
+    namespace: Text | None = Field(
         None,
-        min_length=1,
-        description="Of the workers. Unset: the launching pod's own, or the kubeconfig's.",
+        description=(
+            "Namespace of the workers. Unset: the launching pod's own, or the kubeconfig's."
+        ),
     )
-    service_account: str | None = Field(
+    service_account: Text | None = Field(
         None,
-        min_length=1,
-        description="Of the workers. They never call Kubernetes; storage may know them by it.",
+        description=(
+            "Service account of the workers. They never call Kubernetes; storage may "
+            "authenticate them by it."
+        ),
     )
-    cpu: str | None = Field(None, min_length=1, description="Of each worker, such as 4 or 500m.")
-    cpu_limit: str | None = Field(
+    cpu: Text | None = Field(None, description="CPU request of each worker, such as 4 or 500m.")
+    cpu_limit: Text | None = Field(
         None,
-        min_length=1,
         description=(
             "CPU limit of each worker, for namespaces whose quota requires one. Unset: no limit, "
             "so that a worker may use its node's idle cores."
         ),
     )
-    memory: str | None = Field(None, min_length=1, description="Of each worker, such as 16Gi.")
-    gpus: NonNegativeInt = Field(0, description="Of each worker.")
-    gpu_resource: str = Field("nvidia.com/gpu", description="What the device plug-in calls a GPU.")
-    shared_memory: str | None = Field(
+    memory: Text | None = Field(
+        None, description="Memory request and limit of each worker, such as 16Gi."
+    )
+    gpus: NonNegativeInt = Field(0, le=1000, description="Number of GPUs of each worker.")
+    gpu_resource: str = Field(
+        "nvidia.com/gpu", description="Resource name that the device plug-in gives to a GPU."
+    )
+    shared_memory: Text | None = Field(
         None,
-        min_length=1,
         description="Size of /dev/shm, which NCCL needs between GPUs. Unset: as much as it takes.",
     )
     node_selector: dict[str, str] = Field(
@@ -84,12 +90,17 @@ class KubernetesSettings(Part):
     )
     tolerations: list[Toleration] = Field(
         default_factory=list,
-        description="Taints the workers accept, besides those of GPU and spot nodes.",
+        description=(
+            "Kubernetes tolerations: taints the pods may be scheduled on, besides those of GPU "
+            "and spot nodes."
+        ),
     )
     spot: Literal["gke", "eks", "karpenter", "aks"] | None = Field(
-        None, description="Run on spot nodes, as they are marked on this kind of cluster."
+        None, description="Run on spot nodes, as they are labelled on this kind of cluster."
     )
-    env: dict[str, str] = Field(default_factory=dict, description="Environment of the workers.")
+    env: dict[str, str] = Field(
+        default_factory=dict, description="Environment variables of the workers."
+    )
     claims: dict[str, str] = Field(
         default_factory=dict,
         description="PersistentVolumeClaims by the path where they are mounted.",
@@ -98,11 +109,13 @@ class KubernetesSettings(Part):
         default_factory=dict, description="Secrets by the path where they are mounted, read-only."
     )
     image_pull_secrets: list[str] = Field(
-        default_factory=list, description="Secrets that open the image's registry."
+        default_factory=list, description="Secrets that authenticate to the image's registry."
     )
     labels: dict[str, str] = Field(
         default_factory=dict,
-        description="More labels of job and pods, such as kueue.x-k8s.io/queue-name.",
+        description=(
+            "Additional labels of the job and its pods, such as kueue.x-k8s.io/queue-name."
+        ),
     )
     annotations: dict[str, str] = Field(
         default_factory=dict,
@@ -112,52 +125,55 @@ class KubernetesSettings(Part):
             "linkerd.io/inject."
         ),
     )
-    priority_class: str | None = Field(None, min_length=1, description="Of the pods.")
+    priority_class: Text | None = Field(None, description="Priority class of the pods.")
     port: PositiveInt = Field(
-        2222, ge=1024, le=65535, description="That TensorFlow's servers listen at, in every pod."
+        2222, ge=1024, le=65535, description="Port of TensorFlow's server in every pod."
     )
-    pending_secs: PositiveFloat = Field(
+    pending_secs: Secs = Field(
         1800,
         description=(
-            "How long a worker may wait for its pod to be created, for a node, its image and its "
+            "Seconds a worker may wait for its pod to be created, for a node, its image and its "
             "volumes. Time in which the job is suspended does not count."
         ),
     )
-    deadline_secs: PositiveFloat = Field(
-        7 * 86400,
+    deadline_secs: Secs = Field(
+        7 * _DAY_SECS,
         description=(
-            "Kubernetes ends the workers after so long, restarts included, even if the launcher is "
-            "gone. A deadline of the worker group's own goes before it."
+            "Seconds after which Kubernetes ends the workers, restarts included, even if the "
+            "launcher is gone. A deadline of the worker group takes precedence."
         ),
     )
     grace_secs: PositiveInt = Field(
-        60, description="Between SIGTERM and SIGKILL: a worker saves what it has done."
+        60,
+        le=_DAY_SECS,
+        description="Seconds between SIGTERM and SIGKILL, in which a worker saves its progress.",
     )
     keep_secs: NonNegativeInt = Field(
-        86400, description="How long a job that ended well is kept for its logs."
+        _DAY_SECS,
+        le=_MAX_SECS,
+        description="Seconds for which a job that succeeded is kept for its logs.",
     )
-    api_retry_secs: PositiveFloat = Field(
-        300, description="How long the API server may be out of reach before the launcher gives up."
+    api_retry_secs: Secs = Field(
+        300,
+        description="Seconds the API server may be unreachable before the launcher gives up.",
     )
     kubeconfig: str | None = Field(
-        None, description="File, for a launcher outside the cluster. Unset: $KUBECONFIG."
+        None,
+        description="Kubeconfig of a launcher outside the cluster. Unset: $KUBECONFIG.",
     )
-    context: str | None = Field(None, description="Of the kubeconfig.")
+    context: str | None = Field(None, description="Context of the kubeconfig to use.")
 
 
-def read_settings(told: dict[str, Any]) -> KubernetesSettings:
+class KubernetesSettings(WorkerPods):
+    """The same, complete: an image must be set."""
+
+    image: Text = Field(description="Container image that holds this project.")
+
+
+def read_settings(values: Mapping[str, object]) -> KubernetesSettings:
     """Checks the settings.
 
     Raises:
       ValueError: naming each key that is missing, unknown or wrong.
     """
-    try:
-        return KubernetesSettings(**told)
-    except ValidationError as error:
-        wrong = "\n".join(
-            f"  {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
-        )
-        known = ", ".join(KubernetesSettings.model_fields)
-        raise ValueError(
-            f"The Kubernetes launcher's settings are not right:\n{wrong}\n  The keys are: {known}."
-        ) from error
+    return settings.read(KubernetesSettings, values, "Kubernetes")

@@ -7,9 +7,10 @@ is the worker's own container, by its name.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Literal
 
 from launchers.failures import Ending, Fault
+from launchers.kubernetes.manifest import Manifest
 from launchers.kubernetes.objects import CONTAINER
 from trainer.process.tf_config import worker_name
 
@@ -75,8 +76,8 @@ class Worker:
         )
 
 
-def ended(workload: dict[str, Any]) -> tuple[bool, str] | None:
-    """Whether a Job or JobSet ended well, and what it says of it; None while it goes on."""
+def ended(workload: Manifest) -> tuple[bool, str] | None:
+    """Whether a Job or JobSet ended well, and what it says about that; None while it runs."""
     for condition in workload.get("status", {}).get("conditions", []):
         if condition["status"] != "True":
             continue
@@ -93,7 +94,7 @@ def all_ended_well(workers: list[Worker], num_workers: int) -> bool:
     return len(workers) == num_workers and all(worker.exit_code == 0 for worker in workers)
 
 
-def is_suspended(workload: dict[str, Any]) -> bool:
+def is_suspended(workload: Manifest) -> bool:
     """Whether a Job or JobSet is held back, as Kueue does until its queue has room.
 
     Its controller confirms the end of a suspension by the condition, a moment after the spec.
@@ -102,7 +103,7 @@ def is_suspended(workload: dict[str, Any]) -> bool:
     return bool(workload.get("spec", {}).get("suspend")) or condition.get("status") == "True"
 
 
-def pending_since(workload: dict[str, Any]) -> float:
+def pending_since(workload: Manifest) -> float:
     """From when on a Job or JobSet may have had pods, in seconds since 1970.
 
     That is its creation, or when it was last resumed; a Job's start time is reset then.
@@ -115,7 +116,7 @@ def pending_since(workload: dict[str, Any]) -> float:
     return max(_seconds(stamp) for stamp in stamps if stamp)
 
 
-def counts_pods(workload: dict[str, Any]) -> bool:
+def counts_pods(workload: Manifest) -> bool:
     """Whether a Job or JobSet counts pods that run or ran, which a list may no longer show."""
     job = workload.get("status", {})
     parts = [job, *job.get("replicatedJobsStatus", [])]
@@ -125,7 +126,7 @@ def counts_pods(workload: dict[str, Any]) -> bool:
     )
 
 
-def _condition(workload: dict[str, Any], kind: str) -> dict[str, Any]:
+def _condition(workload: Manifest, kind: str) -> Manifest:
     conditions = workload.get("status", {}).get("conditions", [])
     return next((one for one in conditions if one["type"] == kind), {})
 
@@ -139,7 +140,7 @@ def _secs_since(stamp: str) -> float:
     return datetime.now(timezone.utc).timestamp() - _seconds(stamp)
 
 
-def read_worker(pod: dict[str, Any]) -> Worker:
+def read_worker(pod: Manifest) -> Worker:
     """What a pod says of its worker."""
     metadata, status = pod["metadata"], pod.get("status", {})
     index = int(metadata.get("annotations", {}).get(INDEX_ANNOTATION, 0))
@@ -187,7 +188,7 @@ def summary(workers: list[Worker], num_workers: int) -> str:
     return text
 
 
-def _why_ended(status: dict[str, Any], terminated: dict[str, Any]) -> str:
+def _why_ended(status: Manifest, terminated: Manifest) -> str:
     said = [status.get("reason"), status.get("message")]
     for condition in status.get("conditions", []):
         if condition["type"] == _DISRUPTION:
@@ -200,7 +201,7 @@ def _why_ended(status: dict[str, Any], terminated: dict[str, Any]) -> str:
     return ": ".join(dict.fromkeys(filter(None, said)))
 
 
-def _is_disrupted(status: dict[str, Any]) -> bool:
+def _is_disrupted(status: Manifest) -> bool:
     """Whether its node is drained or was needed for another pod."""
     return any(
         condition["type"] == _DISRUPTION and condition.get("status") == "True"
@@ -208,7 +209,7 @@ def _is_disrupted(status: dict[str, Any]) -> bool:
     )
 
 
-def _why_waiting(status: dict[str, Any], waiting: dict[str, Any]) -> str:
+def _why_waiting(status: Manifest, waiting: Manifest) -> str:
     said = [waiting.get("reason"), waiting.get("message")]
     for name, state in _states(status, "initContainerStatuses"):
         if one := state.get("waiting"):
@@ -221,18 +222,18 @@ def _why_waiting(status: dict[str, Any], waiting: dict[str, Any]) -> str:
     return ": ".join(filter(None, said))
 
 
-def _states(status: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _states(status: Manifest, kind: str) -> Iterator[tuple[str, Manifest]]:
     """Name and state of each container that a pod's status lists."""
     for one in status.get(kind) or []:
         yield one["name"], one.get("state", {})
 
 
-def _that_run(status: dict[str, Any]) -> tuple[str, ...]:
+def _that_run(status: Manifest) -> tuple[str, ...]:
     states = [*_states(status, "containerStatuses"), *_states(status, "initContainerStatuses")]
     return tuple(name for name, state in states if "running" in state)
 
 
-def _others_that_failed(status: dict[str, Any]) -> list[str]:
+def _others_that_failed(status: Manifest) -> list[str]:
     states = [*_states(status, "initContainerStatuses"), *_states(status, "containerStatuses")]
     codes = {name: state.get("terminated", {}).get("exitCode") for name, state in states}
     return [

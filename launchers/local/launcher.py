@@ -7,14 +7,15 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from launchers import failures
+from launchers import failures, settings
 from launchers.failures import Blame, Failure, Fault
 from launchers.local.worker_process import WorkerProcess, start_worker
+from launchers.settings import Settings
 from launchers.worker_group import WorkerGroup, WorkerGroupFailed
 from trainer.process.tf_config import tf_config
 
@@ -28,15 +29,31 @@ _PORT_TAKEN = ("Address already in use", "Could not start gRPC server")
 _PORTS = range(20_000, 32_000)
 
 
+class LocalSettings(Settings):
+    """How the workers of this machine are started."""
+
+    command: tuple[str, ...] = (sys.executable, "-m", "launchers.worker")
+    """What every worker runs, without the request's URI, which comes last."""
+
+
+def make_launcher(values: Mapping[str, object]) -> "LocalLauncher":
+    """See `LocalSettings` for the keys.
+
+    Raises:
+      ValueError: naming the keys that are unknown or wrong.
+    """
+    return LocalLauncher(settings.read(LocalSettings, values, "local").command)
+
+
 @dataclass(frozen=True)
 class LocalLauncher:
     """Runs worker groups as processes of this machine.
 
     Attributes:
-      command: what every worker runs, without the request's URI, which comes last.
+      command: as in `LocalSettings`.
     """
 
-    command: Sequence[str] = (sys.executable, "-m", "launchers.worker")
+    command: Sequence[str] = LocalSettings().command
 
     def run(self, group: WorkerGroup) -> None:
         """As `Launcher.run`. Each worker's output goes to a file in `group.log_dir`."""

@@ -1,7 +1,7 @@
 """The commands for clusters: `thaw compile` and `thaw submit`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -19,6 +19,10 @@ from pipeline.cli.terminal import (
     stop,
 )
 from pipeline.config.schema import Config
+
+if TYPE_CHECKING:  # not for `thaw --help`
+    from pipeline.cluster.submit import Submitted
+    from pipeline.cluster.target import Target
 
 TargetOption = Annotated[
     str, typer.Option("--target", "-t", metavar="kubeflow|vertex", help="Which cluster.")
@@ -76,7 +80,8 @@ def submit(
     caching: Annotated[
         bool | None,
         typer.Option(
-            "--caching/--no-caching", help="Whether tasks are spared whose inputs have not changed."
+            "--caching/--no-caching",
+            help="Reuse a task's cached outputs when its inputs are unchanged.",
         ),
     ] = None,
     wait: Annotated[
@@ -87,10 +92,10 @@ def submit(
 
     Example: thaw submit --target kubeflow --config mine.yaml --wait
     """
-    given = list(overrides or [])
-    given += [f"cluster.schedule='{schedule}'"] if schedule is not None else []
-    given += [f"cluster.caching={str(caching).lower()}"] if caching is not None else []
-    chosen, where = _for_cluster(config, given, images, target)
+    settings = list(overrides or [])
+    settings += [f"cluster.schedule='{schedule}'"] if schedule is not None else []
+    settings += [f"cluster.caching={str(caching).lower()}"] if caching is not None else []
+    chosen, where = _for_cluster(config, settings, images, target)
     recurring = chosen.cluster.schedule is not None
     if recurring and wait:
         raise stop("--wait: recurring runs have no end to wait for.", BAD_USAGE)
@@ -102,20 +107,20 @@ def submit(
             from pipeline.cluster import submit as submitting
 
             if recurring:
-                started: Any = submitting.schedule(chosen, where, run_name)
+                url = submitting.schedule(chosen, where, run_name)
             else:
                 started = submitting.submit(chosen, where, run_name)
     except ClusterError as problem:
         raise stop(problem, FAILED) from problem
     if recurring:
-        out.print(f"recurring runs at {chosen.cluster.schedule}: {escape(started)}")
+        out.print(f"recurring runs at {chosen.cluster.schedule}: {escape(url)}")
         return
     out.print(f"started: {escape(started.url)}")
     if wait:
         _wait(started)
 
 
-def _wait(started: Any) -> None:
+def _wait(started: "Submitted") -> None:
     """Draws a run as `thaw run` draws its own."""
     from pipeline.cli.live_view import LiveView, PlainView, RunView
     from pipeline.cluster.target import RunFailed
@@ -128,14 +133,14 @@ def _wait(started: Any) -> None:
     except RunFailed as problem:
         raise stop(problem, FAILED) from problem
     except KeyboardInterrupt:
-        err.print(f"[yellow]not waiting any longer.[/] The run goes on: {escape(started.url)}")
+        err.print(f"[yellow]no longer waiting.[/] The run continues: {escape(started.url)}")
         raise typer.Exit(INTERRUPTED) from None
     out.print(f"finished: {escape(started.url)}")
 
 
 def _for_cluster(
     config: Path | None, overrides: list[str] | None, images: str | None, target: str
-) -> tuple[Config, Any]:
+) -> tuple[Config, "Target"]:
     chosen = load(config, overrides, images)
     from pipeline.cluster.compile import check_complete
     from pipeline.cluster.target import ClusterError, Target

@@ -26,7 +26,7 @@ from pipeline.cli.terminal import (
     print_line,
     stop,
 )
-from pipeline.cluster import lean_imports
+from pipeline.cluster.stub_imports import stub_unused_imports
 from pipeline.config.load import to_yaml
 from pipeline.config.schema import Config
 from pipeline.local import disk
@@ -55,7 +55,7 @@ def main() -> None:
     """Entry point of the `thaw` command."""
     if sys.argv[1:2] == ["compile"]:
         gc.disable()  # the process is short-lived and spends most of its time importing
-        lean_imports.leave_out()
+        stub_unused_imports()
     app()
 
 

@@ -1,12 +1,16 @@
 """Compiles the pipeline into what the API of a cluster takes."""
 
 import json
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
 from pipeline.cluster.storage import check_places
 from pipeline.cluster.target import Target, check_python, require
 from pipeline.config.schema import Config
+
+if TYPE_CHECKING:  # imports TFX
+    from pipeline.training_nodes import NodePlacement
 
 
 def compile_pipeline(config: Config, target: Target) -> str:
@@ -26,17 +30,17 @@ def compile_pipeline(config: Config, target: Target) -> str:
     from kfp.pipeline_spec import pipeline_spec_pb2
 
     from pipeline.cluster import containers, pods
-    from pipeline.cluster.placement import places_on
+    from pipeline.cluster.placement import place_training_nodes
 
-    places = places_on(target, config)
-    job = _compile(config, target, places)
+    placements = place_training_nodes(target, config)
+    job = _compile(config, target, placements)
     spec = json_format.ParseDict(job["pipelineSpec"], pipeline_spec_pb2.PipelineSpec())
-    containers.equip(spec, config, target, places)
+    containers.apply_container_settings(spec, config, target, placements)
     if target is Target.VERTEX:
         return _json({**job, "pipelineSpec": json_format.MessageToDict(spec)})
     # A bare spec has no other place for it.
     spec.default_pipeline_root = str(config.cluster.pipeline_root)
-    platform = pods.platform_spec(spec, config, places)
+    platform = pods.platform_spec(spec, config, placements)
     return _yaml(json_format.MessageToDict(one) for one in (spec, platform) if one.ListFields())
 
 
@@ -51,7 +55,9 @@ def check_complete(config: Config, target: Target) -> None:
     check_python()
 
 
-def _compile(config: Config, target: Target, places: Any) -> dict[str, Any]:
+def _compile(
+    config: Config, target: Target, placements: Mapping[str, "NodePlacement"]
+) -> dict[str, Any]:
     from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
         KubeflowV2DagRunner,
         KubeflowV2DagRunnerConfig,
@@ -72,19 +78,19 @@ def _compile(config: Config, target: Target, places: Any) -> dict[str, Any]:
         Pipeline(
             pipeline_name=config.name,
             pipeline_root=root,
-            components=make_nodes(config, str(config.data.images), serving_dir, places),
+            components=make_nodes(config, str(config.data.images), serving_dir, placements),
         ),
         write_out=False,
     )
 
 
 def _json(job: dict[str, Any]) -> str:
-    # TFX names a job by the time of day and labels it with versions; the service names it anew.
+    # TFX names a job by the time of day and labels it with versions; the service names it again.
     kept = {key: value for key, value in job.items() if key not in ("name", "labels")}
     return json.dumps(kept, indent=2, sort_keys=True) + "\n"
 
 
-def _yaml(documents: Any) -> str:
+def _yaml(documents: Iterable[dict[str, Any]]) -> str:
     import yaml
 
     return yaml.safe_dump_all(documents, sort_keys=True, width=100)

@@ -10,15 +10,18 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 from pipeline.cluster.target import Target
 from pipeline.config.cluster import DEFAULT, Resources
 from pipeline.config.schema import Config
-from pipeline.training_nodes import Place
+from pipeline.training_nodes import NodePlacement
 from trainer import LEGACY_KERAS
 
 # Takes the place of TFX's, which does not notice an image that moves to another class.
 _CACHE_CHECK = ("python", "-m", "components.image_example_gen.cache_check")
 
 
-def equip(
-    spec: spec_pb2.PipelineSpec, config: Config, target: Target, places: Mapping[str, Place]
+def apply_container_settings(
+    spec: spec_pb2.PipelineSpec,
+    config: Config,
+    target: Target,
+    placements: Mapping[str, NodePlacement],
 ) -> None:
     """Writes what the config says of containers and tasks into a compiled spec.
 
@@ -28,7 +31,7 @@ def equip(
       spec: as TFX compiles it; changed in place.
       config: section `cluster` is read.
       target: decides whether ImageExampleGen may be cached.
-      places: of the training nodes.
+      placements: of the training nodes.
     """
     deployment = json_format.ParseDict(
         json_format.MessageToDict(spec.deployment_spec), spec_pb2.PipelineDeploymentConfig()
@@ -36,7 +39,7 @@ def equip(
     for node, task in spec.root.dag.tasks.items():
         executor = spec.components[task.component_ref.name].executor_label
         container = deployment.executors[executor].container
-        resources = resources_here(config, node, places)
+        resources = resources_here(config, node, placements)
         container.image = resources.image or str(config.cluster.image)
         for name, value in sorted({**LEGACY_KERAS, **(resources.env or {})}.items()):
             container.env.add(name=name, value=value)
@@ -52,11 +55,11 @@ def equip(
     spec.deployment_spec.update(json_format.MessageToDict(deployment))
 
 
-def resources_here(config: Config, node: str, places: Mapping[str, Place]) -> Resources:
+def resources_here(config: Config, node: str, placements: Mapping[str, NodePlacement]) -> Resources:
     """What a node's own container gets: a node that only starts a job elsewhere and waits
     for it gets the default.
     """
-    if node in places and places[node].elsewhere:
+    if node in placements and placements[node].elsewhere:
         return config.cluster.resources.get(DEFAULT, Resources())
     return config.cluster.resources_of(node)
 

@@ -1,11 +1,11 @@
-"""Follows a run on a cluster and tells of its tasks as a local run does of its nodes."""
+"""Follows a run on a cluster, and reports its tasks as a local run reports its nodes."""
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import events
+from pipeline.cluster.client import RunStatus, Task
 from pipeline.cluster.target import RunFailed
 
 POLL_SECS = 10.0
@@ -13,28 +13,13 @@ POLL_SECS = 10.0
 OnEvent = Callable[[dict[str, Any]], None]
 
 
-@dataclass(frozen=True)
-class Task:
-    """A task's state, one of `pipeline.events`, and what went wrong."""
-
-    state: str
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a service says of a run: its state, and that of each task that has begun."""
-
-    state: str
-    tasks: dict[str, Task] = field(default_factory=dict)
-    error: str = ""
-
-
-def follow(look: Callable[[], Look], nodes: Sequence[str], url: str, on_event: OnEvent) -> None:
-    """Asks how a run does, every `POLL_SECS`, until it has ended, and hands on what is new.
+def follow(
+    get_status: Callable[[], RunStatus], nodes: Sequence[str], url: str, on_event: OnEvent
+) -> None:
+    """Asks for a run's status every `POLL_SECS` until it has ended, and reports what changed.
 
     Args:
-      look: asks the service once.
+      get_status: asks the service once.
       nodes: all tasks, first to last.
       url: where the run can be watched; named in the error.
       on_event: takes the events of `pipeline.events`.
@@ -45,26 +30,26 @@ def follow(look: Callable[[], Look], nodes: Sequence[str], url: str, on_event: O
     on_event({"event": "plan", "nodes": list(nodes), "time": time.time()})
     known: dict[str, Task] = {}
     while True:
-        seen = look()
-        for name, task in seen.tasks.items():
+        status = get_status()
+        for name, task in status.tasks.items():
             if name in nodes and known.get(name) != task:
                 known[name] = task
                 event = {"event": "node", "node": name, "time": time.time(), **vars(task)}
                 on_event(event)
-        if seen.state != events.RUNNING:
+        if status.state != events.RUNNING:
             break
         time.sleep(POLL_SECS)
-    on_event({"event": "end", "ok": seen.state == events.DONE})
-    if seen.state != events.DONE:
-        raise RunFailed(_what_failed(seen, url))
+    on_event({"event": "end", "ok": status.state == events.DONE})
+    if status.state != events.DONE:
+        raise RunFailed(_what_failed(status, url))
 
 
-def _what_failed(seen: Look, url: str) -> str:
+def _what_failed(status: RunStatus, url: str) -> str:
     failed = [
         f"{name} failed: {task.error or 'no reason was given'}"
-        for name, task in seen.tasks.items()
+        for name, task in status.tasks.items()
         if task.state == events.FAILED
     ]
-    said = [seen.error] if seen.error else []
-    reasons = failed or said or ["the run did not succeed, and no reason was given"]
+    run_error = [status.error] if status.error else []
+    reasons = failed or run_error or ["the run did not succeed, and no reason was given"]
     return "\n".join([*reasons, f"  Its logs: {url}"])

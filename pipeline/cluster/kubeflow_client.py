@@ -1,4 +1,4 @@
-"""Hands a compiled pipeline to the API of Kubeflow Pipelines."""
+"""Submits a compiled pipeline to the API of Kubeflow Pipelines."""
 
 import contextlib
 import io
@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import kfp
 import kfp_server_api
@@ -15,7 +14,7 @@ import tenacity
 import urllib3
 
 from pipeline import events
-from pipeline.cluster.follow import Look, Task
+from pipeline.cluster.client import RunStatus, StartedRun, Task
 from pipeline.cluster.target import ClusterError, require
 from pipeline.config.schema import Config
 
@@ -36,16 +35,15 @@ _STATES = {
 
 
 def connect(config: Config) -> "KubeflowClient":
-    """Finds the API and checks that it lets us in; nothing is sent that changes anything.
+    """Finds the API and checks that it accepts our token; nothing is changed there.
 
     Raises:
-      ClusterError: without a host, an answer, a log-in that it takes, or a namespace
+      ClusterError: without a host, an answer, a token that it accepts, or a namespace
         where it needs one.
     """
     require(config, "cluster.host")
     host = str(config.cluster.host).rstrip("/")
-    health = _check_host(host)
-    if health.get("multi_user") and not config.cluster.namespace:
+    if _serves_several_users(host) and not config.cluster.namespace:
         raise ClusterError(
             f"cluster.namespace: must be set: {host} serves several users, each with a "
             "namespace of their own."
@@ -60,8 +58,12 @@ def connect(config: Config) -> "KubeflowClient":
     return KubeflowClient(client, config, host)
 
 
-def _check_host(host: str) -> dict[str, Any]:
-    """What the API says of its health."""
+def _serves_several_users(host: str) -> bool:
+    """Whether each user has a namespace of their own, as the API's health check says.
+
+    Raises:
+      ClusterError: if the host does not answer, rejects the token, or is no such API.
+    """
     url = f"{host}/apis/v2beta1/healthz"
     token = os.environ.get(TOKEN)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -78,32 +80,28 @@ def _check_host(host: str) -> dict[str, Any]:
         ) from error
     if answer.status in (301, 302, 303, 307, 401, 403):
         refused = (
-            f"does not take the token in {TOKEN}" if token else f"asks for a token: set {TOKEN}"
+            f"does not accept the token in {TOKEN}" if token else f"asks for a token: set {TOKEN}"
         )
         raise ClusterError(f"cluster.host: {host} {refused} (HTTP {answer.status}).")
-    try:
-        return dict(json.loads(answer.data)) if answer.status == 200 else _no_api(host, answer)
-    except ValueError:
-        return _no_api(host, answer)
-
-
-def _no_api(host: str, answer: Any) -> dict[str, Any]:
+    with contextlib.suppress(ValueError, TypeError):
+        if answer.status == 200:
+            return bool(dict(json.loads(answer.data)).get("multi_user"))
     raise ClusterError(
-        f"cluster.host: {host} is no API of Kubeflow Pipelines: its healthz answers HTTP "
+        f"cluster.host: {host} is not an API of Kubeflow Pipelines: its healthz answers HTTP "
         f"{answer.status}."
     )
 
 
 class KubeflowClient:
-    """Starts runs and asks how they do."""
+    """The `ClusterClient` of Kubeflow Pipelines; made by `connect`."""
 
     def __init__(self, client: kfp.Client, config: Config, host: str) -> None:
         self._client = client
         self._config = config
         self._host = host
 
-    def start(self, package: Path, name: str) -> tuple[str, str]:
-        """Starts a run; returns its id and where it can be watched."""
+    def start(self, package: Path, name: str) -> StartedRun:
+        """As `ClusterClient.start`."""
         with _as_cluster_error(self._host), _quiet():
             run = self._client.create_run_from_pipeline_package(
                 str(package),
@@ -115,14 +113,10 @@ class KubeflowClient:
                 pipeline_root=self._config.cluster.pipeline_root,
                 service_account=self._config.cluster.service_account,
             )
-        return run.run_id, f"{self._host}/#/runs/details/{run.run_id}"
+        return StartedRun(run.run_id, f"{self._host}/#/runs/details/{run.run_id}")
 
     def schedule(self, package: Path, name: str, cron: str) -> str:
-        """Starts recurring runs; returns where they can be watched.
-
-        Raises:
-          ClusterError: if there are recurring runs of that name: each would run on its own.
-        """
+        """As `ClusterClient.schedule`."""
         with _as_cluster_error(self._host), _quiet():
             experiment = self._client.create_experiment(
                 self._experiment(), namespace=self._config.cluster.namespace
@@ -154,9 +148,9 @@ class KubeflowClient:
                 )
             page = found.next_page_token or ""
 
-    def look(self, run_id: str) -> Look:
-        """How a run does. An API that is out of reach for minutes does not matter."""
-        run = _patiently(self._client.get_run, run_id)
+    def get_status(self, run_id: str) -> RunStatus:
+        """As `ClusterClient.get_status`. An API that is unreachable for minutes is retried."""
+        run = _get_run(self._client, run_id)
         details = run.run_details.task_details if run.run_details else None
         tasks = {
             task.display_name: Task(_STATES[task.state], task.error.message if task.error else "")
@@ -164,7 +158,7 @@ class KubeflowClient:
             if task.state in _STATES
         }
         state = _STATES.get(run.state, events.RUNNING)
-        return Look(
+        return RunStatus(
             events.DONE if state == events.CACHED else state,
             tasks,
             run.error.message if run.error else "",
@@ -183,8 +177,8 @@ class KubeflowClient:
     stop=tenacity.stop_after_delay(_OUTAGE_SECS),
     reraise=True,
 )
-def _patiently(ask: Any, *arguments: Any) -> Any:
-    return ask(*arguments)
+def _get_run(client: kfp.Client, run_id: str) -> kfp_server_api.V2beta1Run:
+    return client.get_run(run_id)
 
 
 @contextlib.contextmanager
@@ -192,17 +186,17 @@ def _as_cluster_error(host: str) -> Iterator[None]:
     try:
         yield
     except kfp_server_api.ApiException as error:
-        said = f"HTTP {error.status}: {_message(error)}"
+        answer = f"HTTP {error.status}: {_message(error)}"
         hint = f" Set {TOKEN}." if error.status in (401, 403) and TOKEN not in os.environ else ""
-        raise ClusterError(f"{host} did not take the pipeline: {said}{hint}") from error
+        raise ClusterError(f"{host} rejected the pipeline: {answer}{hint}") from error
     except urllib3.exceptions.HTTPError as error:
-        raise ClusterError(f"{host} did not take the pipeline: {error}") from error
+        raise ClusterError(f"{host} rejected the pipeline: {error}") from error
 
 
 def _message(error: kfp_server_api.ApiException) -> str:
     try:
-        told = json.loads(error.body)
-        return str(told.get("message") or told.get("error") or error.reason)
+        body = json.loads(error.body)
+        return str(body.get("message") or body.get("error") or error.reason)
     except (TypeError, ValueError):
         return str(error.body or error.reason)
 

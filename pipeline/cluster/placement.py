@@ -1,59 +1,57 @@
-"""Where the training nodes run on a cluster: policy; how is `kubernetes` and `vertex_jobs`."""
+"""Decides where the training nodes run on a cluster.
+
+How they run there is the affair of `launchers.kubernetes` and `pipeline.cluster.vertex_jobs`.
+"""
 
 from dataclasses import replace
 from typing import Any
 
-from launchers.kubernetes.settings import read_settings
 from launchers.registry import KUBERNETES
 from pipeline.cluster.target import ClusterError, Target
 from pipeline.config.cluster import TRAINING_NODES, Resources
 from pipeline.config.schema import Config
-from pipeline.training_nodes import Place, launched_placement, workers_of
+from pipeline.training_nodes import NodePlacement, launched_placement, workers_of
 from trainer.process.tf_config import WORKER_GROUP
 
 # Settings of the launcher that a node's result may depend on.
 _KEYED = {"kind", "image", "env", "claims", "gpus", "gpu_resource"}
 
 
-def places_on(target: Target, config: Config) -> dict[str, Place]:
-    """The place of each training node.
+def place_training_nodes(target: Target, config: Config) -> dict[str, NodePlacement]:
+    """The placement of each training node.
 
     Raises:
-      ClusterError: if the config leaves out what a place needs.
+      ClusterError: if the config leaves out what a placement needs.
     """
     place = _on_vertex if target is Target.VERTEX else _on_kubeflow
     return {node: place(config, node) for node in TRAINING_NODES}
 
 
-def _on_kubeflow(config: Config, node: str) -> Place:
+def _on_kubeflow(config: Config, node: str) -> NodePlacement:
     """A job of its own where there are several workers or the config asks for a launcher;
     else the node's own pod.
     """
-    if workers_of(config, node) == 1 and not config.cluster.launcher:
+    if workers_of(config, node) == 1 and not config.cluster.launcher.chosen():
         return launched_placement(config, node, None)
     return _with_smaller_key(launched_placement(config, node, launcher_settings(config, node)))
 
 
-def _with_smaller_key(place: Place) -> Place:
+def _with_smaller_key(placement: NodePlacement) -> NodePlacement:
     """Moves out of a node's arguments what its result does not depend on.
 
     Kubeflow Pipelines' cache goes by all arguments. Of what it knows of a pod it takes image,
     environment and claims only; so does this, and the number of GPUs, over which sums are split.
     """
-    group = place.told[WORKER_GROUP]
+    group = placement.config[WORKER_GROUP]
     keyed = {key: value for key, value in group["launcher"].items() if key in _KEYED}
     others = {key: value for key, value in group["launcher"].items() if key not in _KEYED}
-    told = {"name": group["name"], "workers": group["workers"], "launcher": keyed}
+    smaller = {"name": group["name"], "workers": group["workers"], "launcher": keyed}
     uncached = {"launcher": others, "limits": group["limits"]}
-    return replace(place, told={WORKER_GROUP: told}, uncached=uncached)
+    return replace(placement, config={WORKER_GROUP: smaller}, uncached=uncached)
 
 
 def launcher_settings(config: Config, node: str) -> dict[str, Any]:
-    """For `launchers.kubernetes.launcher`: what the node gets, and `cluster.launcher` over it.
-
-    Raises:
-      ClusterError: if the launcher would refuse them.
-    """
+    """For `launchers.kubernetes.launcher`: what the node gets, and `cluster.launcher` over it."""
     resources = config.cluster.resources_of(node)
     settings = {
         "image": resources.image or config.cluster.image,
@@ -69,13 +67,10 @@ def launcher_settings(config: Config, node: str) -> dict[str, Any]:
         "claims": resources.claims,
         "secrets": resources.secrets,
         "shared_memory": resources.shared_memory,
-        **config.cluster.launcher,
+        **config.cluster.launcher.chosen(),
     }
-    settings = {name: value for name, value in settings.items() if value}
-    try:
-        read_settings(settings)
-    except ValueError as error:
-        raise ClusterError(f"cluster.launcher: {error}") from error
+    # Of the numbers that may be 0 only `keep_secs` has another default.
+    settings = {name: value for name, value in settings.items() if value or name == "keep_secs"}
     return {"kind": KUBERNETES, **settings}
 
 
@@ -85,13 +80,13 @@ def _gpus(resources: Resources) -> dict[str, Any]:
     return {"gpus": resources.accelerator_count or 1, "gpu_resource": resources.accelerator}
 
 
-def _on_vertex(config: Config, node: str) -> Place:
+def _on_vertex(config: Config, node: str) -> NodePlacement:
     """A machine of its own where the config names one; several workers need it."""
     if config.cluster.resources_of(node).machine_type:
         # Late: it brings Google's client, which takes seconds.
         from pipeline.cluster import vertex_jobs
 
-        return vertex_jobs.place(config, node)
+        return vertex_jobs.place_as_job(config, node)
     if workers_of(config, node) > 1:
         raise ClusterError(
             f"cluster.resources.{node}.machine_type: must be set on Vertex AI, since "

@@ -12,20 +12,20 @@ from launchers.execution import SETTINGS_ANNOTATION, SETTINGS_VARIABLE
 from pipeline.cluster.containers import resources_here
 from pipeline.config.cluster import Resources, Toleration
 from pipeline.config.schema import Config
-from pipeline.training_nodes import Place
+from pipeline.training_nodes import NodePlacement
 
 _SHARED_MEMORY = "/dev/shm"
 
 
 def platform_spec(
-    spec: spec_pb2.PipelineSpec, config: Config, places: Mapping[str, Place]
+    spec: spec_pb2.PipelineSpec, config: Config, placements: Mapping[str, NodePlacement]
 ) -> spec_pb2.PlatformSpec:
     """The second document of a Kubeflow pipeline; empty where no node asks for anything."""
     platform = spec_pb2.PlatformSpec()
     for node, task in spec.root.dag.tasks.items():
-        pod = pod_config(resources_here(config, node, places))
-        if node in places and places[node].uncached:
-            _hand_over(places[node].uncached, pod)
+        pod = pod_config(resources_here(config, node, placements))
+        if node in placements and placements[node].uncached:
+            _add_settings(placements[node].uncached, pod)
         if pod.ListFields():
             executor = spec.components[task.component_ref.name].executor_label
             executors = platform.platforms["kubernetes"].deployment_spec.executors
@@ -33,7 +33,7 @@ def platform_spec(
     return platform
 
 
-def _hand_over(settings: Mapping[str, Any], pod: pods_pb2.KubernetesExecutorConfig) -> None:
+def _add_settings(settings: Mapping[str, Any], pod: pods_pb2.KubernetesExecutorConfig) -> None:
     """Gives a node's process settings without its arguments: in an annotation of its pod, from
     which Kubernetes fills a variable. No version's cache key has anything of the two.
     """

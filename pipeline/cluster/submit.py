@@ -1,16 +1,19 @@
-"""Compiles a pipeline and hands it to a cluster, once or at times of the clock."""
+"""Compiles a pipeline and submits it to a cluster, for one run or for recurring ones."""
 
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from pipeline.cluster import follow
+from pipeline.cluster.client import ClusterClient
 from pipeline.cluster.compile import compile_pipeline
 from pipeline.cluster.target import ClusterError, Target
 from pipeline.config.schema import Config
+
+_T = TypeVar("_T")
 
 SUFFIXES = {Target.KUBEFLOW: ".yaml", Target.VERTEX: ".json"}
 
@@ -38,18 +41,18 @@ def submit(config: Config, target: Target, run_name: str | None = None) -> Submi
 
     Raises:
       ClusterError: naming what is missing or refused. The host, credentials and bucket
-        are looked at first.
+        are checked first.
     """
     client = _connect(config, target)
     text = compile_pipeline(config, target)
     name = run_name or f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    run, url = _with_package(config, target, text, lambda package: client.start(package, name))
+    run = _with_package(config, target, text, lambda package: client.start(package, name))
     nodes = _tasks(text)
 
     def wait(on_event: follow.OnEvent) -> None:
-        follow.follow(lambda: client.look(run), nodes, url, on_event)
+        follow.follow(lambda: client.get_status(run.run_id), nodes, run.url, on_event)
 
-    return Submitted(url, wait)
+    return Submitted(run.url, wait)
 
 
 def schedule(config: Config, target: Target, run_name: str | None = None) -> str:
@@ -66,12 +69,10 @@ def schedule(config: Config, target: Target, run_name: str | None = None) -> str
     client = _connect(config, target)
     text = compile_pipeline(config, target)
     name = run_name or config.name
-    return str(
-        _with_package(config, target, text, lambda package: client.schedule(package, name, cron))
-    )
+    return _with_package(config, target, text, lambda package: client.schedule(package, name, cron))
 
 
-def _connect(config: Config, target: Target) -> Any:
+def _connect(config: Config, target: Target) -> ClusterClient:
     if target is Target.KUBEFLOW:
         from pipeline.cluster import kubeflow_client
 
@@ -81,11 +82,13 @@ def _connect(config: Config, target: Target) -> Any:
     return vertex_client.connect(config)
 
 
-def _with_package(config: Config, target: Target, text: str, work: Callable[[Path], Any]) -> Any:
+def _with_package(
+    config: Config, target: Target, text: str, submit_file: Callable[[Path], _T]
+) -> _T:
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / f"{config.name}{SUFFIXES[target]}"
         package.write_text(text, encoding="utf-8")
-        return work(package)
+        return submit_file(package)
 
 
 def _tasks(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Hands a compiled pipeline to Vertex AI."""
+"""Submits a compiled pipeline to Vertex AI."""
 
 import contextlib
 import logging
@@ -13,7 +13,7 @@ from google.cloud import aiplatform
 from google.cloud.storage import Client as StorageClient
 
 from pipeline import events
-from pipeline.cluster.follow import Look, Task
+from pipeline.cluster.client import RunStatus, StartedRun, Task
 from pipeline.cluster.target import ClusterError, require
 from pipeline.config.schema import Config
 
@@ -36,7 +36,7 @@ _TASK_STATES = {
 
 
 def connect(config: Config) -> "VertexClient":
-    """Finds credentials and the bucket; nothing is sent that changes anything.
+    """Finds credentials and the bucket; nothing is changed there.
 
     Raises:
       ClusterError: without a project, a location, credentials, or a bucket.
@@ -69,28 +69,24 @@ def _check_bucket(bucket: str, config: Config, credentials: Any) -> None:
 
 
 class VertexClient:
-    """Starts runs and asks how they do."""
+    """The `ClusterClient` of Vertex AI; made by `connect`."""
 
     def __init__(self, config: Config, credentials: Any) -> None:
         self._config = config
         self._credentials = credentials
 
-    def start(self, package: Path, name: str) -> tuple[str, str]:
-        """Starts a run; returns its resource name and where it can be watched."""
+    def start(self, package: Path, name: str) -> StartedRun:
+        """As `ClusterClient.start`; the run's id is its resource name."""
         with _as_cluster_error(), _quiet():
             job = self._job(package, name)
             job.submit(
                 service_account=self._config.cluster.service_account,
                 network=self._config.cluster.network,
             )
-            return job.resource_name, str(job._dashboard_uri())
+            return StartedRun(job.resource_name, str(job._dashboard_uri()))
 
     def schedule(self, package: Path, name: str, cron: str) -> str:
-        """Starts recurring runs; returns where they can be watched.
-
-        Raises:
-          ClusterError: if there are recurring runs of that name: each would run on its own.
-        """
+        """As `ClusterClient.schedule`."""
         with _as_cluster_error(), _quiet():
             self._refuse_second(name)
             schedule = self._job(package, name).create_schedule(
@@ -102,17 +98,17 @@ class VertexClient:
             )
             return str(schedule._dashboard_uri())
 
-    def look(self, run: str) -> Look:
-        """How a run does; Google's client itself asks again where the service is out of reach."""
+    def get_status(self, run_id: str) -> RunStatus:
+        """As `ClusterClient.get_status`. Google's client retries an unreachable service itself."""
         with _quiet():
-            job = aiplatform.PipelineJob.get(run, **self._where())
+            job = aiplatform.PipelineJob.get(run_id, **self._where())
         tasks = {
             task.task_name: Task(_TASK_STATES[task.state.name], task.error.message)
             for task in job.gca_resource.job_detail.task_details
             if task.state.name in _TASK_STATES
         }
         state = _RUN_STATES.get(job.gca_resource.state.name, events.RUNNING)
-        return Look(state, tasks, job.gca_resource.error.message)
+        return RunStatus(state, tasks, job.gca_resource.error.message)
 
     def _refuse_second(self, name: str) -> None:
         same = aiplatform.PipelineJobSchedule.list(filter=f'display_name="{name}"', **self._where())
@@ -149,7 +145,7 @@ def _as_cluster_error() -> Iterator[None]:
             f"login. ({error})"
         ) from error
     except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
-        raise ClusterError(f"Vertex AI did not take the pipeline: {error}") from error
+        raise ClusterError(f"Vertex AI rejected the pipeline: {error}") from error
 
 
 @contextlib.contextmanager

@@ -15,21 +15,21 @@ from pipeline import node_args
 from pipeline.cluster.target import require
 from pipeline.config.cluster import Resources
 from pipeline.config.schema import Config
-from pipeline.training_nodes import TUNER, Place, workers_of
+from pipeline.training_nodes import TUNER, NodePlacement, workers_of
 from trainer import LEGACY_KERAS
 from trainer.process.tf_config import WORKER_GROUP
 
 
-def place(config: Config, node: str) -> Place:
+def place_as_job(config: Config, node: str) -> NodePlacement:
     """A node that runs as a custom job.
 
     Raises:
       ClusterError: without a project and a location.
     """
     require(config, "cluster.project", "cluster.location")
-    told = {
+    args = {
         WORKER_GROUP: {"limits": node_args.limits(config)},
-        # Without it TFX would ask for a job of a service that is no more.
+        # Without it TFX would submit a job to a service that was shut down.
         ENABLE_VERTEX_KEY: True,
         VERTEX_REGION_KEY: config.cluster.location,
         TRAINING_ARGS_KEY: {
@@ -38,7 +38,8 @@ def place(config: Config, node: str) -> Place:
             "job_spec": job_spec(config, node),
         },
     }
-    return Place(node, VertexTuner if node == TUNER else Trainer, told, elsewhere=True)
+    node_class = VertexTuner if node == TUNER else Trainer
+    return NodePlacement(node, node_class, args, elsewhere=True)
 
 
 def job_spec(config: Config, node: str) -> dict[str, Any]:

@@ -4,9 +4,18 @@ import difflib
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 from pydantic_core import PydanticCustomError
 
+from launchers.kubernetes.settings import WorkerPods
 from pipeline.config.section import Section
 
 NODES = (
@@ -36,46 +45,58 @@ _CRON_FIELD = re.compile(r"^[\d*/,\-?A-Za-z]+$")
 
 
 class Toleration(Section):
-    """A taint of nodes that pods put up with (Kubernetes)."""
+    """A taint of Kubernetes nodes that the pods tolerate."""
 
-    key: Text | None = Field(None, description="Of the taint. Unset, with Exists: any.")
-    operator: Literal["Equal", "Exists"] = Field("Equal", description="Whether the value counts.")
-    value: Text | None = Field(None, description="Of the taint.")
+    key: Text | None = Field(
+        None, description="Key of the taint. Unset, with operator Exists: every taint."
+    )
+    operator: Literal["Equal", "Exists"] = Field(
+        "Equal", description="Equal: the taint's value must match. Exists: any value does."
+    )
+    value: Text | None = Field(None, description="Value of the taint.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
-        None, description="Of the taint. Unset: any."
+        None, description="Effect of the taint. Unset: all effects."
     )
 
 
 class Resources(Section):
     """What the container of a node gets. What is unset comes from `default`."""
 
-    image: Text | None = Field(None, description="Image of its own, such as one for GPUs.")
-    cpu: PositiveFloat | None = Field(None, description="Cores, at most.")
-    memory: Amount | None = Field(None, description="At most, such as 8Gi.")
+    image: Text | None = Field(
+        None, description="Container image of this node alone, such as one for GPUs."
+    )
+    cpu: PositiveFloat | None = Field(None, le=10_000, description="CPU limit, in cores.")
+    memory: Amount | None = Field(None, description="Memory limit, such as 8Gi.")
     accelerator: Text | None = Field(
-        None, description="nvidia.com/gpu on Kubernetes, NVIDIA_TESLA_T4 or the like on Vertex AI."
+        None,
+        description=(
+            "Type of accelerator: nvidia.com/gpu on Kubernetes, NVIDIA_TESLA_T4 or the like on "
+            "Vertex AI."
+        ),
     )
     accelerator_count: PositiveInt | None = Field(
-        None, description="Of them in one container. Unset: 1, if there is an accelerator."
+        None,
+        le=1000,
+        description="Accelerators in one container. Unset: 1, if there is an accelerator.",
     )
     machine_type: Text | None = Field(
         None,
         description=(
-            "Vertex AI, Tuner and both fits: machine of their own, such as n1-standard-8. "
-            "Needed where train.workers is above 1."
+            "Vertex AI: machine type for Tuner, HeadTrainer or FineTuner, such as "
+            "n1-standard-8. Required where train.workers is above 1."
         ),
     )
     spot: bool | None = Field(
         None,
         strict=True,
-        description="Vertex AI, with machine_type: cheaper machines that may be taken away.",
+        description="Vertex AI, with machine_type: use cheaper machines that may be preempted.",
     )
-    env: dict[str, str] | None = Field(None, description="Environment variables.")
+    env: dict[str, str] | None = Field(None, description="Environment variables of the container.")
     node_selector: dict[str, str] | None = Field(
-        None, description="Kubernetes: labels that the machine must have."
+        None, description="Kubernetes: labels that a node must have to run the pods."
     )
     tolerations: list[Toleration] | None = Field(
-        None, description="Kubernetes: taints of machines that are put up with."
+        None, description="Kubernetes tolerations: taints the pods may be scheduled on."
     )
     shared_memory: Amount | None = Field(
         None, description="Kubernetes: size of /dev/shm, which NCCL needs between GPUs."
@@ -84,7 +105,7 @@ class Resources(Section):
         None, description="Kubernetes: secrets by the folder where their files are mounted."
     )
     claims: dict[str, str] | None = Field(
-        None, description="Kubernetes: persistent volume claims by the folder of each."
+        None, description="Kubernetes: PersistentVolumeClaims by the folder where each is mounted."
     )
 
     def over(self, default: "Resources") -> "Resources":
@@ -93,49 +114,88 @@ class Resources(Section):
         return default.model_copy(update=own)
 
 
+class Launcher(Section, WorkerPods):
+    """Kubeflow: how the jobs of several workers are launched.
+
+    What is unset comes from `cluster.resources` and `cluster.service_account`.
+    """
+
+    def chosen(self) -> dict[str, Any]:
+        """The keys that the config sets, as plain values."""
+        return self.model_dump(exclude_unset=True, exclude_none=True)
+
+    @model_serializer(mode="wrap")
+    def _only_chosen(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves the defaults out: any key that is set puts the fits into a job of their own."""
+        return {
+            name: value
+            for name, value in dump(self).items()
+            if name in self.model_fields_set and value is not None
+        }
+
+
 class Cluster(Section):
-    """Where `thaw compile` and `thaw submit` aim. `thaw run` needs none of it."""
+    """Where `thaw compile` and `thaw submit` run the pipeline. `thaw run` needs none of it."""
 
     image: Text | None = Field(None, description="Container image that holds this project.")
-    pipeline_root: Text | None = Field(None, description="Folder for all artifacts, on gs://.")
+    pipeline_root: Text | None = Field(
+        None, description="Folder on gs:// that all artifacts are written to."
+    )
     serving_dir: Text | None = Field(
-        None, description="Models are pushed here. Unset: serving/NAME below the pipeline root."
+        None,
+        description=(
+            "Folder that models are pushed to. Unset: serving/NAME below the pipeline root."
+        ),
     )
     service_account: Text | None = Field(None, description="Account that the nodes run as.")
     resources: dict[str, Resources] = Field(
-        {}, description="What a node gets, by its name; `default` is for all of them."
+        {}, description="Resources of each node, by its name; `default` applies to all of them."
     )
     retries: NonNegativeInt = Field(
-        0, le=10, description="How often a node that failed is run again."
+        0, le=10, description="How many times a node that failed is retried."
     )
     retry_wait_secs: NonNegativeInt = Field(
-        60, le=3600, description="Before the first retry; twice as long before each further one."
+        60,
+        le=3600,
+        description=(
+            "Seconds to wait before the first retry; twice as long before each further one."
+        ),
     )
     caching: bool = Field(
-        True, strict=True, description="Whether a node is spared whose inputs have not changed."
+        True,
+        strict=True,
+        description="Reuse a node's cached outputs when its inputs are unchanged.",
     )
     schedule: Text | None = Field(
         None,
-        description="Recurring runs: a cron line of five fields. `thaw submit --schedule` sets it.",
+        description=(
+            "When recurring runs start: a cron line of five fields. `thaw submit --schedule` "
+            "sets it."
+        ),
     )
     host: Text | None = Field(None, description="Kubeflow: address of the Pipelines API.")
     namespace: Text | None = Field(
-        None, description="Kubeflow with several users: the namespace of the run."
+        None, description="Kubeflow with several users: namespace that the run belongs to."
     )
     experiment: Text | None = Field(
         None, description="Kubeflow: experiment that runs belong to. Unset: the pipeline's name."
     )
-    launcher: dict[str, Any] = Field(
-        {},
+    launcher: Launcher = Field(
+        default_factory=Launcher,
         description=(
-            "Kubeflow: how the jobs of several workers are launched; docs/kubeflow.md lists the "
-            "keys. Any of them puts the fits into a job of their own, even with one worker."
+            "Kubeflow: how the jobs of several workers are launched. Any key set here puts the "
+            "fits into a job of their own, even with one worker. See docs/kubeflow.md."
         ),
     )
-    project: Text | None = Field(None, description="Vertex AI: Google Cloud project.")
-    location: Text | None = Field(None, description="Vertex AI: its region, e.g. europe-west4.")
+    project: Text | None = Field(None, description="Vertex AI: Google Cloud project to run in.")
+    location: Text | None = Field(
+        None, description="Vertex AI: region to run in, such as europe-west4."
+    )
     network: Text | None = Field(
-        None, description="Vertex AI: peered network, projects/NUMBER/global/networks/NAME."
+        None,
+        description=(
+            "Vertex AI: peered network of the jobs, projects/NUMBER/global/networks/NAME."
+        ),
     )
 
     @field_validator("resources")

@@ -298,12 +298,6 @@ def test_the_command_writes_the_same_bytes_in_another_process(target, request, t
             "vertex",
             r"cluster\.project, cluster\.location: must be set",
         ),
-        (
-            (*COMMON, "cluster.launcher={worklod: job}"),
-            "gs://b/i",
-            "kubeflow",
-            r"cluster\.launcher: .*worklod",
-        ),
     ],
 )
 def test_what_cannot_be_compiled_says_which_key_is_wrong(settings, images, target, message):

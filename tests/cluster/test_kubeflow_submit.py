@@ -177,7 +177,7 @@ def test_a_token_that_is_not_taken_is_said_to_be_so(kubeflow, monkeypatch):
     done, printed = submit(kubeflow)
 
     assert done.exit_code == 1
-    assert "HOST does not take the token in KF_PIPELINES_TOKEN (HTTP 401)" in printed
+    assert "HOST does not accept the token in KF_PIPELINES_TOKEN (HTTP 401)" in printed
 
 
 def test_what_the_server_refuses_is_passed_on(kubeflow):
@@ -186,7 +186,7 @@ def test_what_the_server_refuses_is_passed_on(kubeflow):
     done, printed = submit(kubeflow)
 
     assert done.exit_code == 1
-    assert "HOST did not take the pipeline: HTTP 400: quota of runs is used up" in printed
+    assert "HOST rejected the pipeline: HTTP 400: quota of runs is used up" in printed
 
 
 @pytest.mark.parametrize(

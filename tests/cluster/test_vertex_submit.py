@@ -133,7 +133,7 @@ def test_what_the_service_refuses_is_passed_on(vertex):
     done, printed = submit()
 
     assert done.exit_code == 1
-    assert "Vertex AI did not take the pipeline: 403" in printed
+    assert "Vertex AI rejected the pipeline: 403" in printed
     assert "Permission denied on a@p.iam" in printed
 
 

@@ -231,3 +231,8 @@ def test_a_failures_message_quotes_what_the_user_should_read_once():
 def test_an_unknown_launcher_is_refused():
     with pytest.raises(ValueError, match="'vertex' is not known: local or kubernetes"):
         make_launcher({"kind": "vertex"})
+
+
+def test_an_unknown_setting_of_the_local_launcher_is_refused():
+    with pytest.raises(ValueError, match=r"(?s)local launcher's settings.*comand: Extra .*: comma"):
+        make_launcher({"kind": "local", "comand": ["true"]})

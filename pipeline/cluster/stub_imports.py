@@ -1,4 +1,4 @@
-"""Leaves out of a compiling process what TFX loads and a compiler never uses.
+"""Stubs what TFX imports and a process that only compiles never uses.
 
 Half of the time that TFX takes to import goes into clients for Google's services, notebook
 widgets with all of IPython, and toolkits for language and for searches. Compiling itself
@@ -10,15 +10,15 @@ from types import ModuleType
 from typing import Any
 
 # Optional for those who import them: Beam without its Google extras, no notebooks.
-ABSENT = (
+MISSING = (
     "apache_beam.io.gcp.bigquery",
     "apache_beam.io.gcp.gcsfilesystem",
     "tqdm.notebook",
     "IPython",
 )
 
-# Imported without asking, used by widgets, metrics and searches that do not run while compiling.
-HOLLOW = (
+# Imported unconditionally, used by widgets, metrics and searches that do not run while compiling.
+STUBBED = (
     "keras_tuner",
     "keras_tuner.engine",
     "keras_tuner.engine.base_tuner",
@@ -32,7 +32,7 @@ HOLLOW = (
 )
 
 
-class _Hollow(ModuleType):
+class _Stub(ModuleType):
     """A module in which every name is an empty class."""
 
     def __getattr__(self, name: str) -> Any:
@@ -41,12 +41,12 @@ class _Hollow(ModuleType):
         return type(name, (), {})
 
 
-def leave_out() -> None:
+def stub_unused_imports() -> None:
     """Call it before anything heavy is imported, in a process that only compiles."""
-    for name in ABSENT:
+    for name in MISSING:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
-    for name in HOLLOW:
-        module = sys.modules.setdefault(name, _Hollow(name))
+    for name in STUBBED:
+        module = sys.modules.setdefault(name, _Stub(name))
         package, _, own = name.rpartition(".")
-        if package in HOLLOW:
+        if package in STUBBED:
             setattr(sys.modules[package], own, module)

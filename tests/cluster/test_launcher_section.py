@@ -1,0 +1,63 @@
+"""The config's section `cluster.launcher`: checked as every other, and only what is set counts."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from pipeline.config.load import ConfigError, load_config, to_yaml
+
+
+def launcher(text: str) -> dict:
+    return load_config(None, [f"cluster.launcher={text}"]).cluster.launcher.chosen()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{worklod: job}", r"cluster\.launcher\.worklod: there is no such key\. Did you mean work"),
+        ("{workload: tfjob}", r"cluster\.launcher\.workload: 'tfjob' .* 'job' or 'jobset'"),
+        ("{gpus: true}", r"cluster\.launcher\.gpus: True is not allowed"),
+        ("{gpus: 1001}", r"cluster\.launcher\.gpus: 1001 .* less than or equal to 1000"),
+        ("{pending_secs: 0}", r"cluster\.launcher\.pending_secs: 0 .* greater than 0"),
+        ("{tolerations: [{kye: a}]}", r"cluster\.launcher\.tolerations\.0\.kye: .* mean key\?"),
+        ("job", r"cluster\.launcher: 'job' is not allowed\. It is a section\. Keys here: image"),
+    ],
+)
+def test_what_the_launcher_does_not_take_is_refused_by_the_config(text, message):
+    with pytest.raises(ConfigError, match=message):
+        launcher(text)
+
+
+def test_only_keys_that_are_set_reach_the_launcher():
+    chosen = launcher("{spot: gke, cpu: null, keep_secs: 0, tolerations: [{key: a}]}")
+
+    assert chosen == {"spot": "gke", "keep_secs": 0, "tolerations": [{"key": "a"}]}
+    assert launcher("{}") == launcher("{memory: null}") == {}
+
+
+def test_the_effective_config_shows_the_keys_that_are_set_and_means_the_same(tmp_path):
+    plain, chosen = load_config(None), load_config(None, ["cluster.launcher.spot=eks"])
+
+    for config, shown in ((plain, {}), (chosen, {"spot": "eks"})):
+        file = tmp_path / "effective.yaml"
+        file.write_text(to_yaml(config))
+        assert yaml.safe_load(file.read_text())["cluster"]["launcher"] == shown
+        assert load_config(file).cluster.launcher.chosen() == shown
+
+
+def test_accelerators_are_bounded():
+    with pytest.raises(ConfigError, match=r"accelerator_count: 1001 .* less than or equal to 1000"):
+        load_config(None, ["cluster.resources.FineTuner.accelerator_count=1001"])
+
+
+def test_the_config_is_light_to_import():
+    heavy = "{'kubernetes', 'tfx', 'tensorflow', 'kfp'} & set(sys.modules)"
+    code = f"import sys, pipeline.config.load; print({heavy} or '')"
+
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert found.stdout.strip() == ""
