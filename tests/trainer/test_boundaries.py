@@ -1,6 +1,7 @@
 """The boundary is a block, not a number: of every backbone, in the built network."""
 
 import functools
+import tempfile
 
 import numpy as np
 import pytest
@@ -123,6 +124,19 @@ def test_weights_that_do_not_fit_are_refused_with_their_path(tmp_path):
 
     with pytest.raises(UnusableWeights, match=r"wrong\.h5 cannot be loaded into inception_v3"):
         load_backbone("inception_v3", 75, str(path))
+
+
+def test_copy_of_remote_weights_is_removed_once_they_are_loaded(monkeypatch, tmp_path):
+    temporary, path = tmp_path / "temporary", tmp_path / "weights.h5"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    saved = load_backbone("mobilenet_v2", 96, "random")
+    saved.save_weights(path)
+
+    loaded = load_backbone("mobilenet_v2", 96, f"file://{path}")
+
+    np.testing.assert_array_equal(loaded.get_weights()[0], saved.get_weights()[0])
+    assert not list(temporary.iterdir())
 
 
 def test_missing_imagenet_weights_say_where_to_put_the_file(monkeypatch, tmp_path):

@@ -1,9 +1,11 @@
 """Builds a backbone with its weights, and proves where it may be cut."""
 
+import functools
 import importlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import tensorflow as tf
 import tf_keras as keras
@@ -28,13 +30,16 @@ def preprocess_input(backbone: Backbone) -> Callable[[tf.Tensor], tf.Tensor]:
     return getattr(_module(backbone), "preprocess_input")  # noqa: B009 - a module, not an object
 
 
-def _local_copy(path: str) -> str:
-    """HDF5 reads local files only: a remote path is copied to a temporary one."""
+@contextmanager
+def _local_file(path: str) -> Iterator[str]:
+    """A path that HDF5 can read, local files only: a remote file is copied for as long."""
     if "://" not in path:
-        return os.path.expanduser(path)
-    local = os.path.join(tempfile.mkdtemp(prefix="thaw-weights-"), os.path.basename(path))
-    tf.io.gfile.copy(path, local)
-    return local
+        yield os.path.expanduser(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="thaw-weights-") as folder:
+        local = os.path.join(folder, os.path.basename(path))
+        tf.io.gfile.copy(path, local)
+        yield local
 
 
 def load_backbone(name: str, size_px: int, weights: str) -> keras.Model:
@@ -57,14 +62,15 @@ def load_backbone(name: str, size_px: int, weights: str) -> keras.Model:
     builder = getattr(_module(backbone), backbone.builder)
     # Keras numbers unnamed layers over the whole process; boundaries are names.
     keras.backend.reset_uids()
-    source = {IMAGENET: IMAGENET, RANDOM: None}.get(weights, weights)
-    if source not in (IMAGENET, None):
-        source = _local_copy(weights)
+    build = functools.partial(builder, include_top=False, input_shape=(size_px, size_px, 3))
+    if weights == RANDOM:
+        return build(weights=None)
     try:
-        return builder(weights=source, include_top=False, input_shape=(size_px, size_px, 3))
+        if weights == IMAGENET:
+            return build(weights=IMAGENET)
+        with _local_file(weights) as path:
+            return build(weights=path)
     except Exception as error:
-        if source is None:
-            raise
         raise UnusableWeights(_weights_advice(backbone, size_px, weights, error)) from error
 
 
