@@ -9,8 +9,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import h5py
-import numpy as np
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
@@ -18,6 +16,7 @@ from tfx.orchestration import metadata
 from trainer.job import WEIGHTS_FILE
 
 from ..conftest import ROOT
+from ..h5_files import assert_same
 from .conftest import GOOD, OPTIONS
 from .test_run import NODES, artifact
 
@@ -102,18 +101,4 @@ def test_weights_are_those_of_a_run_that_was_left_alone(killed, good_run):
     (again,) = output.glob(f"artifacts/FineTuner/model/*/{WEIGHTS_FILE}")
     undisturbed = artifact(good_run, "FineTuner", "model") / WEIGHTS_FILE
 
-    first, second = arrays(undisturbed), arrays(again)
-
-    assert first.keys() == second.keys()
-    assert all(np.array_equal(first[name], second[name]) for name in first)
-
-
-def arrays(path: Path) -> dict[str, np.ndarray]:
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-            )
-        )
-    return found
+    assert_same(undisturbed, again)

@@ -1,7 +1,6 @@
 """The real pipeline, end to end: push, caching, refusal. Runs in the order written."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -140,13 +139,13 @@ def test_pushed_model_predicts_from_the_command_line(pushed_model, images, outpu
     assert bad["error"] == "not a JPEG, PNG, GIF or BMP file"
 
 
-def test_pushed_model_loads_in_under_three_seconds(pushed_model):
-    started = time.monotonic()
+def test_pushed_model_has_two_signatures_and_none_of_keras_own_objects(pushed_model):
+    """What Keras would save of InceptionV3 beside them takes 7 to 17 s to load."""
     model = tf.saved_model.load(str(pushed_model))
 
     assert set(model.signatures) == {"serving_default", "evaluate"}
-    # Generous for a noisy machine: the Keras export it replaces takes 7 to 17 s.
-    assert time.monotonic() - started < 6
+    assert not hasattr(model, "layers")
+    assert not (pushed_model / "keras_metadata.pb").exists()
 
 
 def test_same_command_again_touches_nothing(repeated_run, output):
