@@ -156,7 +156,7 @@ def test_every_good_image_stands_in_the_split_of_its_content_and_nothing_else(im
     }
 
 
-def test_list_of_files_set_aside_is_whole_sorted_and_gives_reasons(images, written):
+def test_list_of_rejected_files_is_whole_sorted_and_gives_reasons(images, written):
     expected = {name.rstrip("/"): why for name, (_, why) in BAD.items()}
 
     assert listed(written) == [
