@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from trainer.data.labels import printable
 
-REJECTED_FOLDER = "set_aside"
+SET_ASIDE_FOLDER = "set_aside"
 
 
 @dataclass(frozen=True, order=True)
@@ -35,7 +35,7 @@ def shard_of_rejected(entry: Rejected, num_shards: int) -> int:
 
 def write_rejected(uri: str, num_shards: int, shard: int, entries: Iterable[Rejected]) -> None:
     """Writes one file of the list, by path: `WriteToText` leaves the order to the runner."""
-    path = os.path.join(uri, REJECTED_FOLDER, f"files-{shard:05d}-of-{num_shards:05d}.jsonl")
+    path = os.path.join(uri, SET_ASIDE_FOLDER, f"files-{shard:05d}-of-{num_shards:05d}.jsonl")
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.gfile.GFile(path, "w") as file:
         for entry in sorted(entries):
@@ -45,7 +45,7 @@ def write_rejected(uri: str, num_shards: int, shard: int, entries: Iterable[Reje
 def count_reasons(uri: str) -> dict[str, Counter[str]]:
     """Counts the list: class -> reason -> number of files."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for entry in _read_rejected(os.path.join(uri, REJECTED_FOLDER)):
+    for entry in _read_rejected(os.path.join(uri, SET_ASIDE_FOLDER)):
         label = os.path.basename(os.path.dirname(entry.path))
         counts[label][entry.reason] += 1
     return dict(counts)
