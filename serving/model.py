@@ -22,7 +22,7 @@ from trainer.data.regular_files import (
 from trainer.errors import ThawError
 from trainer.process.quiet import quiet_stderr
 
-_ADVICE = "  Give another version with --model, or push this one again."
+_ADVICE = "Give another version with --model, or push this one again."
 
 # Type and rank; see `trainer.export`.
 _INPUTS = {"image_bytes": ("string", 1)}
@@ -118,15 +118,16 @@ def load_model(model_dir: Path) -> PushedModel:
             import tensorflow as tf
         except OSError as error:  # it asks for a temporary folder
             raise UnusableModel(
-                f"TensorFlow does not start: {error}.\n"
-                "  Set TMPDIR to a folder that can be written."
+                f"TensorFlow does not start: {error}.",
+                to_do="Set TMPDIR to a folder that can be written.",
             ) from error
         try:
             loaded = tf.saved_model.load(str(model_dir))
         except Exception as error:  # of any kind; see above
             raise UnusableModel(
-                f"{model_dir}: the model cannot be loaded; it is damaged or incomplete.\n"
-                f"{_ADVICE}\n  TensorFlow says: {_first_line(error)}"
+                "the model cannot be loaded; it is damaged or incomplete.",
+                where=str(model_dir),
+                to_do=f"{_ADVICE}\nTensorFlow says: {_first_line(error)}",
             ) from error
     signature = _serving_signature(model_dir, getattr(loaded, "signatures", {}))
     limits = _limits(model_dir)
@@ -142,7 +143,9 @@ def _check_files(model_dir: Path) -> None:
         for path in (os.path.join(folder, name) for name in names):
             if not os.path.isfile(path):
                 raise UnusableModel(
-                    f"{path}: not a regular file, so the model cannot be loaded.\n{_ADVICE}"
+                    "not a regular file, so the model cannot be loaded.",
+                    where=path,
+                    to_do=_ADVICE,
                 )
 
 
@@ -157,9 +160,10 @@ def _serving_signature(
         if inputs == _INPUTS and _OUTPUTS.items() <= outputs.items():
             return signature
     raise UnusableModel(
-        f"{model_dir}: not a model that Thaw exported: it has no `serving_default` from "
-        "`image_bytes` to `class_names` and `probabilities`.\n"
-        "  Give the folder of a run, or of a model that a run pushed."
+        "not a model that Thaw exported: it has no `serving_default` from `image_bytes` to "
+        "`class_names` and `probabilities`.",
+        where=str(model_dir),
+        to_do="Give the folder of a run, or of a model that a run pushed.",
     )
 
 

@@ -21,19 +21,19 @@ def find_model(path: str) -> Path:
     """
     if "://" in path and not os.path.lexists(path):
         raise UnusableModel(
-            f"{path}: not a folder of this machine. Copy the model here, and give its folder."
+            "not a folder of this machine. Copy the model here, and give its folder.", where=path
         )
     try:
         return _find_newest(Path(path))
     except OSError as error:
         raise UnusableModel(
-            f"{error.filename or path}: cannot be read: {error.strerror}."
+            f"cannot be read: {error.strerror}.", where=str(error.filename or path)
         ) from error
 
 
 def _find_newest(path: Path) -> Path:
     if not path.exists():
-        raise UnusableModel(f"{path}: there is no such folder.")
+        raise UnusableModel("there is no such folder.", where=str(path))
     if not path.is_dir():
         raise UnusableModel(f"{path} is a file. Give a run's output folder or a SavedModel's.")
     if (path / _SAVED_MODEL).exists():
@@ -49,8 +49,9 @@ def _find_newest(path: Path) -> Path:
     ]
     if not versions:
         raise UnusableModel(
-            f"{path}: holds no pushed model. Give a run's output folder or a SavedModel.\n"
-            "  A run whose candidate is not blessed pushes nothing; its report says why."
+            "holds no pushed model. Give a run's output folder or a SavedModel.",
+            where=str(path),
+            to_do="A run whose candidate is not blessed pushes nothing; its report says why.",
         )
     return max(versions, key=lambda version: (int(version.name), version.stat().st_mtime))
 

@@ -35,7 +35,8 @@ class Executor(EvaluatorExecutor):
         if not input_dict.get(specs.BASELINE_MODEL_KEY):
             raise MissingBaseline(
                 "the Evaluator has no baseline model: without one nothing can be gained, "
-                "so nothing is blessed. Run HeadTrainer first."
+                "so nothing is blessed.",
+                to_do="Run HeadTrainer first.",
             )
         _read_small_batches()
         uri = artifact_utils.get_single_uri(output_dict[specs.EVALUATION_KEY])

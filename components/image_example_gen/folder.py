@@ -41,21 +41,23 @@ def check_folder(images_dir: str) -> int:
         folders with files in each, or one has a name that cannot be a label.
     """
     if not _is_folder(images_dir):
-        raise UnusableDataset(f"{images_dir}: there is no such folder.")
+        raise UnusableDataset("there is no such folder.", where=images_dir)
     labels = _labels(images_dir)
     problems = name_problems(labels)
     if problems:
-        raise UnusableDataset(f"{images_dir}: {problems}")
+        raise UnusableDataset(problems, where=images_dir)
     if len(labels) < 2:
         raise UnusableDataset(
-            f"{images_dir} holds {len(labels)} class folders; a classifier needs two or more.\n"
-            "  Put the images of each class into a folder of its own, named like the class."
+            f"{images_dir} holds {len(labels)} class folders; a classifier needs two or more.",
+            to_do="Put the images of each class into a folder of its own, named like the class.",
         )
     counts = {label: sum(1 for _ in _list_class(images_dir, label)) for label in labels}
     empty = sorted(label for label, count in counts.items() if not count)
     if empty:
         raise UnusableDataset(
-            f"{images_dir}: no files in {', '.join(empty)}. Add images, or remove the folder."
+            f"no files in {', '.join(empty)}.",
+            where=images_dir,
+            to_do="Add images, or remove the folder.",
         )
     return sum(counts.values())
 
@@ -81,17 +83,19 @@ def check_card(
     if untrained:
         few = [f"{label} ({_images(totals[label])})" for label in untrained]
         raise UnusableDataset(
-            f"{card.images_dir}: no training images of {_some(few)}.\n"
-            "  The content of an image decides its split, and none of these fell into train.\n"
-            f"  Add images, {_enough(splits, keys.TRAIN)} or more a class, or give train a "
-            "larger part: data.splits.train."
+            f"no training images of {_some(few)}.",
+            where=card.images_dir,
+            to_do="The content of an image decides its split, and none of these fell into train.\n"
+            f"Add images, {_enough(splits, keys.TRAIN)} or more a class, or give train a larger "
+            "part: data.splits.train.",
         )
     for split in keys.SPLITS:
         if not card.num_examples(split):
             raise UnusableDataset(
-                f"{card.images_dir}: no images in the {split} split, of {sum(totals.values())} in "
-                f"all.\n  Add images, {_enough(splits, split)} or more in all, or raise "
-                f"data.splits.{split}."
+                f"no images in the {split} split, of {sum(totals.values())} in all.",
+                where=card.images_dir,
+                to_do=f"Add images, {_enough(splits, split)} or more in all, or raise "
+                f"data.splits.{split}.",
             )
 
 
@@ -101,17 +105,13 @@ def _check_classes(
     if not lost:
         return
     reasons = [
-        f"  {label}: {commonest(rejected.get(label, Counter()), _MOST_REASONS) or 'no files'}"
+        f"{label}: {commonest(rejected.get(label, Counter()), _MOST_REASONS) or 'no files'}"
         for label in lost[:_MOST_CLASSES]
     ]
     raise UnusableDataset(
-        "\n".join(
-            [
-                f"{card.images_dir}: not one usable image in {_some(lost)}. Rejected:",
-                *reasons,
-                "  Add images, or remove the folders.",
-            ]
-        )
+        f"not one usable image in {_some(lost)}. Rejected:",
+        where=card.images_dir,
+        to_do="\n".join([*reasons, "Add images, or remove the folders."]),
     )
 
 
@@ -153,7 +153,7 @@ def _names(folder: str) -> list[str]:
         # TensorFlow's listing fails on a name that is not UTF-8.
         return os.listdir(folder)
     except OSError as error:
-        raise UnusableDataset(f"{folder}: cannot be read: {error.strerror}.") from error
+        raise UnusableDataset(f"cannot be read: {error.strerror}.", where=folder) from error
 
 
 def _is_folder(path: str) -> bool:

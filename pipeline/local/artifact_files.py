@@ -64,8 +64,8 @@ def require_empty(outputs: Mapping[str, Sequence[types.Artifact]]) -> None:
     for uri in (artifact.uri for group in outputs.values() for artifact in group):
         if os.path.isdir(uri) and os.listdir(uri):
             raise NotEmpty(
-                f"{uri} is not empty: it holds files of another run.\n"
-                "  Move that folder away, or give another --output."
+                f"{uri} is not empty: it holds files of another run.",
+                to_do="Move that folder away, or give another --output.",
             )
 
 
@@ -106,8 +106,8 @@ def blame_damaged(inputs: Mapping[str, Sequence[types.Artifact]], error: BaseExc
     for uri in (artifact.uri for group in inputs.values() for artifact in group):
         if problem := find_problem(uri):
             raise DamagedInput(
-                f"{problem} since an earlier node wrote it.\n"
-                "  Run the same command again: what is damaged is made again."
+                f"{problem} since an earlier node wrote it.",
+                to_do="Run the same command again: what is damaged is made again.",
             ) from error
 
 
@@ -153,9 +153,9 @@ def require_readable(metadata_path: Path) -> None:
         said = str(error)
     if said != "ok":
         raise UnusableStore(
-            f"{metadata_path} is damaged ({said}).\n"
-            f"  Put a copy of it back; or delete it and {metadata_path.with_name('artifacts')} to "
-            "begin again.\n  Models already pushed are unaffected."
+            f"{metadata_path} is damaged ({said}).",
+            to_do=f"Put a copy of it back; or delete it and {metadata_path.with_name('artifacts')} "
+            "to begin again.\nModels already pushed are unaffected.",
         )
 
 
@@ -174,9 +174,10 @@ def require_same_history(store: mlmd.MetadataStore, artifacts_dir: Path) -> None
         metadata = artifacts_dir.parent / "metadata.sqlite"
         raise UnusableStore(
             f"{metadata} does not know the artifacts beside it, such as {unknown[0]}:\n"
-            "  it was deleted, or replaced by an older one. Put the right one back; or delete\n"
-            f"  {artifacts_dir} and {metadata.name} to begin again; or give another --output.\n"
-            "  Models already pushed are unaffected."
+            "  it was deleted, or replaced by an older one.",
+            to_do="Put the right one back; or delete\n"
+            f"{artifacts_dir} and {metadata.name} to begin again; or give another --output.\n"
+            "Models already pushed are unaffected.",
         )
 
 

@@ -36,7 +36,7 @@ def check(config: Config, output_dir: Path) -> None:
         check_places(str(config.data.images), output_dir)
     except OSError as error:
         raise PreflightError(
-            f"{printable(str(error.filename))}: cannot be read: {error.strerror}."
+            f"cannot be read: {error.strerror}.", where=printable(str(error.filename))
         ) from error
     check_weights(config)
     check_temporary_folder()
@@ -53,28 +53,31 @@ def check_images(images: str | None) -> None:
     if "://" in images:
         return
     if not is_utf8(images):
-        raise PreflightError(f"{printable(images)}: this path is not UTF-8. Rename the folder.")
+        raise PreflightError("this path is not UTF-8. Rename the folder.", where=printable(images))
     folder = Path(images)
     if not folder.exists():
-        raise PreflightError(f"{images}: there is no such folder.")
+        raise PreflightError("there is no such folder.", where=images)
     if not folder.is_dir():
-        raise PreflightError(f"{images}: is a file. Give the folder that holds the class folders.")
+        raise PreflightError(
+            "is a file. Give the folder that holds the class folders.", where=images
+        )
     classes = _class_folders(folder)
     if not classes:
-        raise PreflightError(_no_classes(folder))
+        raise _no_classes(folder)
     problems = name_problems(path.name for path in classes)
     if problems:
-        raise PreflightError(f"{folder}: {problems}")
+        raise PreflightError(problems, where=images)
     if len(classes) == 1:
         raise PreflightError(
-            f"{images} holds one class only, {classes[0].name}; a classifier needs two or more.\n"
-            "  Add a folder with images of something else."
+            f"{images} holds one class only, {classes[0].name}; a classifier needs two or more.",
+            to_do="Add a folder with images of something else.",
         )
     empty = [path.name for path in classes if not _has_image(path)]
     if empty:
         raise PreflightError(
-            f"{images}: no image files in {', '.join(empty)}.\n"
-            f"  Add some ({', '.join(sorted(EXTENSIONS))}), or remove the folder."
+            f"no image files in {', '.join(empty)}.",
+            where=images,
+            to_do=f"Add some ({', '.join(sorted(EXTENSIONS))}), or remove the folder.",
         )
 
 
@@ -84,13 +87,17 @@ def _class_folders(folder: Path) -> list[Path]:
     )
 
 
-def _no_classes(folder: Path) -> str:
+def _no_classes(folder: Path) -> PreflightError:
     if _has_image(folder):
-        return (
-            f"{folder}: the images lie in the folder itself.\n"
-            "  Put the images of each class into a folder of its own, named like the class."
+        return PreflightError(
+            "the images lie in the folder itself.",
+            where=str(folder),
+            to_do="Put the images of each class into a folder of its own, named like the class.",
         )
-    return f"{folder}: the folder is empty. It should hold one folder of images for each class."
+    return PreflightError(
+        "the folder is empty. It should hold one folder of images for each class.",
+        where=str(folder),
+    )
 
 
 def _has_image(folder: Path) -> bool:
@@ -117,8 +124,9 @@ def check_places(images: str, output_dir: Path) -> None:
         written = output_dir / name
         if _is_in(folder, written):
             raise PreflightError(
-                f"{folder}: the images are in {written}, which the run writes to.\n"
-                "  Move them, or give another --output."
+                f"the images are in {written}, which the run writes to.",
+                where=str(folder),
+                to_do="Move them, or give another --output.",
             )
 
 
@@ -126,8 +134,9 @@ def _check_output_outside(output_dir: Path, folder: Path, name: str) -> None:
     if _is_in(output_dir, folder):
         where = "is" if _is_in(folder, output_dir) else "is inside"
         raise PreflightError(
-            f"{output_dir}: the output folder {where} {name}: the run would take what it writes "
-            "for images.\n  Give an --output elsewhere."
+            f"the output folder {where} {name}: the run would take what it writes for images.",
+            where=str(output_dir),
+            to_do="Give an --output elsewhere.",
         )
 
 
@@ -165,13 +174,14 @@ def check_weights(config: Config) -> None:
     path = Path(weights).expanduser()
     if not path.is_file():
         raise PreflightError(
-            f"backbone.weights: there is no file {weights}.\n"
-            "  Give imagenet, random, or the path of an .h5 weights file."
+            f"there is no file {weights}.",
+            where="backbone.weights",
+            to_do="Give imagenet, random, or the path of an .h5 weights file.",
         )
     if path.suffix not in (".h5", ".hdf5"):
         raise PreflightError(
-            f"backbone.weights: {weights} is not an .h5 file. "
-            "tf_keras saves one with model.save_weights('name.h5')."
+            f"{weights} is not an .h5 file. tf_keras saves one with model.save_weights('name.h5').",
+            where="backbone.weights",
         )
 
 
@@ -183,12 +193,13 @@ def _check_imagenet(config: Config) -> None:
     if cached.exists() or reachable(url):
         return
     raise PreflightError(
-        f"backbone.weights: the ImageNet weights of {backbone.name} are not on this machine, "
-        "and their publisher cannot be reached.\n"
-        f"  Put the file {cached.name} into {cached.parent}\n"
-        f"  (on another machine: {url}),\n"
-        "  or give weights of your own: --set backbone.weights=PATH.h5\n"
-        "  or, only to try things out: --set backbone.weights=random"
+        f"the ImageNet weights of {backbone.name} are not on this machine, and their publisher "
+        "cannot be reached.",
+        where="backbone.weights",
+        to_do=f"Put the file {cached.name} into {cached.parent}\n"
+        f"(on another machine: {url}),\n"
+        "or give weights of your own: --set backbone.weights=PATH.h5\n"
+        "or, only to try things out: --set backbone.weights=random",
     )
 
 
@@ -209,14 +220,15 @@ def check_temporary_folder() -> None:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise PreflightError(
-            f"no folder for temporary files can be written ({error.strerror}).\n"
-            "  Set TMPDIR to one."
+            f"no folder for temporary files can be written ({error.strerror}).",
+            to_do="Set TMPDIR to one.",
         ) from error
     if free < _TEMPORARY_BYTES:
         raise PreflightError(
-            f"{folder}: has {free // 2**20} MB free for temporary files; "
-            f"{_TEMPORARY_BYTES // 2**20} MB are needed.\n"
-            "  Free some space there, or set TMPDIR to another folder."
+            f"has {free // 2**20} MB free for temporary files; "
+            f"{_TEMPORARY_BYTES // 2**20} MB are needed.",
+            where=folder,
+            to_do="Free some space there, or set TMPDIR to another folder.",
         )
 
 
@@ -228,8 +240,9 @@ def check_output(output_dir: Path) -> None:
     """
     if _PATTERN_CHARACTERS.intersection(str(output_dir)):
         raise PreflightError(
-            f"{output_dir}: TensorFlow and Beam read *, ?, [ and \\ in a path as a pattern.\n"
-            "  Give an --output without them. (In the images folder's path they are fine.)"
+            "TensorFlow and Beam read *, ?, [ and \\ in a path as a pattern.",
+            where=str(output_dir),
+            to_do="Give an --output without them. (In the images folder's path they are fine.)",
         )
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -237,5 +250,6 @@ def check_output(output_dir: Path) -> None:
             pass
     except OSError as error:
         raise PreflightError(
-            f"{output_dir}: cannot be written: {error.strerror}. Give another --output."
+            f"cannot be written: {error.strerror}. Give another --output.",
+            where=str(output_dir),
         ) from error

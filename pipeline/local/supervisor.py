@@ -119,8 +119,9 @@ def _take(lock: IO[str], output_dir: Path) -> None:
         except OSError as error:
             if _holder_lives(lock) or time.monotonic() > until:
                 raise AlreadyRunning(
-                    f"{output_dir}: another run is writing here. Wait for it, "
-                    "or give another --output."
+                    "another run is writing here.",
+                    where=str(output_dir),
+                    to_do="Wait for it, or give another --output.",
                 ) from error
         time.sleep(_POLL_SECS)
 

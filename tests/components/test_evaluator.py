@@ -61,7 +61,7 @@ def test_limit_itself_reaches_min_accuracy_and_is_no_gain(
 
 @pytest.mark.parametrize("inputs", [{}, {"baseline_model": []}])
 def test_without_a_baseline_nothing_is_judged(inputs):
-    with pytest.raises(MissingBaseline, match=r"no baseline model.*Run HeadTrainer first"):
+    with pytest.raises(MissingBaseline, match=r"(?s)no baseline model.*Run HeadTrainer first"):
         Executor().Do({"examples": [], "model": [], **inputs}, {}, {})
 
 

@@ -1,4 +1,4 @@
-"""One file at a time: what is taken, what is set aside, and for which reason."""
+"""One file at a time: what is taken, what is rejected, and for which reason."""
 
 import hashlib
 import io
@@ -41,7 +41,7 @@ def test_name_may_end_in_any_case(name):
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "photo.jpg.bak", "photo", "jpg", "photo.webp"])
-def test_other_names_are_set_aside_whatever_the_file_holds(name):
+def test_other_names_are_rejected_whatever_the_file_holds(name):
     assert reason(name, encoded("JPEG")) == "the name does not end like an image's"
 
 
@@ -49,12 +49,12 @@ def test_format_counts_not_the_name():
     assert inspect_image("really_a_png.jpg", encoded("PNG"), MAX_PIXELS).height_px == 7
 
 
-def test_empty_file_is_set_aside():
+def test_empty_file_is_rejected():
     assert reason("photo.jpg", b"") == "the file is empty"
 
 
 @pytest.mark.parametrize("content", [b"just text", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM"])
-def test_what_is_no_image_is_set_aside(content):
+def test_what_is_no_image_is_rejected(content):
     assert reason("photo.jpg", content) == "not an image, whatever its name says"
 
 
@@ -91,7 +91,7 @@ def test_limit_counts_pixels_and_includes_itself():
     assert reason("a.png", content, 199) == "more than 199 pixels"
 
 
-def test_bomb_is_set_aside_by_its_header_and_never_decoded(monkeypatch):
+def test_bomb_is_rejected_by_its_header_and_never_decoded(monkeypatch):
     bomb = png_claiming(60_000, 60_000)
     monkeypatch.setattr(tf.io, "decode_image", lambda *_, **__: pytest.fail("was decoded"))
 
@@ -109,7 +109,7 @@ def test_animation_is_taken_with_the_size_of_its_first_frame():
     assert (found.width_px, found.height_px) == (9, 7)
 
 
-def test_frame_larger_than_the_screen_is_set_aside():
+def test_frame_larger_than_the_screen_is_rejected():
     content = bytearray(encoded("GIF", width=300, height=200))
     content[6:10] = struct.pack("<HH", 1, 1)
 
@@ -122,7 +122,7 @@ def test_image_larger_than_pillows_own_limit_is_ours_to_judge():
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "BMP"])
-def test_file_that_ends_too_early_is_set_aside(format_name):
+def test_file_that_ends_too_early_is_rejected(format_name):
     content = encoded(format_name, width=60, height=60)
 
     assert reason("cut.jpg", content[: len(content) // 2]) == "the image data is damaged"
@@ -142,7 +142,7 @@ def test_jpeg_of_two_pictures_is_taken_as_its_first():
     edits=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4),
     length=st.integers(1, 800),
 )
-def test_damaged_file_is_set_aside_or_decodes_as_transform_decodes_it(format_name, edits, length):
+def test_damaged_file_is_rejected_or_decodes_as_transform_decodes_it(format_name, edits, length):
     content = bytearray(encoded(format_name))
     for offset, value in edits:
         content[offset % len(content)] = value

@@ -156,7 +156,7 @@ def test_every_good_image_stands_in_the_split_of_its_content_and_nothing_else(im
     }
 
 
-def test_list_of_files_set_aside_is_whole_sorted_and_gives_reasons(images, written):
+def test_list_of_rejected_files_is_whole_sorted_and_gives_reasons(images, written):
     expected = {name.rstrip("/"): why for name, (_, why) in BAD.items()}
 
     assert listed(written) == [
@@ -217,7 +217,7 @@ def test_one_class_is_too_few(make_folder):
 def test_empty_classes_are_named(make_folder):
     folder = make_folder({"cat/1.png": CAT[0], "dog/": b"", "bee/.hidden.png": CAT[1]})
 
-    assert refusal(folder) == ("IMAGES: no files in bee, dog. Add images, or remove the folder.")
+    assert refusal(folder) == ("IMAGES: no files in bee, dog.\n  Add images, or remove the folder.")
 
 
 def test_class_names_that_cannot_be_labels_are_refused(make_folder):

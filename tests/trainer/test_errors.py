@@ -107,17 +107,25 @@ def test_outermost_error_for_the_user_wins():
         assert found.what == "an input has changed."
 
 
+def fail_while_handling() -> None:
+    try:
+        raise ThawError("tried first.")
+    except ThawError:
+        {}["other"]
+
+
+def fail_instead() -> None:
+    try:
+        raise ThawError("tried first.")
+    except ThawError:
+        raise KeyError("other") from None
+
+
 def test_error_raised_while_one_for_the_user_was_handled_hides_it_only_if_it_says_so():
     with pytest.raises(KeyError) as handling:
-        try:
-            raise ThawError("tried first.")
-        except ThawError:
-            {}["other"]
+        fail_while_handling()
     with pytest.raises(KeyError) as instead:
-        try:
-            raise ThawError("tried first.")
-        except ThawError:
-            raise KeyError("other") from None
+        fail_instead()
 
     assert str(find(handling.value)) == "tried first."
     assert find(instead.value) is None

@@ -1,4 +1,4 @@
-"""What is set aside before anything is learned: as much as full decoding would refuse."""
+"""What is rejected before anything is learned: as much as full decoding would refuse."""
 
 import hashlib
 
@@ -21,8 +21,8 @@ def small(kind: str) -> bytes:
 def reason(content: bytes) -> str | None:
     try:
         inspect_image("a.jpg", content, max_pixels=10**6)
-    except ImageRejected as unusable:
-        return str(unusable)
+    except ImageRejected as reason:
+        return str(reason)
     return None
 
 
