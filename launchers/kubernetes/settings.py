@@ -16,6 +16,10 @@ from launchers.settings import Settings
 _DAY_SECS = 86_400
 _MAX_SECS = 366 * _DAY_SECS
 
+_IMAGE = "Container image that holds this project."
+_GPUS = "Number of GPUs of each worker."
+_GPU_RESOURCE = "Resource name that the device plug-in gives to a GPU."
+
 Text = Annotated[str, Field(min_length=1)]
 Secs = Annotated[float, Field(gt=0, le=_MAX_SECS)]
 
@@ -44,7 +48,7 @@ class WorkerPods(Settings):
     `WorkerGroup.limits` says how long they may take and how often they start again.
     """
 
-    image: Text | None = Field(None, description="Container image that holds this project.")
+    image: Text | None = Field(None, description=_IMAGE)
     workload: Literal["job", "jobset"] = Field(
         "job",
         description=(
@@ -76,10 +80,8 @@ class WorkerPods(Settings):
     memory: Text | None = Field(
         None, description="Memory request and limit of each worker, such as 16Gi."
     )
-    gpus: NonNegativeInt = Field(0, le=1000, description="Number of GPUs of each worker.")
-    gpu_resource: str = Field(
-        "nvidia.com/gpu", description="Resource name that the device plug-in gives to a GPU."
-    )
+    gpus: NonNegativeInt | None = Field(None, le=1000, description=_GPUS)
+    gpu_resource: Text | None = Field(None, description=_GPU_RESOURCE)
     shared_memory: Text | None = Field(
         None,
         description="Size of /dev/shm, which NCCL needs between GPUs. Unset: as much as it takes.",
@@ -165,9 +167,11 @@ class WorkerPods(Settings):
 
 
 class KubernetesSettings(WorkerPods):
-    """The same, complete: an image must be set."""
+    """The same, complete."""
 
-    image: Text = Field(description="Container image that holds this project.")
+    image: Text = Field(description=_IMAGE)
+    gpus: NonNegativeInt = Field(0, le=1000, description=_GPUS)
+    gpu_resource: Text = Field("nvidia.com/gpu", description=_GPU_RESOURCE)
 
 
 def read_settings(values: Mapping[str, object]) -> KubernetesSettings:

@@ -128,7 +128,7 @@ def start_worker(
     environment = {
         **os.environ,
         tasks.TF_CONFIG: tf_config,
-        watchdog.BEAT_FILE: str(pid),
+        watchdog.HEARTBEAT_FILE: str(pid),
         "PYTHONUNBUFFERED": "1",
     }
     if not reports:

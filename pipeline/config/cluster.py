@@ -9,9 +9,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    SerializerFunctionWrapHandler,
     field_validator,
-    model_serializer,
 )
 from pydantic_core import PydanticCustomError
 
@@ -117,21 +115,13 @@ class Resources(Section):
 class Launcher(Section, WorkerPods):
     """Kubeflow: how the jobs of several workers are launched.
 
-    What is unset comes from `cluster.resources` and `cluster.service_account`.
+    What is unset comes from `cluster.resources` and `cluster.service_account`. Any value that is
+    not the default puts the fits into a job of their own, even with one worker.
     """
 
     def chosen(self) -> dict[str, Any]:
-        """The keys that the config sets, as plain values."""
-        return self.model_dump(exclude_unset=True, exclude_none=True)
-
-    @model_serializer(mode="wrap")
-    def _only_chosen(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves the defaults out: any key that is set puts the fits into a job of their own."""
-        return {
-            name: value
-            for name, value in dump(self).items()
-            if name in self.model_fields_set and value is not None
-        }
+        """The values that differ from the defaults, as plain values: what the config asks for."""
+        return self.model_dump(exclude_defaults=True)
 
 
 class Cluster(Section):
@@ -183,8 +173,8 @@ class Cluster(Section):
     launcher: Launcher = Field(
         default_factory=Launcher,
         description=(
-            "Kubeflow: how the jobs of several workers are launched. Any key set here puts the "
-            "fits into a job of their own, even with one worker. See docs/kubeflow.md."
+            "Kubeflow: how the jobs of several workers are launched. Any value here that is not "
+            "the default puts the fits into a job of their own, even with one worker."
         ),
     )
     project: Text | None = Field(None, description="Vertex AI: Google Cloud project to run in.")

@@ -30,21 +30,35 @@ def test_what_the_launcher_does_not_take_is_refused_by_the_config(text, message)
         launcher(text)
 
 
-def test_only_keys_that_are_set_reach_the_launcher():
-    chosen = launcher("{spot: gke, cpu: null, keep_secs: 0, tolerations: [{key: a}]}")
+def test_only_values_that_differ_from_the_defaults_reach_the_launcher():
+    chosen = launcher("{spot: gke, cpu: null, keep_secs: 0, gpus: 0, tolerations: [{key: a}]}")
 
-    assert chosen == {"spot": "gke", "keep_secs": 0, "tolerations": [{"key": "a"}]}
-    assert launcher("{}") == launcher("{memory: null}") == {}
+    assert chosen == {"spot": "gke", "keep_secs": 0, "gpus": 0, "tolerations": [{"key": "a"}]}
+    assert launcher("{}") == launcher("{memory: null, port: 2222, env: {}}") == {}
 
 
-def test_the_effective_config_shows_the_keys_that_are_set_and_means_the_same(tmp_path):
+def test_a_config_that_lists_every_default_means_the_same(tmp_path):
     plain, chosen = load_config(None), load_config(None, ["cluster.launcher.spot=eks"])
 
-    for config, shown in ((plain, {}), (chosen, {"spot": "eks"})):
+    for config, expected in ((plain, {}), (chosen, {"spot": "eks"})):
         file = tmp_path / "effective.yaml"
         file.write_text(to_yaml(config))
-        assert yaml.safe_load(file.read_text())["cluster"]["launcher"] == shown
-        assert load_config(file).cluster.launcher.chosen() == shown
+        assert len(yaml.safe_load(file.read_text())["cluster"]["launcher"]) > 20
+        assert load_config(file).cluster.launcher.chosen() == expected
+
+
+def test_gpus_of_the_launcher_override_those_of_the_node():
+    from pipeline.cluster.placement import launcher_settings
+
+    node = "cluster.resources={FineTuner: {accelerator: amd.com/gpu, accelerator_count: 2}}"
+
+    def gpus(*settings: str) -> tuple:
+        told = launcher_settings(load_config(None, [node, *settings]), "FineTuner")
+        return told.get("gpus"), told.get("gpu_resource")
+
+    assert gpus() == (2, "amd.com/gpu")
+    assert gpus("cluster.launcher={gpus: 4, gpu_resource: nvidia.com/gpu}") == (4, "nvidia.com/gpu")
+    assert gpus("cluster.launcher.gpus=0") == (None, "amd.com/gpu")
 
 
 def test_accelerators_are_bounded():

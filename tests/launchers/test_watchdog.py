@@ -61,7 +61,7 @@ def test_a_stall_ends_the_process_and_shows_where_it_waited(listening):
 def test_who_makes_progress_slowly_is_left_alone(listening):
     ended = run(
         "watchdog.met()\n"
-        "for _ in range(6): time.sleep(0.6); watchdog.beat()\n"
+        "for _ in range(6): time.sleep(0.6); watchdog.heartbeat()\n"
         "watchdog.stop(); time.sleep(2)"
     )
 
@@ -69,9 +69,9 @@ def test_who_makes_progress_slowly_is_left_alone(listening):
 
 
 def test_time_in_which_the_process_was_stopped_does_not_count(tmp_path):
-    code = "watchdog.met(); print(flush=True); time.sleep(0.2); watchdog.beat(); time.sleep(1)"
+    code = "watchdog.met(); print(flush=True); time.sleep(0.2); watchdog.heartbeat(); time.sleep(1)"
     process = subprocess.Popen(
-        [sys.executable, "-c", PREPARE + code + "; watchdog.beat(); time.sleep(0.5)"],
+        [sys.executable, "-c", PREPARE + code + "; watchdog.heartbeat(); time.sleep(0.5)"],
         stdout=subprocess.PIPE,
     )
     process.stdout.readline()

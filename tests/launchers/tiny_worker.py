@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from trainer.process import exit_codes, progress, tf_config
-from trainer.process.watchdog import Watchdog, leave
+from trainer.process.watchdog import Watchdog, exit_process
 
 CHILD = Path(sys.argv[1]).with_name("child.pid")
 
@@ -49,7 +49,7 @@ def work(secs: str) -> None:
 
 def end(code: str) -> None:
     come_up()
-    leave(int(code), "this is the last line")
+    exit_process(int(code), "this is the last line")
 
 
 def end_after_child(code: str) -> None:
@@ -70,7 +70,7 @@ def lose_peer(secs: str) -> None:
     """As TensorFlow does when another worker does not answer."""
     come_up()
     time.sleep(float(secs))
-    leave(exit_codes.LOST_PEER, "no heartbeat of a peer")
+    exit_process(exit_codes.LOST_PEER, "no heartbeat of a peer")
 
 
 def never_come_up(_: str) -> None:

@@ -117,7 +117,7 @@ class Keeper(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Leaves, if told to, unless the epoch will soon be complete."""
-        watchdog.beat()
+        watchdog.heartbeat()
         if guard.told_to_leave():
             # At once: whoever told us may wait for less time than we hope for.
             self._write_kept()
@@ -126,7 +126,7 @@ class Keeper(keras.callbacks.Callback):
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """A sign of life."""
-        watchdog.beat()
+        watchdog.heartbeat()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keeps the state; leaves, if told to."""

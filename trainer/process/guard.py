@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainer.process import exit_codes, tf_config
-from trainer.process.watchdog import STALL_SECS, START_SECS, Watchdog, leave
+from trainer.process.watchdog import STALL_SECS, START_SECS, Watchdog, exit_process
 
 # What TensorFlow raises when a peer, or what stands between, is gone.
 _PEER_ERRORS = (
@@ -92,14 +92,14 @@ def _as_worker() -> Iterator[None]:
     try:
         yield
     except Preempted as error:
-        leave(exit_codes.PREEMPTED, str(error))
+        exit_process(exit_codes.PREEMPTED, str(error))
     except _PEER_ERRORS as error:
         traceback.print_exc()
         reason = (error.message or type(error).__name__).splitlines()[0]
-        leave(exit_codes.LOST_PEER, f"another worker is lost: {reason}")
+        exit_process(exit_codes.LOST_PEER, f"another worker is lost: {reason}")
     except BaseException as error:
         traceback.print_exc()
-        leave(1, f"{type(error).__name__}: {error}")
+        exit_process(1, f"{type(error).__name__}: {error}")
 
 
 def all_met() -> None:

@@ -62,7 +62,7 @@ class Counter:
     def reach(self, done: float, detail: str = "") -> None:
         """Says how many are done by now; writes at most a few reports a second."""
         self._done = done
-        watchdog.beat()
+        watchdog.heartbeat()
         now = time.monotonic()
         due = done >= self._total or now - self._reported > _MIN_INTERVAL_SECS
         if self._watched and due:

@@ -21,12 +21,12 @@ _ANSWER_SECS = 2.0
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Waits, and ends the worker if it has waited in vain."""
+    """Waits, and ends the worker if not all workers have started in time."""
     pid, secs, peers = arguments
     ended, _, _ = select.select([sys.stdin], [], [], float(secs))
     if ended:
         return
-    who = absent(json.loads(peers))
+    who = unreachable_peers(json.loads(peers))
     print(f"the workers have not all come up within {float(secs):g} s: {who}.", file=sys.stderr)
     # `trainer.process.watchdog.exit_on_signal` makes this an exit with the code of that number.
     os.kill(int(pid), exit_codes.NOT_STARTED if can_exit_on_signal() else signal.SIGKILL)
@@ -37,7 +37,7 @@ def can_exit_on_signal() -> bool:
     return hasattr(signal, "SIGRTMAX") and exit_codes.NOT_STARTED < signal.SIGRTMAX
 
 
-def absent(peers: Mapping[str, str]) -> str:
+def unreachable_peers(peers: Mapping[str, str]) -> str:
     """Says which of the peers, names to addresses, nobody listens for."""
     found = [f"{name} ({at})" for name, at in peers.items() if not _answers(at)]
     return f"no answer from {', '.join(found)}" if found else "all others can be reached"

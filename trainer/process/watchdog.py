@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from trainer.process import exit_codes, startup
 
-BEAT_FILE = "THAW_BEAT_FILE"
+HEARTBEAT_FILE = "THAW_BEAT_FILE"
 
 # A node may have to be added to the cluster first; the first step compiles the graph.
 START_SECS = 600.0
@@ -31,10 +31,10 @@ _MAX_TICK_SECS = 1.0
 _current: "Watchdog | None" = None
 
 
-def beat() -> None:
+def heartbeat() -> None:
     """Says that something was finished, to the watchdog of this process, if it has one."""
     if _current:
-        _current.beat()
+        _current.heartbeat()
 
 
 class Watchdog:
@@ -49,7 +49,7 @@ class Watchdog:
 
         Args:
           start_secs: until `met` is called.
-          stall_secs: between two calls of `beat`, from then on.
+          stall_secs: between two calls of `heartbeat`, from then on.
           peers: addresses of the other workers, by the name that messages give them.
         """
         self._start_secs = start_secs
@@ -65,7 +65,7 @@ class Watchdog:
         """Begins to watch, until `stop`."""
         global _current
         _current = self
-        path = os.environ.get(BEAT_FILE)
+        path = os.environ.get(HEARTBEAT_FILE)
         if path:
             with open(path, "w") as file:
                 file.write(str(os.getpid()))
@@ -93,10 +93,10 @@ class Watchdog:
     def met(self) -> None:
         """Says that all workers have come up."""
         self._end_startup()
-        self.beat()
+        self.heartbeat()
         self._met = True
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Says that something was finished."""
         self._idle_secs = 0.0
 
@@ -117,8 +117,8 @@ class Watchdog:
 
     def _give_up(self) -> NoReturn:
         faulthandler.dump_traceback(all_threads=True)
-        who = startup.absent(self._peers)
-        leave(exit_codes.STALLED, f"nothing was finished for {self._stall_secs:g} s: {who}.")
+        who = startup.unreachable_peers(self._peers)
+        exit_process(exit_codes.STALLED, f"nothing was finished for {self._stall_secs:g} s: {who}.")
 
 
 def exit_on_signal(number: int) -> None:
@@ -134,13 +134,13 @@ def exit_on_signal(number: int) -> None:
 
 
 def _sign_of_life() -> None:
-    path = os.environ.get(BEAT_FILE)
+    path = os.environ.get(HEARTBEAT_FILE)
     if path:
         with suppress(OSError):
             os.utime(path)
 
 
-def leave(code: int, message: str) -> NoReturn:
+def exit_process(code: int, message: str) -> NoReturn:
     """Ends this process at once: its other threads may wait for a peer for ever."""
     print(message, file=sys.stderr)
     sys.stdout.flush()
