@@ -68,6 +68,10 @@ class Evaluation:
     entered: keras.Model
 
 
+Export = Callable[[keras.Model, ServedImages, Evaluation, Card, str], None]
+"""As `export_saved_model`."""
+
+
 def export_saved_model(
     model: keras.Model, images: ServedImages, evaluation: Evaluation, card: Card, directory: str
 ) -> None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer import keys
-from trainer.backbones.networks import RANDOM, boundary_layer, load_backbone
+from trainer.backbones.networks import RANDOM, LoadBackbone, boundary_layer, load_backbone
 from trainer.backbones.table import BACKBONES
 from trainer.data import fit_data as data
 from trainer.data.card import DataCard
@@ -25,7 +25,7 @@ from trainer.distribution.strategy import (
     this_worker,
     wait_for_all,
 )
-from trainer.export import Card, Evaluation, ServedImages, export_saved_model
+from trainer.export import Card, Evaluation, Export, ServedImages, export_saved_model
 from trainer.fits import recipe, resume
 from trainer.model import trunk
 from trainer.model.classifier import build_classifier, on_pooled, on_trunk_features, pooling
@@ -60,6 +60,8 @@ class Job:
       saved_model_dir: where the SavedModel goes.
       log_dir: TensorBoard logs and a copy of the history.
       recovery_dir: where the state of the fit is kept while it runs; empty: nowhere.
+      load_backbone: builds the backbone.
+      export: writes the SavedModel.
     """
 
     spec: ModelSpec
@@ -78,6 +80,8 @@ class Job:
     saved_model_dir: str
     log_dir: str
     recovery_dir: str = ""
+    load_backbone: LoadBackbone = load_backbone
+    export: Export = export_saved_model
 
 
 _Arguments = ParamSpec("_Arguments")
@@ -110,13 +114,18 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
     make_deterministic(job.seed)
     spec = job.spec
     start_backbone = load_start_weights(
-        spec.backbone, spec.image_size_px, weights, job.train_files, job.seed
+        spec.backbone,
+        spec.image_size_px,
+        weights,
+        job.train_files,
+        job.seed,
+        job.load_backbone,
     )
     # Again, so that the head's first weights do not depend on how the backbone's were made.
     make_deterministic(job.seed)
     start = Parts(start_backbone, build_classifier(spec, start_backbone))
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = build(spec)
+        parts = build(job)
         _set_start(strategy, parts, start)
         entered = on_pooled(parts.classifier) if job.cache else parts.classifier
     with tempfile.TemporaryDirectory(prefix="thaw-vectors-") as folder:
@@ -137,11 +146,11 @@ def run_fine_tune(job: Job, fit: FineTune, base_model_dir: str) -> recipe.FitRec
     strategy = make_strategy()
     guard.all_met()
     make_deterministic(job.seed)
-    start = build(job.spec)
+    start = build(job)
     layer = boundary_layer(start.backbone, BACKBONES[job.spec.backbone], fit.boundary)
     load_weights(start.classifier, os.path.join(base_model_dir, WEIGHTS_FILE))
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = build(job.spec, fit.train_batch_norm)
+        parts = build(job, fit.train_batch_norm)
         entered = parts.classifier
         if job.cache:
             entered = on_trunk_features(
@@ -165,10 +174,10 @@ class Parts:
     classifier: keras.Model
 
 
-def build(spec: ModelSpec, train_batch_norm: bool = False) -> Parts:
+def build(job: Job, train_batch_norm: bool = False) -> Parts:
     """A classifier with random weights, under the caller's strategy and precision."""
-    backbone = load_backbone(spec.backbone, spec.image_size_px, RANDOM)
-    return Parts(backbone, build_classifier(spec, backbone, train_batch_norm))
+    backbone = job.load_backbone(job.spec.backbone, job.spec.image_size_px, RANDOM)
+    return Parts(backbone, build_classifier(job.spec, backbone, train_batch_norm))
 
 
 def _set_start(strategy: tf.distribute.Strategy, parts: Parts, start: Parts) -> None:
@@ -306,7 +315,7 @@ def _export(job: Job, plain: Parts, weights: list, record: recipe.FitRecord) -> 
     evaluated = plain.classifier
     if job.cache:
         evaluated = on_trunk_features(plain.classifier, plain.backbone, job.cache.layer)
-    export_saved_model(
+    job.export(
         plain.classifier,
         ServedImages(job.spec.image_size_px, job.max_pixels),
         Evaluation(_parser(job, evaluated), evaluated),

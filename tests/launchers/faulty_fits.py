@@ -32,11 +32,7 @@ def main(request_path: str) -> None:
     resume.Keeper.on_train_batch_end = hurting(told["faults"], folder / "done")
     # TensorFlow meets the other workers once a process.
     jobs.make_strategy = functools.cache(jobs.make_strategy)
-    # A backbone of three blocks, of which every start compiles both fits in seconds.
-    jobs.load_backbone = jobs.load_start_weights = lambda *arguments: tiny_backbone()
     jobs.boundary_layer = lambda *arguments: "block2"
-    # Slow, and has tests of its own.
-    jobs.export_saved_model = lambda *arguments: None
     with guard.guarded(told.get("limits", {})):
         head, top = job(told, folder, "head"), job(told, folder, "top")
         run_head_fit(head, HEAD, "random")
@@ -83,6 +79,10 @@ def job(told: dict, folder: Path, name: str) -> Job:
         saved_model_dir=str(folder / name / "Format-Serving"),
         log_dir=str(folder / name / "log"),
         recovery_dir=str(folder / "kept" / name),
+        # A backbone of three blocks, of which every start compiles both fits in seconds.
+        load_backbone=lambda *arguments: tiny_backbone(),
+        # Slow, and has tests of its own.
+        export=lambda *arguments: None,
     )
 
 

@@ -20,7 +20,6 @@ from trainer.backbones.table import BACKBONES
 from trainer.data.card import read_card
 from trainer.distribution.strategy import this_worker
 from trainer.job import Job, run_fine_tune, run_head_fit
-from trainer.model import start_weights
 from trainer.specs import NO_CHANGE, Augmentation, FineTune, HeadFit, ModelSpec, TrunkSpec
 
 from .conftest import SIZE_PX, tiny_backbone
@@ -35,7 +34,6 @@ TOP = FineTune(BOUNDARY, 1e-2, 0.9, max_epochs=4, patience=4)
 def use_tiny_backbone() -> None:
     """Makes this process know one more backbone."""
     BACKBONES[TINY] = replace(BACKBONES["inception_v3"], name=TINY, blocks={BOUNDARY: BOUNDARY})
-    jobs.load_backbone = start_weights.load_backbone = _load_backbone
 
 
 def _load_backbone(name: str, size_px: int, weights: str) -> keras.Model:
@@ -52,11 +50,15 @@ def main(request_path: str) -> None:
     # TensorFlow meets the other workers once a process.
     jobs.make_strategy = functools.cache(jobs.make_strategy)
     index = this_worker(jobs.make_strategy()).index
-    # Slow, and has tests of its own.
-    jobs.export_saved_model = lambda *arguments: (folder / f"exported-by-{index}").touch()
     jobs.check_same_weights = functools.partial(_keep_digest, folder / f"digests-{index}")
     for name in told["jobs"]:
         JOBS[name](told, folder / name)
+
+
+def _export(folder: Path, *_: object) -> None:
+    """In place of the export, which is slow and has tests of its own: says who was asked."""
+    index = this_worker(jobs.make_strategy()).index
+    (folder / f"exported-by-{index}").touch()
 
 
 def _keep_digest(path: Path, strategy: object, weights: list) -> None:
@@ -84,6 +86,8 @@ def _job(told: dict, folder: Path, kept: bool, augmentation: Augmentation = NO_C
         model_dir=str(folder),
         saved_model_dir=str(folder / "Format-Serving"),
         log_dir=str(folder / "log"),
+        load_backbone=_load_backbone,
+        export=functools.partial(_export, Path(told["folder"])),
     )
 
 

@@ -15,6 +15,9 @@ from trainer.backbones.table import BACKBONES, Backbone
 IMAGENET = "imagenet"
 RANDOM = "random"
 
+LoadBackbone = Callable[[str, int, str], keras.Model]
+"""As `load_backbone`: name, side of the images in pixels, weights."""
+
 
 def _module(backbone: Backbone) -> object:
     return importlib.import_module(f"tf_keras.applications.{backbone.module}")

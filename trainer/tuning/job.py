@@ -80,7 +80,7 @@ def _head_trials(
 ) -> HeadTrials:
     """Pools all images once and keeps the vectors in memory."""
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = build(job.spec)
+        parts = build(job)
     load_weights(parts.backbone, weights_path)
     pool = pooling(parts.classifier, parts.backbone, _cut(job))
     width = pool.output_shape[-1]
@@ -104,7 +104,7 @@ def _fine_tune_trials(
     """Fit 2 from the best head, again and again."""
     spec = replace(job.spec, head_units=best.units, head_dropout=best.dropout)
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = build(spec, fit.train_batch_norm)
+        parts = build(replace(job, spec=spec), fit.train_batch_norm)
         # Before the backbone is cut: the halves use its layers once more.
         layers = {
             name: boundary_layer(parts.backbone, BACKBONES[spec.backbone], name)
