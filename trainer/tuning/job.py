@@ -17,7 +17,7 @@ from trainer.model.classifier import on_pooled, on_trunk_features, pooling
 from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights
 from trainer.specs import FineTune, SearchPlan
-from trainer.tuning.head_trials import HeadTrials, HeadValues, Outcome, Vectors, capped
+from trainer.tuning.head_trials import HeadTrials, HeadValues, TrialResult, Vectors, clip_objective
 from trainer.tuning.hyperparameters import (
     BOUNDARY,
     FINE_TUNE_RATE,
@@ -45,7 +45,7 @@ def make_search(job: Job, plan: SearchPlan, weights_path: str, trials_dir: str) 
     make_deterministic(job.seed)
     trials = _head_trials(job, plan.head_patience, strategy, weights_path)
 
-    def run_head(values: Values, max_epochs: int) -> Outcome:
+    def run_head(values: Values, max_epochs: int) -> TrialResult:
         return trials.run(head_values(values), max_epochs)
 
     head_tuner = StageTuner(plan.head, job.seed, run_head, trials_dir)
@@ -119,7 +119,7 @@ def _fine_tune_trials(
     start = parts.classifier.get_weights()
     network = recipe.Network(parts.classifier, parts.backbone, entered)
 
-    def run(values: Values, max_epochs: int) -> Outcome:
+    def run(values: Values, max_epochs: int) -> TrialResult:
         make_deterministic(job.seed)
         parts.classifier.set_weights(start)
         tried = replace(
@@ -132,8 +132,8 @@ def _fine_tune_trials(
         layer = layers[tried.boundary]
         record = recipe.fine_tune(network, fit_data, tried, log_dir=None, boundary_layer=layer)
         entropies = record.history[f"val_{recipe.CROSS_ENTROPY}"]
-        return Outcome(
-            objective=capped(entropies[record.best_epoch - 1], spec.num_classes),
+        return TrialResult(
+            objective=clip_objective(entropies[record.best_epoch - 1], spec.num_classes),
             epochs=len(entropies),
             best_epoch=record.best_epoch,
             seconds=record.seconds,

@@ -19,7 +19,7 @@ from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle
 
 from trainer.process import progress
 from trainer.specs import Stage
-from trainer.tuning.head_trials import Outcome
+from trainer.tuning.head_trials import TrialResult
 
 HYPERBAND = "hyperband"
 BAYESIAN = "bayesian"
@@ -28,7 +28,7 @@ _OBJECTIVE = Objective("val_cross_entropy", "min")
 _EPOCHS = "tuner/epochs"  # how keras-tuner's Hyperband names the epochs it grants a trial
 
 Values = Mapping[str, Any]
-RunTrial = Callable[[Values, int], Outcome]
+RunTrial = Callable[[Values, int], TrialResult]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class TrialRecord:
     status: str
 
 
-class Resumable:
+class ResumableOracle:
     """What both oracles need besides: a first trial, and state that survives a kill."""
 
     start: Values
@@ -85,11 +85,11 @@ class Resumable:
     get_state: Callable[[], dict[str, Any]]
 
 
-class _Hyperband(Resumable, HyperbandOracle):
+class _Hyperband(ResumableOracle, HyperbandOracle):
     pass
 
 
-class _Bayesian(Resumable, BayesianOptimizationOracle):
+class _Bayesian(ResumableOracle, BayesianOptimizationOracle):
     pass
 
 
@@ -152,12 +152,12 @@ class StageTuner(BaseTuner):
     def run_trial(self, trial: Trial, *_: Any, **__: Any) -> dict[str, float]:
         """Runs one trial; the objective and what it cost become its metrics."""
         values = trial.hyperparameters.values
-        outcome = self._run(_tried(values), int(values.get(_EPOCHS, self.stage.max_epochs)))
+        result = self._run(_tried(values), int(values.get(_EPOCHS, self.stage.max_epochs)))
         return {
-            _OBJECTIVE.name: outcome.objective,
-            "epochs": outcome.epochs,
-            "best_epoch": outcome.best_epoch,
-            "seconds": outcome.seconds,
+            _OBJECTIVE.name: result.objective,
+            "epochs": result.epochs,
+            "best_epoch": result.best_epoch,
+            "seconds": result.seconds,
         }
 
     def on_trial_end(self, trial: Trial) -> None:
@@ -167,7 +167,7 @@ class StageTuner(BaseTuner):
         self.on_progress()
 
     def save(self) -> None:
-        """As `Resumable.save`."""
+        """As `ResumableOracle.save`."""
         self.oracle.save()
         _write_json(self._get_tuner_fname(), self.get_state())
 
