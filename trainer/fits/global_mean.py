@@ -4,7 +4,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 
-class GlobalMean(keras.Model):
+class GlobalBatchModel(keras.Model):
     """The same classifier and weights, trained and judged over whole global batches.
 
     Left to itself Keras takes the mean of the replicas' means, in which an image that has

@@ -12,7 +12,7 @@ import tf_keras as keras
 from trainer.backbones.networks import batch_norm_layers
 from trainer.data.fit_data import FitData
 from trainer.fits import resume, weight_checks
-from trainer.fits.global_mean import GlobalMean
+from trainer.fits.global_mean import GlobalBatchModel
 from trainer.model.classifier import freeze, thaw_above
 from trainer.process import guard, progress
 from trainer.specs import FineTune, HeadFit
@@ -121,7 +121,7 @@ def _fit(
 ) -> FitRecord:
     classifier, entered = network.classifier, network.entered
     with entered.distribute_strategy.scope():
-        fitted = GlobalMean(entered.inputs, entered.outputs, fit.label_smoothing)
+        fitted = GlobalBatchModel(entered.inputs, entered.outputs, fit.label_smoothing)
         fitted.compile(
             optimizer=optimizer,
             weighted_metrics=[
