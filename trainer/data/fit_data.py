@@ -15,7 +15,7 @@ import tf_keras as keras
 from trainer import keys
 from trainer.data import images
 from trainer.data.augment import augment
-from trainer.distribution.iterators import untuned
+from trainer.distribution.iterators import without_autotune
 from trainer.distribution.shares import ALL, Share
 from trainer.distribution.strategy import spread, whole_batches
 from trainer.model import trunk
@@ -113,7 +113,7 @@ def read_records(files: Sequence[str]) -> tf.data.Dataset:
     """TFRecords one after the other; gzipped if the first file's name says so."""
     compression = "GZIP" if files[0].endswith(".gz") else ""
     records = tf.data.TFRecordDataset(files, compression_type=compression)
-    return records.with_options(untuned())
+    return records.with_options(without_autotune())
 
 
 def image_parser(size_px: int) -> Parse:
@@ -181,7 +181,7 @@ def in_batches(
 
 
 def _unsharded() -> tf.data.Options:
-    options = untuned()
+    options = without_autotune()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options
 
