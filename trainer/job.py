@@ -19,9 +19,9 @@ from trainer.data.card import DataCard
 from trainer.distribution.strategy import (
     check_same_weights,
     from_chief,
+    local_share,
     make_deterministic,
     make_strategy,
-    this_share,
     this_worker,
     wait_for_all,
 )
@@ -248,7 +248,7 @@ def pool_vectors(
     """
     views, val = _train_views(job), data.list_files(job.val_files)
     num_train, num_val = (job.data_card.num_examples(s) for s in (keys.TRAIN, keys.VAL))
-    share, watched = this_share(strategy), this_worker(strategy).is_chief
+    share, watched = local_share(strategy), this_worker(strategy).is_chief
     counter = progress.Counter("images pooled", num_train * len(views) + num_val, watched)
     paths = []
     for number, files in enumerate([*views, val]):
@@ -278,7 +278,7 @@ def _make_fit_data(
         job.spec.num_classes,
         job.seed,
         augmentation,
-        this_share(strategy),
+        local_share(strategy),
         job.data_card.num_examples(keys.VAL),
     )
     return data.spread_over(strategy, made)

@@ -16,7 +16,7 @@ from trainer import keys
 from trainer.data import images
 from trainer.data.augment import augment
 from trainer.distribution.iterators import without_autotune
-from trainer.distribution.shares import ALL, Share
+from trainer.distribution.shares import ALL, BatchShare
 from trainer.distribution.strategy import spread, whole_batches
 from trainer.model import trunk
 from trainer.process import progress
@@ -34,7 +34,7 @@ class FitData:
     """What a fit reads: batches of (inputs, one-hot float32 [batch, classes] labels).
 
     Of several replicas the slices of one process, with the weights of their rows; see
-    `shares.Share`.
+    `shares.BatchShare`.
 
     Attributes:
       train_from: passes without end, from the n-th on, counted from 0. Each is shuffled
@@ -149,7 +149,7 @@ def vector_parser(width: int) -> Parse:
 
 
 def in_batches(
-    records: tf.data.Dataset, parse: Callable[..., Any], batch_size: int, share: Share = ALL
+    records: tf.data.Dataset, parse: Callable[..., Any], batch_size: int, share: BatchShare = ALL
 ) -> tf.data.Dataset:
     """One pass of (inputs, int64 [batch] label ids), in order; the last batch may be smaller.
 
@@ -195,7 +195,7 @@ def make_fit_data(
     num_classes: int,
     seed: int,
     augmentation: Augmentation = NO_CHANGE,
-    share: Share = ALL,
+    share: BatchShare = ALL,
     num_val: int | None = None,
 ) -> FitData:
     """Puts together what a fit reads.
