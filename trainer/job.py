@@ -25,7 +25,7 @@ from trainer.distribution.strategy import (
     this_worker,
     wait_for_all,
 )
-from trainer.export import Card, Evaluation, Export, ServedImages, export_saved_model
+from trainer.export import Evaluation, Export, ExportInfo, ServedImages, export_saved_model
 from trainer.fits import recipe, resume
 from trainer.model import trunk
 from trainer.model.classifier import build_classifier, on_pooled, on_trunk_features, pooling
@@ -319,7 +319,7 @@ def _export(job: Job, plain: Parts, weights: list, record: recipe.FitRecord) -> 
         plain.classifier,
         ServedImages(job.spec.image_size_px, job.max_pixels),
         Evaluation(_parser(job, evaluated), evaluated),
-        Card(job.labels, job.config, job.data_card.to_json()),
+        ExportInfo(job.labels, job.config, job.data_card.to_json()),
         job.saved_model_dir,
     )
     save_weights(plain.classifier, os.path.join(job.model_dir, WEIGHTS_FILE))
