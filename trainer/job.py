@@ -32,7 +32,7 @@ from trainer.model.classifier import build_classifier, on_pooled, on_trunk_featu
 from trainer.model.precision import layers_compute_in
 from trainer.model.start_weights import load_start_weights
 from trainer.model.weight_files import load_weights, save_weights
-from trainer.process import guard, progress
+from trainer.process import progress, supervision
 from trainer.specs import NO_CHANGE, Augmentation, FineTune, HeadFit, ModelSpec, TrunkSpec
 
 WEIGHTS_FILE = os.path.join("warm_start", "classifier.weights.h5")
@@ -110,7 +110,7 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
       weights: of the backbone: `imagenet`, `random`, or the path of an `.h5` file.
     """
     strategy = make_strategy()
-    guard.all_met()
+    supervision.mark_started()
     make_deterministic(job.seed)
     spec = job.spec
     start_backbone = load_start_weights(
@@ -144,7 +144,7 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
 def run_fine_tune(job: Job, fit: FineTune, base_model_dir: str) -> recipe.FitRecord:
     """Fit 2 from the weights that fit 1 left in `base_model_dir`, and its export."""
     strategy = make_strategy()
-    guard.all_met()
+    supervision.mark_started()
     make_deterministic(job.seed)
     start = build(job)
     layer = boundary_layer(start.backbone, BACKBONES[job.spec.backbone], fit.boundary)

@@ -18,7 +18,7 @@ from trainer import job as jobs
 from trainer.data.card import read_card
 from trainer.fits import checkpoint, resume
 from trainer.job import Job, run_fine_tune, run_head_fit
-from trainer.process import guard, tf_config
+from trainer.process import supervision, tf_config
 from trainer.specs import Augmentation, FineTune, HeadFit, ModelSpec
 
 EPOCHS = 5
@@ -33,7 +33,7 @@ def main(request_path: str) -> None:
     # TensorFlow meets the other workers once a process.
     jobs.make_strategy = functools.cache(jobs.make_strategy)
     jobs.boundary_layer = lambda *arguments: "block2"
-    with guard.guarded(told.get("limits", {})):
+    with supervision.supervised(told.get("limits", {})):
         head, top = job(told, folder, "head"), job(told, folder, "top")
         run_head_fit(head, HEAD, "random")
         run_fine_tune(top, TOP, head.model_dir)

@@ -17,7 +17,7 @@ from trainer.fits.checkpoint import CannotSave, State, read_newest, write_state
 from trainer.fits.recipe import Network
 from trainer.model.classifier import build_classifier
 from trainer.model.precision import layers_compute_in
-from trainer.process import guard
+from trainer.process import supervision
 from trainer.specs import FineTune, HeadFit
 
 # Stops early: its best epoch is not the last.
@@ -84,8 +84,8 @@ def assert_same_weights(one: Network, other: Network) -> None:
 
 
 def run_guarded(network: Network, directory: str) -> recipe.FitRecord:
-    with guard.guarded({}):
-        guard.all_met()
+    with supervision.supervised({}):
+        supervision.mark_started()
         return run(network, TOP, directory)
 
 
@@ -150,7 +150,7 @@ def test_told_to_leave_it_writes_what_was_complete_and_says_so(make, tmp_path, m
     with monkeypatch.context() as patch:
         patch.setattr(resume, "GRACE_SECS", 0.0)
         send_at(patch, 2, 1)
-        with pytest.raises(guard.Preempted, match=r"\(SIGTERM\): 2 epochs are kept"):
+        with pytest.raises(supervision.Preempted, match=r"\(SIGTERM\): 2 epochs are kept"):
             run_guarded(make(), str(tmp_path))
     record = run(network, TOP, str(tmp_path))
 
@@ -162,7 +162,7 @@ def test_told_to_leave_it_writes_what_was_complete_and_says_so(make, tmp_path, m
 def test_told_to_leave_near_the_end_of_an_epoch_it_completes_it(make, tmp_path, monkeypatch):
     send_at(monkeypatch, 2, 1)
 
-    with pytest.raises(guard.Preempted, match="3 epochs are kept"):
+    with pytest.raises(supervision.Preempted, match="3 epochs are kept"):
         run_guarded(make(), str(tmp_path))
 
     assert "epoch-000003.npz" in os.listdir(tmp_path)

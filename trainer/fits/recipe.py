@@ -14,7 +14,7 @@ from trainer.data.fit_data import FitData
 from trainer.fits import resume, weight_checks
 from trainer.fits.global_mean import GlobalBatchModel
 from trainer.model.classifier import freeze, thaw_above
-from trainer.process import guard, progress
+from trainer.process import progress, supervision
 from trainer.specs import FineTune, HeadFit
 
 CROSS_ENTROPY = "cross_entropy"
@@ -141,7 +141,7 @@ def _fit(
         callbacks.append(_Progress(fit.max_epochs, data.train_steps))
     keeper = resume.Keeper(place, fitted, stopper, fit.max_epochs)
     if not keeper.finished:
-        with guard.saves_itself():
+        with supervision.saves_itself():
             fitted.fit(
                 data.train_from(keeper.epochs),
                 steps_per_epoch=data.train_steps,

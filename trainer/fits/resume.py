@@ -18,7 +18,7 @@ from tf_keras.src import backend
 
 from trainer.distribution.strategy import exchange, this_worker
 from trainer.fits.checkpoint import State, read_newest, read_state, write_state
-from trainer.process import guard, watchdog
+from trainer.process import supervision, watchdog
 
 # Where one worker does all, writing after each epoch could take longer than the epoch.
 _ALONE_EVERY_SECS = 10.0
@@ -118,11 +118,11 @@ class Keeper(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Leaves, if told to, unless the epoch will soon be complete."""
         watchdog.beat()
-        if guard.told_to_leave():
+        if supervision.told_to_leave():
             # At once: whoever told us may wait for less time than we hope for.
             self._write_kept()
             if not self._ends_soon(batch + 1):
-                raise guard.Preempted(self._farewell())
+                raise supervision.Preempted(self._farewell())
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """A sign of life."""
@@ -139,10 +139,10 @@ class Keeper(keras.callbacks.Callback):
             # Some weights are means over all workers: each takes part, though one writes.
             self._unwritten = self._state()
             due = time.monotonic() - self._written_at >= self._every_secs
-            if due or self.finished or guard.told_to_leave():
+            if due or self.finished or supervision.told_to_leave():
                 self._write_kept()
-        if guard.told_to_leave() and not self.finished:
-            raise guard.Preempted(self._farewell())
+        if supervision.told_to_leave() and not self.finished:
+            raise supervision.Preempted(self._farewell())
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Counts the time."""
