@@ -141,7 +141,7 @@ def _fit(
         callbacks.append(_Progress(fit.max_epochs, data.train_steps))
     keeper = resume.Keeper(place, fitted, stopper, fit.max_epochs)
     if not keeper.finished:
-        with supervision.saves_itself():
+        with supervision.defer_preemption():
             fitted.fit(
                 data.train_from(keeper.epochs),
                 steps_per_epoch=data.train_steps,

@@ -116,10 +116,10 @@ class Keeper(keras.callbacks.Callback):
         reset_dropout(self._dropouts, self._place.seed, epoch, self._worker)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Leaves, if told to, unless the epoch will soon be complete."""
+        """Ends, if preempted, unless the epoch will soon be complete."""
         watchdog.beat()
-        if supervision.told_to_leave():
-            # At once: whoever told us may wait for less time than we hope for.
+        if supervision.preemption_requested():
+            # At once: the grace period may be shorter than we hope for.
             self._write_kept()
             if not self._ends_soon(batch + 1):
                 raise supervision.Preempted(self._farewell())
@@ -129,7 +129,7 @@ class Keeper(keras.callbacks.Callback):
         watchdog.beat()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keeps the state; leaves, if told to."""
+        """Keeps the state; ends, if preempted."""
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
         agree_on_statistics(self.model)
@@ -139,9 +139,9 @@ class Keeper(keras.callbacks.Callback):
             # Some weights are means over all workers: each takes part, though one writes.
             self._unwritten = self._state()
             due = time.monotonic() - self._written_at >= self._every_secs
-            if due or self.finished or supervision.told_to_leave():
+            if due or self.finished or supervision.preemption_requested():
                 self._write_kept()
-        if supervision.told_to_leave() and not self.finished:
+        if supervision.preemption_requested() and not self.finished:
             raise supervision.Preempted(self._farewell())
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -159,7 +159,7 @@ class Keeper(keras.callbacks.Callback):
 
     def _farewell(self) -> str:
         kept = f"{self.epochs} epochs are kept" if self._place.directory else "nothing is kept"
-        return f"told to leave (SIGTERM): {kept}, the next start goes on from there."
+        return f"preempted (SIGTERM): {kept}, the next start resumes from there."
 
     def _state(self) -> State:
         stopper = self._stopper

@@ -1,4 +1,4 @@
-"""What surrounds the work of a process that can lose its peers, or be told to leave.
+"""Supervises the work of a process that can lose its peers, or be preempted (SIGTERM).
 
 Nothing is caught to go on: with several workers every failure ends the process, with a
 code that says whether another start is worth it (`trainer.process.exit_codes`).
@@ -28,7 +28,7 @@ _PEER_ERRORS = (
 
 
 class Preempted(SystemExit):
-    """This process was told to leave, and does. Its code says that it may start again."""
+    """Ends this process because it was preempted. Its exit code says that a retry is worth it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(exit_codes.PREEMPTED)
@@ -43,7 +43,7 @@ class _Supervision:
 
     def __init__(self, watchdog: Watchdog | None) -> None:
         self.watchdog = watchdog
-        self.told_to_leave = False
+        self.preemption_requested = False
         self.can_save = False
         self.before: Any = signal.SIG_DFL
         self.handles = False
@@ -119,19 +119,19 @@ def mark_started() -> None:
 def _on_sigterm(number: int, frame: Any) -> None:
     if _supervision is None:
         return
-    _supervision.told_to_leave = True
+    _supervision.preemption_requested = True
     if not _supervision.can_save:
-        raise Preempted("told to leave (SIGTERM).")
+        raise Preempted("preempted (SIGTERM).")
 
 
-def told_to_leave() -> bool:
-    """Whether SIGTERM has come during `saves_itself`."""
-    return _supervision is not None and _supervision.told_to_leave
+def preemption_requested() -> bool:
+    """Whether SIGTERM has come during `defer_preemption`."""
+    return _supervision is not None and _supervision.preemption_requested
 
 
 @contextmanager
-def saves_itself() -> Iterator[None]:
-    """Leaves it to the work inside to ask `told_to_leave`, save and raise `Preempted`."""
+def defer_preemption() -> Iterator[None]:
+    """Leaves it to the work inside to ask `preemption_requested`, save and raise `Preempted`."""
     if _supervision is None:
         yield
         return
@@ -140,5 +140,5 @@ def saves_itself() -> Iterator[None]:
         yield
     finally:
         _supervision.can_save = False
-    if _supervision.told_to_leave:
-        raise Preempted("told to leave (SIGTERM).")
+    if _supervision.preemption_requested:
+        raise Preempted("preempted (SIGTERM).")
