@@ -71,7 +71,7 @@ def _recoverable(fn_args: FnArgs, job: Job) -> Iterator[Job]:
         yield replace(job, recovery_dir=kept)
         if tf_config.own_index(os.environ) == 0:
             # With what other settings, given up meanwhile, have left.
-            checkpoint.forget(os.path.dirname(kept))
+            checkpoint.delete(os.path.dirname(kept))
 
 
 def head_run_fn(fn_args: FnArgs) -> None:

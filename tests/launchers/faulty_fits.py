@@ -29,7 +29,7 @@ TOP = FineTune("block2", 1e-2, 0.9, EPOCHS, EPOCHS, batch_norm="train")
 def main(request_path: str) -> None:
     told = json.loads(Path(request_path).read_text())
     folder = Path(told["folder"])
-    resume.Keeper.on_train_batch_end = hurting(told["faults"], folder / "done")
+    resume.FitCheckpointer.on_train_batch_end = hurting(told["faults"], folder / "done")
     # TensorFlow meets the other workers once a process.
     jobs.make_strategy = functools.cache(jobs.make_strategy)
     jobs.boundary_layer = lambda *arguments: "block2"
@@ -38,24 +38,26 @@ def main(request_path: str) -> None:
         run_head_fit(head, HEAD, "random")
         run_fine_tune(top, TOP, head.model_dir)
         if tf_config.own_index(os.environ) == 0:
-            checkpoint.forget(str(folder / "kept"))
+            checkpoint.delete(str(folder / "kept"))
 
 
 def hurting(faults: list, done: Path):
     """`on_train_batch_end` which does the next of the faults when its time has come."""
-    keep = resume.Keeper.on_train_batch_end
+    keep = resume.FitCheckpointer.on_train_batch_end
     number = len(done.read_text().split()) if done.exists() else 0
     own = tf_config.own_index(os.environ)
 
-    def end_batch(keeper: resume.Keeper, batch: int, logs: dict | None = None) -> None:
+    def end_batch(
+        checkpointer: resume.FitCheckpointer, batch: int, logs: dict | None = None
+    ) -> None:
         if number < len(faults):
             fit, epoch, step, index, signum = faults[number]
-            at = (os.path.basename(keeper._place.directory), keeper.epochs, batch, own)
+            at = (os.path.basename(checkpointer._place.directory), checkpointer.epochs, batch, own)
             if at == (fit, epoch, step, index):
                 with open(done, "a") as file:
                     file.write("fault\n")
                 os.kill(os.getpid(), signum)
-        keep(keeper, batch, logs)
+        keep(checkpointer, batch, logs)
 
     return end_batch
 

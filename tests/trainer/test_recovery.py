@@ -57,14 +57,16 @@ def at_step(
     monkeypatch: pytest.MonkeyPatch, epoch: int, step: int, act: Callable[[], None]
 ) -> None:
     """Calls `act` at the end of a step of an epoch, both counted from 0."""
-    keep = resume.Keeper.on_train_batch_end
+    keep = resume.FitCheckpointer.on_train_batch_end
 
-    def end_batch(keeper: resume.Keeper, batch: int, logs: dict | None = None) -> None:
-        if (keeper.epochs, batch) == (epoch, step):
+    def end_batch(
+        checkpointer: resume.FitCheckpointer, batch: int, logs: dict | None = None
+    ) -> None:
+        if (checkpointer.epochs, batch) == (epoch, step):
             act()
-        keep(keeper, batch, logs)
+        keep(checkpointer, batch, logs)
 
-    monkeypatch.setattr(resume.Keeper, "on_train_batch_end", end_batch)
+    monkeypatch.setattr(resume.FitCheckpointer, "on_train_batch_end", end_batch)
 
 
 def lose_at(monkeypatch: pytest.MonkeyPatch, epoch: int, step: int) -> None:

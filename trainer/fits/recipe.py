@@ -139,27 +139,29 @@ def _fit(
     if log_dir:
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
         callbacks.append(_Progress(fit.max_epochs, data.train_steps))
-    keeper = resume.Keeper(place, fitted, stopper, fit.max_epochs)
-    if not keeper.finished:
+    checkpointer = resume.FitCheckpointer(place, fitted, stopper, fit.max_epochs)
+    if not checkpointer.finished:
         with supervision.defer_preemption():
             fitted.fit(
-                data.train_from(keeper.epochs),
+                data.train_from(checkpointer.epochs),
                 steps_per_epoch=data.train_steps,
                 validation_data=data.val,
                 validation_steps=data.val_steps,
                 epochs=fit.max_epochs,
-                initial_epoch=keeper.epochs,
-                callbacks=[*callbacks, keeper],
+                initial_epoch=checkpointer.epochs,
+                callbacks=[*callbacks, checkpointer],
                 verbose=0,
             )
     # Keras puts the best weights back only if it stopped early, not after the last epoch.
     fitted.set_weights(stopper.best_weights)
     weight_checks.check_fit_moved(before, classifier, optimizer, may_move)
     return FitRecord(
-        history={name: [_finite(x) for x in values] for name, values in keeper.history.items()},
+        history={
+            name: [_finite(x) for x in values] for name, values in checkpointer.history.items()
+        },
         best_epoch=stopper.best_epoch + 1,
         stopped_early=stopper.stopped_epoch > 0,
-        seconds=keeper.seconds,
+        seconds=checkpointer.seconds,
         trainable_parameters=_count(classifier.trainable_weights),
         frozen_parameters=_count(classifier.non_trainable_weights),
         frozen_layers=frozen_layers,

@@ -1,4 +1,4 @@
-"""Takes a fit up again after its process was lost, to end with the same weights.
+"""Resumes a fit after its process was lost, to end with the same weights.
 
 At an epoch's end the chief writes down all that the next epoch depends on: weights, the
 optimizer's slots, early stopping's memory, the history. A data set's position need not be
@@ -43,8 +43,8 @@ class Place:
 NOWHERE = Place()
 
 
-class Keeper(keras.callbacks.Callback):
-    """Keeps a fit's state, and begins with what was kept. Stands behind `stopper`.
+class FitCheckpointer(keras.callbacks.Callback):
+    """Saves a fit's state and resumes from the saved one. Comes after `stopper` in the callbacks.
 
     Attributes:
       epochs: completed ones, of this process and those before it.
@@ -84,11 +84,11 @@ class Keeper(keras.callbacks.Callback):
         self._found = _agreed_state(place, fitted)
         self._unwritten: State | None = None
         self._written_at = self._epoch_started = self._started = time.monotonic()
-        self._take_up()
+        self._resume()
         if self.epochs:
             print(f"goes on after epoch {self.epochs}, from {place.directory}", flush=True)
 
-    def _take_up(self) -> None:
+    def _resume(self) -> None:
         found = self._found
         self.epochs = found.epochs if found else 0
         self.finished = bool(found and found.finished)
@@ -101,7 +101,7 @@ class Keeper(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Puts everything back; `stopper` has just forgotten what it knew."""
         self._started = time.monotonic()
-        self._take_up()
+        self._resume()
         if self._found:
             self.model.set_weights(self._found.weights)
             self.model.optimizer.build(self.model.trainable_variables)
@@ -191,10 +191,10 @@ def _variables(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:
 
 
 def agree_on_statistics(model: keras.Model) -> None:
-    """Gives BatchNorm's statistics, which each replica gathers alone, their mean everywhere.
+    """Averages the replicas' BatchNorm moving statistics and assigns the mean to all of them.
 
-    It is the mean that is kept, and a fit that goes on must not begin with other values
-    than one that was not interrupted.
+    The mean is what a checkpoint holds, and a resumed fit must begin with the same values as
+    one that was not interrupted.
     """
     if model.distribute_strategy.num_replicas_in_sync == 1:
         return
