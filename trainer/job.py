@@ -135,7 +135,7 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
         else:
             fit_data = unpooled_data(job, entered, strategy)
         network = recipe.Network(parts.classifier, parts.backbone, entered)
-        record = recipe.fit_head(network, fit_data, fit, _log_dir(job, strategy), _place(job))
+        record = recipe.fit_head(network, fit_data, fit, _log_dir(job, strategy), _checkpoint(job))
     _finish(job, strategy, start, parts, record)
     return record
 
@@ -160,7 +160,7 @@ def run_fine_tune(job: Job, fit: FineTune, base_model_dir: str) -> recipe.FitRec
     network = recipe.Network(parts.classifier, parts.backbone, entered)
     fit_data = unpooled_data(job, entered, strategy)
     record = recipe.fine_tune(
-        network, fit_data, fit, _log_dir(job, strategy), _place(job), boundary_layer=layer
+        network, fit_data, fit, _log_dir(job, strategy), _checkpoint(job), boundary_layer=layer
     )
     _finish(job, strategy, start, parts, record)
     return record
@@ -193,8 +193,8 @@ def _log_dir(job: Job, strategy: tf.distribute.Strategy) -> str | None:
     return job.log_dir if this_worker(strategy).is_chief else None
 
 
-def _place(job: Job) -> resume.Place:
-    return resume.Place(job.recovery_dir, job.seed)
+def _checkpoint(job: Job) -> resume.CheckpointSpec:
+    return resume.CheckpointSpec(job.recovery_dir, job.seed)
 
 
 def _parser(job: Job, entered: keras.Model) -> data.Parse:

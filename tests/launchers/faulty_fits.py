@@ -52,7 +52,12 @@ def hurting(faults: list, done: Path):
     ) -> None:
         if number < len(faults):
             fit, epoch, step, index, signum = faults[number]
-            at = (os.path.basename(checkpointer._place.directory), checkpointer.epochs, batch, own)
+            at = (
+                os.path.basename(checkpointer._checkpoint.directory),
+                checkpointer.epochs,
+                batch,
+                own,
+            )
             if at == (fit, epoch, step, index):
                 with open(done, "a") as file:
                     file.write("fault\n")

@@ -92,10 +92,10 @@ def run_guarded(network: Network, directory: str) -> recipe.FitRecord:
 
 
 def run(network: Network, fit: HeadFit | FineTune, directory: str) -> recipe.FitRecord:
-    data, place = shuffled_data(), resume.Place(directory, seed=7)
+    data, checkpoint = shuffled_data(), resume.CheckpointSpec(directory, seed=7)
     if isinstance(fit, HeadFit):
-        return recipe.fit_head(network, data, fit, None, place)
-    return recipe.fine_tune(network, data, fit, None, place, boundary_layer="block2")
+        return recipe.fit_head(network, data, fit, None, checkpoint)
+    return recipe.fine_tune(network, data, fit, None, checkpoint, boundary_layer="block2")
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def fit_head(
     data: FitData,
     fit: HeadFit,
     log_dir: str | None,
-    place: resume.Place = resume.NOWHERE,
+    checkpoint: resume.CheckpointSpec = resume.NO_CHECKPOINT,
 ) -> FitRecord:
     """Fit 1: trains the head on the frozen backbone and keeps the best epoch's weights.
 
@@ -71,14 +71,14 @@ def fit_head(
       data: batches to train on and to watch, of what `network.entered` takes.
       fit: rates and patience.
       log_dir: TensorBoard logs go here; None: neither logs nor reports of progress.
-      place: where to keep the state of the fit, and to look for that of an interrupted one.
+      checkpoint: where to keep the state of the fit, and to look for that of an interrupted one.
 
     Raises:
       UnexpectedWeights: if a backbone weight moved or a head weight did not.
     """
     freeze(network.backbone)
     optimizer = keras.optimizers.RMSprop(fit.learning_rate)
-    return _fit(network, data, optimizer, fit, log_dir, place, len(network.backbone.layers))
+    return _fit(network, data, optimizer, fit, log_dir, checkpoint, len(network.backbone.layers))
 
 
 def fine_tune(
@@ -86,7 +86,7 @@ def fine_tune(
     data: FitData,
     fit: FineTune,
     log_dir: str | None,
-    place: resume.Place = resume.NOWHERE,
+    checkpoint: resume.CheckpointSpec = resume.NO_CHECKPOINT,
     *,
     boundary_layer: str,
 ) -> FitRecord:
@@ -99,7 +99,7 @@ def fine_tune(
     frozen_layers = thaw_above(network.backbone, boundary_layer)
     optimizer = keras.optimizers.SGD(fit.learning_rate, momentum=fit.momentum)
     free = _statistics_above(network.backbone, frozen_layers) if fit.train_batch_norm else ()
-    record = _fit(network, data, optimizer, fit, log_dir, place, frozen_layers, may_move=free)
+    record = _fit(network, data, optimizer, fit, log_dir, checkpoint, frozen_layers, may_move=free)
     return replace(record, boundary=fit.boundary)
 
 
@@ -115,7 +115,7 @@ def _fit(
     optimizer: keras.optimizers.Optimizer,
     fit: HeadFit | FineTune,
     log_dir: str | None,
-    place: resume.Place,
+    checkpoint: resume.CheckpointSpec,
     frozen_layers: int,
     may_move: Iterable[str] = (),
 ) -> FitRecord:
@@ -139,7 +139,7 @@ def _fit(
     if log_dir:
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
         callbacks.append(_Progress(fit.max_epochs, data.train_steps))
-    checkpointer = resume.FitCheckpointer(place, fitted, stopper, fit.max_epochs)
+    checkpointer = resume.FitCheckpointer(checkpoint, fitted, stopper, fit.max_epochs)
     if not checkpointer.finished:
         with supervision.defer_preemption():
             fitted.fit(

@@ -28,7 +28,7 @@ GRACE_SECS = 15.0
 
 
 @dataclass(frozen=True)
-class Place:
+class CheckpointSpec:
     """Where the state of one fit is kept.
 
     Attributes:
@@ -40,7 +40,7 @@ class Place:
     seed: int = 0
 
 
-NOWHERE = Place()
+NO_CHECKPOINT = CheckpointSpec()
 
 
 class FitCheckpointer(keras.callbacks.Callback):
@@ -55,7 +55,7 @@ class FitCheckpointer(keras.callbacks.Callback):
 
     def __init__(
         self,
-        place: Place,
+        checkpoint: CheckpointSpec,
         fitted: keras.Model,
         stopper: keras.callbacks.EarlyStopping,
         max_epochs: int,
@@ -63,7 +63,7 @@ class FitCheckpointer(keras.callbacks.Callback):
         """Reads what an earlier process has kept. All workers call it together.
 
         Args:
-          place: where.
+          checkpoint: where to keep it.
           fitted: the compiled model, whose weights are still those that the fit starts from.
           stopper: which decides on the end and holds the best weights.
           max_epochs: of the whole fit.
@@ -74,19 +74,19 @@ class FitCheckpointer(keras.callbacks.Callback):
         super().__init__()
         self._supports_tf_logs = True  # or each step would wait for its metrics' values
         worker = this_worker(fitted.distribute_strategy)
-        self._writes = bool(place.directory) and worker.is_chief
+        self._writes = bool(checkpoint.directory) and worker.is_chief
         self._every_secs = _ALONE_EVERY_SECS if worker.count == 1 else 0.0
         self._worker = worker.index
-        self._place = place
+        self._checkpoint = checkpoint
         self._stopper = stopper
         self._max_epochs = max_epochs
         self._dropouts = repeatable_dropout(fitted)
-        self._found = _agreed_state(place, fitted)
+        self._found = _agreed_state(checkpoint, fitted)
         self._unwritten: State | None = None
         self._written_at = self._epoch_started = self._started = time.monotonic()
         self._resume()
         if self.epochs:
-            print(f"goes on after epoch {self.epochs}, from {place.directory}", flush=True)
+            print(f"goes on after epoch {self.epochs}, from {checkpoint.directory}", flush=True)
 
     def _resume(self) -> None:
         found = self._found
@@ -113,7 +113,7 @@ class FitCheckpointer(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Makes this epoch's dropout the same, whatever came before it."""
         self._epoch_started = time.monotonic()
-        reset_dropout(self._dropouts, self._place.seed, epoch, self._worker)
+        reset_dropout(self._dropouts, self._checkpoint.seed, epoch, self._worker)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Ends, if preempted, unless the epoch will soon be complete."""
@@ -135,7 +135,7 @@ class FitCheckpointer(keras.callbacks.Callback):
         agree_on_statistics(self.model)
         self.epochs = epoch + 1
         self.finished = self.model.stop_training or self.epochs == self._max_epochs
-        if self._place.directory:
+        if self._checkpoint.directory:
             # Some weights are means over all workers: each takes part, though one writes.
             self._unwritten = self._state()
             due = time.monotonic() - self._written_at >= self._every_secs
@@ -158,7 +158,7 @@ class FitCheckpointer(keras.callbacks.Callback):
         return each * (self.params["steps"] - steps_done) < GRACE_SECS
 
     def _farewell(self) -> str:
-        kept = f"{self.epochs} epochs are kept" if self._place.directory else "nothing is kept"
+        kept = f"{self.epochs} epochs are kept" if self._checkpoint.directory else "nothing is kept"
         return f"preempted (SIGTERM): {kept}, the next start resumes from there."
 
     def _state(self) -> State:
@@ -179,7 +179,7 @@ class FitCheckpointer(keras.callbacks.Callback):
 
     def _write_kept(self) -> None:
         if self._writes and self._unwritten:
-            write_state(self._unwritten, self._place.directory)
+            write_state(self._unwritten, self._checkpoint.directory)
         self._unwritten = None
         self._written_at = time.monotonic()
 
@@ -229,17 +229,17 @@ def reset_dropout(
         generator.reset_from_seed(int(sequence.generate_state(1, np.uint32)[0]))
 
 
-def _agreed_state(place: Place, fitted: keras.Model) -> State | None:
+def _agreed_state(checkpoint: CheckpointSpec, fitted: keras.Model) -> State | None:
     """The newest state that the chief can read, on every worker."""
-    if not place.directory:
+    if not checkpoint.directory:
         return None
     strategy = fitted.distribute_strategy
     shapes = [array.shape for array in fitted.get_weights()]
     found = None
     if this_worker(strategy).is_chief:
-        found = read_newest(place.directory, shapes)
+        found = read_newest(checkpoint.directory, shapes)
     # Not what each finds: a shared file system may show them different files.
     epochs = exchange(strategy, found.epochs if found else 0)[0]
     if epochs and not found:
-        found = read_state(place.directory, epochs)
+        found = read_state(checkpoint.directory, epochs)
     return found
