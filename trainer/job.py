@@ -123,20 +123,20 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
     )
     # Again, so that the head's first weights do not depend on how the backbone's were made.
     make_deterministic(job.seed)
-    start = Parts(start_backbone, build_classifier(spec, start_backbone))
+    initial = BuiltClassifier(start_backbone, build_classifier(spec, start_backbone))
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = build(job)
-        _set_start(strategy, parts, start)
-        entered = on_pooled(parts.classifier) if job.cache else parts.classifier
+        built = build(job)
+        _set_initial_weights(strategy, built, initial)
+        entered = on_pooled(built.classifier) if job.cache else built.classifier
     with tempfile.TemporaryDirectory(prefix="thaw-vectors-") as folder:
         if job.cache:
-            pool = pooling(parts.classifier, parts.backbone, job.cache.layer)
+            pool = pooling(built.classifier, built.backbone, job.cache.layer)
             fit_data = _pooled_data(job, pool, folder, strategy)
         else:
             fit_data = unpooled_data(job, entered, strategy)
-        network = recipe.Network(parts.classifier, parts.backbone, entered)
+        network = recipe.Network(built.classifier, built.backbone, entered)
         record = recipe.fit_head(network, fit_data, fit, _log_dir(job, strategy), _checkpoint(job))
-    _finish(job, strategy, start, parts, record)
+    _finish(job, strategy, initial, built, record)
     return record
 
 
@@ -146,46 +146,48 @@ def run_fine_tune(job: Job, fit: FineTune, base_model_dir: str) -> recipe.FitRec
     strategy = make_strategy()
     supervision.mark_started()
     make_deterministic(job.seed)
-    start = build(job)
-    layer = boundary_layer(start.backbone, BACKBONES[job.spec.backbone], fit.boundary)
-    load_weights(start.classifier, os.path.join(base_model_dir, WEIGHTS_FILE))
+    initial = build(job)
+    layer = boundary_layer(initial.backbone, BACKBONES[job.spec.backbone], fit.boundary)
+    load_weights(initial.classifier, os.path.join(base_model_dir, WEIGHTS_FILE))
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = build(job, fit.train_batch_norm)
-        entered = parts.classifier
+        built = build(job, fit.train_batch_norm)
+        entered = built.classifier
         if job.cache:
             entered = on_trunk_features(
-                parts.classifier, parts.backbone, job.cache.layer, fit.train_batch_norm
+                built.classifier, built.backbone, job.cache.layer, fit.train_batch_norm
             )
-    _set_start(strategy, parts, start)
-    network = recipe.Network(parts.classifier, parts.backbone, entered)
+    _set_initial_weights(strategy, built, initial)
+    network = recipe.Network(built.classifier, built.backbone, entered)
     fit_data = unpooled_data(job, entered, strategy)
     record = recipe.fine_tune(
         network, fit_data, fit, _log_dir(job, strategy), _checkpoint(job), boundary_layer=layer
     )
-    _finish(job, strategy, start, parts, record)
+    _finish(job, strategy, initial, built, record)
     return record
 
 
 @dataclass(frozen=True)
-class Parts:
+class BuiltClassifier:
     """A classifier and the backbone inside it."""
 
     backbone: keras.Model
     classifier: keras.Model
 
 
-def build(job: Job, train_batch_norm: bool = False) -> Parts:
+def build(job: Job, train_batch_norm: bool = False) -> BuiltClassifier:
     """A classifier with random weights, under the caller's strategy and precision."""
     backbone = job.load_backbone(job.spec.backbone, job.spec.image_size_px, RANDOM)
-    return Parts(backbone, build_classifier(job.spec, backbone, train_batch_norm))
+    return BuiltClassifier(backbone, build_classifier(job.spec, backbone, train_batch_norm))
 
 
-def _set_start(strategy: tf.distribute.Strategy, parts: Parts, start: Parts) -> None:
+def _set_initial_weights(
+    strategy: tf.distribute.Strategy, built: BuiltClassifier, initial: BuiltClassifier
+) -> None:
     """Begins with the chief's weights on every worker.
 
     Random ones are calibrated on images, which two kinds of processors do not do alike.
     """
-    parts.classifier.set_weights(from_chief(strategy, start.classifier.get_weights()))
+    built.classifier.set_weights(from_chief(strategy, initial.classifier.get_weights()))
 
 
 def _log_dir(job: Job, strategy: tf.distribute.Strategy) -> str | None:
@@ -287,8 +289,8 @@ def _make_fit_data(
 def _finish(
     job: Job,
     strategy: tf.distribute.Strategy,
-    plain: Parts,
-    trained: Parts,
+    plain: BuiltClassifier,
+    trained: BuiltClassifier,
     record: recipe.FitRecord,
 ) -> None:
     """Leaves the model: one, whose weights all workers agree on.
@@ -307,7 +309,7 @@ def _finish(
     wait_for_all(strategy)
 
 
-def _export(job: Job, plain: Parts, weights: list, record: recipe.FitRecord) -> None:
+def _export(job: Job, plain: BuiltClassifier, weights: list, record: recipe.FitRecord) -> None:
     """Exports through `plain`, a float32 model outside the strategy, so that no replica's
     variables end up in the file.
     """

@@ -80,9 +80,9 @@ def _head_trials(
 ) -> HeadTrials:
     """Pools all images once and keeps the vectors in memory."""
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = build(job)
-    load_weights(parts.backbone, weights_path)
-    pool = pooling(parts.classifier, parts.backbone, _cut(job))
+        built = build(job)
+    load_weights(built.backbone, weights_path)
+    pool = pooling(built.classifier, built.backbone, _cut(job))
     width = pool.output_shape[-1]
     with tempfile.TemporaryDirectory(prefix="thaw-vectors-") as folder:
         paths = pool_vectors(job, pool, folder, strategy)
@@ -104,24 +104,24 @@ def _fine_tune_trials(
     """Fit 2 from the best head, again and again."""
     spec = replace(job.spec, head_units=best.units, head_dropout=best.dropout)
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = build(replace(job, spec=spec), fit.train_batch_norm)
+        built = build(replace(job, spec=spec), fit.train_batch_norm)
         # Before the backbone is cut: the halves use its layers once more.
         layers = {
-            name: boundary_layer(parts.backbone, BACKBONES[spec.backbone], name)
+            name: boundary_layer(built.backbone, BACKBONES[spec.backbone], name)
             for name in boundaries
         }
         entered = on_trunk_features(
-            parts.classifier, parts.backbone, _cut(job), fit.train_batch_norm
+            built.classifier, built.backbone, _cut(job), fit.train_batch_norm
         )
-        head = on_pooled(parts.classifier)
-    load_weights(parts.backbone, weights_path)
+        head = on_pooled(built.classifier)
+    load_weights(built.backbone, weights_path)
     head.set_weights(head_weights)
-    start = parts.classifier.get_weights()
-    network = recipe.Network(parts.classifier, parts.backbone, entered)
+    initial = built.classifier.get_weights()
+    network = recipe.Network(built.classifier, built.backbone, entered)
 
     def run(values: Values, max_epochs: int) -> TrialResult:
         make_deterministic(job.seed)
-        parts.classifier.set_weights(start)
+        built.classifier.set_weights(initial)
         tried = replace(
             fit,
             boundary=values[BOUNDARY],
