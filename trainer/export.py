@@ -61,11 +61,11 @@ class Evaluation:
 
     Attributes:
       parse: one example to (input, label id).
-      entered: the served model, entered where these inputs stand, to logits.
+      trained_part: the part of the served model from these inputs to the logits.
     """
 
     parse: Parse
-    entered: keras.Model
+    trained_part: keras.Model
 
 
 Export = Callable[[keras.Model, ServedImages, Evaluation, ExportInfo, str], None]
@@ -123,7 +123,7 @@ def export_saved_model(
     )
     def evaluate(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         result = _in_chunks(
-            lambda chunk: _probabilities(evaluation.entered, _parse_inputs(evaluation, chunk)),
+            lambda chunk: _probabilities(evaluation.trained_part, _parse_inputs(evaluation, chunk)),
             examples,
             len(info.labels),
         )
@@ -144,7 +144,7 @@ def _probabilities(model: keras.Model, inputs: tf.Tensor) -> tf.Tensor:
 
 
 def _parse_inputs(evaluation: Evaluation, examples: tf.Tensor) -> tf.Tensor:
-    (given,) = evaluation.entered.inputs
+    (given,) = evaluation.trained_part.inputs
     return tf.map_fn(
         lambda one: evaluation.parse(one)[0],
         examples,

@@ -127,14 +127,14 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
     with strategy.scope(), layers_compute_in(job.precision):
         built = build(job)
         _set_initial_weights(strategy, built, initial)
-        entered = on_pooled(built.classifier) if job.cache else built.classifier
+        trained_part = on_pooled(built.classifier) if job.cache else built.classifier
     with tempfile.TemporaryDirectory(prefix="thaw-vectors-") as folder:
         if job.cache:
             pool = pooling(built.classifier, built.backbone, job.cache.layer)
             fit_data = _pooled_data(job, pool, folder, strategy)
         else:
-            fit_data = unpooled_data(job, entered, strategy)
-        network = recipe.Network(built.classifier, built.backbone, entered)
+            fit_data = unpooled_data(job, trained_part, strategy)
+        network = recipe.Network(built.classifier, built.backbone, trained_part)
         record = recipe.fit_head(network, fit_data, fit, _log_dir(job, strategy), _checkpoint(job))
     _finish(job, strategy, initial, built, record)
     return record
@@ -151,14 +151,14 @@ def run_fine_tune(job: Job, fit: FineTune, base_model_dir: str) -> recipe.FitRec
     load_weights(initial.classifier, os.path.join(base_model_dir, WEIGHTS_FILE))
     with strategy.scope(), layers_compute_in(job.precision):
         built = build(job, fit.train_batch_norm)
-        entered = built.classifier
+        trained_part = built.classifier
         if job.cache:
-            entered = on_trunk_features(
+            trained_part = on_trunk_features(
                 built.classifier, built.backbone, job.cache.layer, fit.train_batch_norm
             )
     _set_initial_weights(strategy, built, initial)
-    network = recipe.Network(built.classifier, built.backbone, entered)
-    fit_data = unpooled_data(job, entered, strategy)
+    network = recipe.Network(built.classifier, built.backbone, trained_part)
+    fit_data = unpooled_data(job, trained_part, strategy)
     record = recipe.fine_tune(
         network, fit_data, fit, _log_dir(job, strategy), _checkpoint(job), boundary_layer=layer
     )
@@ -199,10 +199,10 @@ def _checkpoint(job: Job) -> resume.CheckpointSpec:
     return resume.CheckpointSpec(job.recovery_dir, job.seed)
 
 
-def _parser(job: Job, entered: keras.Model) -> data.Parse:
-    """Reads what `entered` takes from an example."""
+def _parser(job: Job, trained_part: keras.Model) -> data.Parse:
+    """Reads what `trained_part` takes from an example."""
     if job.cache:
-        return data.trunk_parser(entered.input_shape[1:], job.cache.dtype)
+        return data.trunk_parser(trained_part.input_shape[1:], job.cache.dtype)
     return data.image_parser(job.spec.image_size_px)
 
 
@@ -211,14 +211,16 @@ def _train_views(job: Job) -> list[list[str]]:
     return trunk.files_by_view(data.list_files(job.train_files))
 
 
-def unpooled_data(job: Job, entered: keras.Model, strategy: tf.distribute.Strategy) -> data.FitData:
+def unpooled_data(
+    job: Job, trained_part: keras.Model, strategy: tf.distribute.Strategy
+) -> data.FitData:
     """Images, or what the trunk made of them, for a fit that runs the rest of the backbone."""
     return _make_fit_data(
         job,
         strategy,
         [data.read_records(files) for files in _train_views(job)],
         data.read_records(data.list_files(job.val_files)),
-        _parser(job, entered),
+        _parser(job, trained_part),
         # What the trunk made of images is kept in augmented views already.
         NO_CHANGE if job.cache else job.augmentation,
     )

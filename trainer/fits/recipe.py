@@ -22,18 +22,18 @@ CROSS_ENTROPY = "cross_entropy"
 
 @dataclass(frozen=True)
 class Network:
-    """A classifier, and the place where a fit enters it.
+    """A classifier, and the part of it that a fit trains.
 
     Attributes:
       classifier: from `build_classifier`, made under the strategy in use.
       backbone: the same backbone object that is inside the classifier.
-      entered: what is fitted: the classifier itself, or the part of it from the trunk's
+      trained_part: what is fitted: the classifier itself, or the part of it from the trunk's
         output or from the pooled vector on, sharing its weights.
     """
 
     classifier: keras.Model
     backbone: keras.Model
-    entered: keras.Model
+    trained_part: keras.Model
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def fit_head(
 
     Args:
       network: changed in place.
-      data: batches to train on and to watch, of what `network.entered` takes.
+      data: batches to train on and to watch, of what `network.trained_part` takes.
       fit: rates and patience.
       log_dir: TensorBoard logs go here; None: neither logs nor reports of progress.
       checkpoint: where to keep the state of the fit, and to look for that of an interrupted one.
@@ -119,9 +119,9 @@ def _fit(
     frozen_layers: int,
     may_move: Iterable[str] = (),
 ) -> FitRecord:
-    classifier, entered = network.classifier, network.entered
-    with entered.distribute_strategy.scope():
-        fitted = GlobalBatchModel(entered.inputs, entered.outputs, fit.label_smoothing)
+    classifier, trained_part = network.classifier, network.trained_part
+    with trained_part.distribute_strategy.scope():
+        fitted = GlobalBatchModel(trained_part.inputs, trained_part.outputs, fit.label_smoothing)
         fitted.compile(
             optimizer=optimizer,
             weighted_metrics=[

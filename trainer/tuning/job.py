@@ -110,14 +110,14 @@ def _fine_tune_trials(
             name: boundary_layer(built.backbone, BACKBONES[spec.backbone], name)
             for name in boundaries
         }
-        entered = on_trunk_features(
+        trained_part = on_trunk_features(
             built.classifier, built.backbone, _cut(job), fit.train_batch_norm
         )
         head = on_pooled(built.classifier)
     load_weights(built.backbone, weights_path)
     head.set_weights(head_weights)
     initial = built.classifier.get_weights()
-    network = recipe.Network(built.classifier, built.backbone, entered)
+    network = recipe.Network(built.classifier, built.backbone, trained_part)
 
     def run(values: Values, max_epochs: int) -> TrialResult:
         make_deterministic(job.seed)
@@ -128,7 +128,7 @@ def _fine_tune_trials(
             learning_rate=values[FINE_TUNE_RATE],
             max_epochs=max_epochs,
         )
-        fit_data = unpooled_data(job, entered, strategy)
+        fit_data = unpooled_data(job, trained_part, strategy)
         layer = layers[tried.boundary]
         record = recipe.fine_tune(network, fit_data, tried, log_dir=None, boundary_layer=layer)
         entropies = record.history[f"val_{recipe.CROSS_ENTROPY}"]
