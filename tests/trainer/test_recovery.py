@@ -1,4 +1,4 @@
-"""A fit that is interrupted and taken up again ends as one that is not."""
+"""A fit that is interrupted and resumed ends as one that is not."""
 
 import os
 import signal

@@ -9,7 +9,6 @@ every epoch (`repeatable_dropout`). So an epoch is what can be lost.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -98,7 +97,7 @@ class FitCheckpointer(keras.callbacks.Callback):
             for name in ("best", "best_epoch", "wait", "stopped_epoch", "best_weights"):
                 setattr(self._stopper, name, getattr(found, name))
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Puts everything back; `stopper` has just forgotten what it knew."""
         self._started = time.monotonic()
         self._resume()
@@ -110,12 +109,12 @@ class FitCheckpointer(keras.callbacks.Callback):
             ):
                 variable.assign(value)
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Makes this epoch's dropout the same, whatever came before it."""
         self._epoch_started = time.monotonic()
         reset_dropout(self._dropouts, self._checkpoint.seed, epoch, self._worker)
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Ends, if preempted, unless the epoch will soon be complete."""
         watchdog.beat()
         if supervision.preemption_requested():
@@ -124,11 +123,11 @@ class FitCheckpointer(keras.callbacks.Callback):
             if not self._ends_soon(batch + 1):
                 raise supervision.Preempted(self._farewell())
 
-    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """A sign of life."""
         watchdog.beat()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Keeps the state; ends, if preempted."""
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
@@ -144,7 +143,7 @@ class FitCheckpointer(keras.callbacks.Callback):
         if supervision.preemption_requested() and not self.finished:
             raise supervision.Preempted(self._farewell())
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Counts the time."""
         self.seconds = self._seconds()
 

@@ -22,7 +22,6 @@ from trainer.specs import Stage
 from trainer.tuning.head_trials import TrialResult
 
 HYPERBAND = "hyperband"
-BAYESIAN = "bayesian"
 
 _OBJECTIVE = Objective("val_cross_entropy", "min")
 _EPOCHS = "tuner/epochs"  # how keras-tuner's Hyperband names the epochs it grants a trial
@@ -37,7 +36,7 @@ class TrialRecord:
 
     stage: str
     trial: str
-    values: dict[str, Any]
+    values: Values
     objective: float | None
     epochs: int
     seconds: float
@@ -185,7 +184,7 @@ class StageTuner(BaseTuner):
             )
         return trial
 
-    def best_values(self) -> dict[str, Any]:
+    def best_values(self) -> Values:
         """Values of the best trial."""
         return _tried(self.best().hyperparameters.values)
 
@@ -212,7 +211,7 @@ class StageTuner(BaseTuner):
         return [self.record(self.oracle.trials[name]) for name in self.oracle.start_order]
 
 
-def _tried(values: Values) -> dict[str, Any]:
+def _tried(values: Values) -> Values:
     """Without what Hyperband notes for itself."""
     return {name: value for name, value in values.items() if not name.startswith("tuner/")}
 
@@ -279,7 +278,7 @@ class Search:
             merged.Fixed(name, value)
         return [merged]
 
-    def _best_values(self) -> dict[str, Any]:
+    def _best_values(self) -> Values:
         return {
             name: value for stage in self._stages for name, value in stage.best_values().items()
         }
@@ -317,7 +316,7 @@ class _AllTrials:
         return sorted(finished, key=lambda trial: trial.score)[:num_trials]
 
 
-def _write_json(path: str, state: dict[str, Any]) -> None:
+def _write_json(path: str, state: Mapping[str, Any]) -> None:
     """Writes by way of another file: a process killed here leaves the old file readable."""
     partial = f"{path}.partial"
     with tf.io.gfile.GFile(partial, "w") as file:
