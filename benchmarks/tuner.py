@@ -86,7 +86,7 @@ def vectors(count: int, seed: int) -> Any:
 
 def search(config: Config, images: int) -> dict[str, Any]:
     """Runs the head's trials; a fifth as many images for validation."""
-    from trainer.tuning.head_trials import HeadTrials, Outcome
+    from trainer.tuning.head_trials import HeadTrials, TrialResult
     from trainer.tuning.job import head_values
     from trainer.tuning.search import Search, StageTuner, Values
 
@@ -101,7 +101,7 @@ def search(config: Config, images: int) -> dict[str, Any]:
         config.train.seed,
     )
 
-    def run(values: Values, max_epochs: int) -> Outcome:
+    def run(values: Values, max_epochs: int) -> TrialResult:
         return trials.run(head_values(values), max_epochs)
 
     with tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,7 @@ _CHUNK = 32
 
 
 @dataclass(frozen=True)
-class Card:
+class ExportInfo:
     """What travels with a served model, as assets.
 
     Attributes:
@@ -61,15 +61,23 @@ class Evaluation:
 
     Attributes:
       parse: one example to (input, label id).
-      entered: the served model, entered where these inputs stand, to logits.
+      trained_part: the part of the served model from these inputs to the logits.
     """
 
     parse: Parse
-    entered: keras.Model
+    trained_part: keras.Model
+
+
+Export = Callable[[keras.Model, ServedImages, Evaluation, ExportInfo, str], None]
+"""As `export_saved_model`."""
 
 
 def export_saved_model(
-    model: keras.Model, images: ServedImages, evaluation: Evaluation, card: Card, directory: str
+    model: keras.Model,
+    images: ServedImages,
+    evaluation: Evaluation,
+    info: ExportInfo,
+    directory: str,
 ) -> None:
     """Writes a SavedModel with two signatures.
 
@@ -83,12 +91,12 @@ def export_saved_model(
       model: from `build_classifier`, built outside any strategy.
       images: of the first signature.
       evaluation: of the second; shares the model's weights.
-      card: stored as assets.
+      info: stored as assets.
       directory: where to; local or remote.
     """
     module = tf.Module()
     module.weights = model.weights
-    names = tf.constant(list(card.labels))
+    names = tf.constant(list(info.labels))
 
     # Nothing here is for autograph to rewrite; without it tracing takes half the time.
     @tf.function(
@@ -100,7 +108,7 @@ def export_saved_model(
                 model, decode_batch(chunk, images.size_px, images.max_pixels)
             ),
             image_bytes,
-            len(card.labels),
+            len(info.labels),
         )
         label_id = tf.argmax(result, axis=-1)
         return {
@@ -115,15 +123,15 @@ def export_saved_model(
     )
     def evaluate(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         result = _in_chunks(
-            lambda chunk: _probabilities(evaluation.entered, _parse_inputs(evaluation, chunk)),
+            lambda chunk: _probabilities(evaluation.trained_part, _parse_inputs(evaluation, chunk)),
             examples,
-            len(card.labels),
+            len(info.labels),
         )
         return {PROBABILITIES: result}
 
     module.serve, module.evaluate = serve, evaluate
     with tempfile.TemporaryDirectory(prefix="thaw-assets-") as folder:
-        module.assets = [tf.saved_model.Asset(path) for path in _write_assets(card, folder)]
+        module.assets = [tf.saved_model.Asset(path) for path in _write_assets(info, folder)]
         tf.saved_model.save(
             module,
             directory,
@@ -136,7 +144,7 @@ def _probabilities(model: keras.Model, inputs: tf.Tensor) -> tf.Tensor:
 
 
 def _parse_inputs(evaluation: Evaluation, examples: tf.Tensor) -> tf.Tensor:
-    (given,) = evaluation.entered.inputs
+    (given,) = evaluation.trained_part.inputs
     return tf.map_fn(
         lambda one: evaluation.parse(one)[0],
         examples,
@@ -162,11 +170,11 @@ def _in_chunks(
     return tf.ensure_shape(results.concat(), [None, width])
 
 
-def _write_assets(card: Card, folder: str) -> list[str]:
+def _write_assets(info: ExportInfo, folder: str) -> list[str]:
     texts = {
-        LABELS_FILE: "".join(f"{name}\n" for name in card.labels),
-        CONFIG_FILE: json.dumps(card.config, indent=2, sort_keys=True),
-        DATA_FILE: json.dumps(card.data, indent=2, sort_keys=True),
+        LABELS_FILE: "".join(f"{name}\n" for name in info.labels),
+        CONFIG_FILE: json.dumps(info.config, indent=2, sort_keys=True),
+        DATA_FILE: json.dumps(info.data, indent=2, sort_keys=True),
     }
     paths = [os.path.join(folder, name) for name in texts]
     for path, text in zip(paths, texts.values(), strict=True):

@@ -12,26 +12,26 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer import keys
-from trainer.backbones.networks import RANDOM, boundary_layer, load_backbone
+from trainer.backbones.networks import RANDOM, LoadBackbone, boundary_layer, load_backbone
 from trainer.backbones.table import BACKBONES
 from trainer.data import fit_data as data
 from trainer.data.card import DataCard
 from trainer.distribution.strategy import (
     check_same_weights,
     from_chief,
+    local_share,
     make_deterministic,
     make_strategy,
-    this_share,
     this_worker,
     wait_for_all,
 )
-from trainer.export import Card, Evaluation, ServedImages, export_saved_model
+from trainer.export import Evaluation, Export, ExportInfo, ServedImages, export_saved_model
 from trainer.fits import recipe, resume
 from trainer.model import trunk
 from trainer.model.classifier import build_classifier, on_pooled, on_trunk_features, pooling
 from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights, save_weights
-from trainer.process import guard, progress
+from trainer.process import progress, supervision
 from trainer.specs import NO_CHANGE, Augmentation, FineTune, HeadFit, ModelSpec, TrunkSpec
 from trainer.start_weights import load_start_weights
 
@@ -60,6 +60,8 @@ class Job:
       saved_model_dir: where the SavedModel goes.
       log_dir: TensorBoard logs and a copy of the history.
       recovery_dir: where the state of the fit is kept while it runs; empty: nowhere.
+      load_backbone: builds the backbone.
+      export: writes the SavedModel.
     """
 
     spec: ModelSpec
@@ -78,6 +80,8 @@ class Job:
     saved_model_dir: str
     log_dir: str
     recovery_dir: str = ""
+    load_backbone: LoadBackbone = load_backbone
+    export: Export = export_saved_model
 
 
 _Arguments = ParamSpec("_Arguments")
@@ -106,28 +110,33 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
       weights: of the backbone: `imagenet`, `random`, or the path of an `.h5` file.
     """
     strategy = make_strategy()
-    guard.all_met()
+    supervision.mark_started()
     make_deterministic(job.seed)
     spec = job.spec
     start_backbone = load_start_weights(
-        spec.backbone, spec.image_size_px, weights, job.train_files, job.seed
+        spec.backbone,
+        spec.image_size_px,
+        weights,
+        job.train_files,
+        job.seed,
+        job.load_backbone,
     )
     # Again, so that the head's first weights do not depend on how the backbone's were made.
     make_deterministic(job.seed)
-    start = Parts(start_backbone, build_classifier(spec, start_backbone))
+    initial = BuiltClassifier(start_backbone, build_classifier(spec, start_backbone))
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = build(spec)
-        _set_start(strategy, parts, start)
-        entered = on_pooled(parts.classifier) if job.cache else parts.classifier
+        built = build(job)
+        _set_initial_weights(strategy, built, initial)
+        trained_part = on_pooled(built.classifier) if job.cache else built.classifier
     with tempfile.TemporaryDirectory(prefix="thaw-vectors-") as folder:
         if job.cache:
-            pool = pooling(parts.classifier, parts.backbone, job.cache.layer)
+            pool = pooling(built.classifier, built.backbone, job.cache.layer)
             fit_data = _pooled_data(job, pool, folder, strategy)
         else:
-            fit_data = unpooled_data(job, entered, strategy)
-        network = recipe.Network(parts.classifier, parts.backbone, entered)
-        record = recipe.fit_head(network, fit_data, fit, _log_dir(job, strategy), _place(job))
-    _finish(job, strategy, start, parts, record)
+            fit_data = unpooled_data(job, trained_part, strategy)
+        network = recipe.Network(built.classifier, built.backbone, trained_part)
+        record = recipe.fit_head(network, fit_data, fit, _log_dir(job, strategy), _checkpoint(job))
+    _finish(job, strategy, initial, built, record)
     return record
 
 
@@ -135,48 +144,50 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
 def run_fine_tune(job: Job, fit: FineTune, base_model_dir: str) -> recipe.FitRecord:
     """Fit 2 from the weights that fit 1 left in `base_model_dir`, and its export."""
     strategy = make_strategy()
-    guard.all_met()
+    supervision.mark_started()
     make_deterministic(job.seed)
-    start = build(job.spec)
-    layer = boundary_layer(start.backbone, BACKBONES[job.spec.backbone], fit.boundary)
-    load_weights(start.classifier, os.path.join(base_model_dir, WEIGHTS_FILE))
+    initial = build(job)
+    layer = boundary_layer(initial.backbone, BACKBONES[job.spec.backbone], fit.boundary)
+    load_weights(initial.classifier, os.path.join(base_model_dir, WEIGHTS_FILE))
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = build(job.spec, fit.train_batch_norm)
-        entered = parts.classifier
+        built = build(job, fit.train_batch_norm)
+        trained_part = built.classifier
         if job.cache:
-            entered = on_trunk_features(
-                parts.classifier, parts.backbone, job.cache.layer, fit.train_batch_norm
+            trained_part = on_trunk_features(
+                built.classifier, built.backbone, job.cache.layer, fit.train_batch_norm
             )
-    _set_start(strategy, parts, start)
-    network = recipe.Network(parts.classifier, parts.backbone, entered)
-    fit_data = unpooled_data(job, entered, strategy)
+    _set_initial_weights(strategy, built, initial)
+    network = recipe.Network(built.classifier, built.backbone, trained_part)
+    fit_data = unpooled_data(job, trained_part, strategy)
     record = recipe.fine_tune(
-        network, fit_data, fit, _log_dir(job, strategy), _place(job), boundary_layer=layer
+        network, fit_data, fit, _log_dir(job, strategy), _checkpoint(job), boundary_layer=layer
     )
-    _finish(job, strategy, start, parts, record)
+    _finish(job, strategy, initial, built, record)
     return record
 
 
 @dataclass(frozen=True)
-class Parts:
+class BuiltClassifier:
     """A classifier and the backbone inside it."""
 
     backbone: keras.Model
     classifier: keras.Model
 
 
-def build(spec: ModelSpec, train_batch_norm: bool = False) -> Parts:
+def build(job: Job, train_batch_norm: bool = False) -> BuiltClassifier:
     """A classifier with random weights, under the caller's strategy and precision."""
-    backbone = load_backbone(spec.backbone, spec.image_size_px, RANDOM)
-    return Parts(backbone, build_classifier(spec, backbone, train_batch_norm))
+    backbone = job.load_backbone(job.spec.backbone, job.spec.image_size_px, RANDOM)
+    return BuiltClassifier(backbone, build_classifier(job.spec, backbone, train_batch_norm))
 
 
-def _set_start(strategy: tf.distribute.Strategy, parts: Parts, start: Parts) -> None:
+def _set_initial_weights(
+    strategy: tf.distribute.Strategy, built: BuiltClassifier, initial: BuiltClassifier
+) -> None:
     """Begins with the chief's weights on every worker.
 
     Random ones are calibrated on images, which two kinds of processors do not do alike.
     """
-    parts.classifier.set_weights(from_chief(strategy, start.classifier.get_weights()))
+    built.classifier.set_weights(from_chief(strategy, initial.classifier.get_weights()))
 
 
 def _log_dir(job: Job, strategy: tf.distribute.Strategy) -> str | None:
@@ -184,14 +195,14 @@ def _log_dir(job: Job, strategy: tf.distribute.Strategy) -> str | None:
     return job.log_dir if this_worker(strategy).is_chief else None
 
 
-def _place(job: Job) -> resume.Place:
-    return resume.Place(job.recovery_dir, job.seed)
+def _checkpoint(job: Job) -> resume.CheckpointSpec:
+    return resume.CheckpointSpec(job.recovery_dir, job.seed)
 
 
-def _parser(job: Job, entered: keras.Model) -> data.Parse:
-    """Reads what `entered` takes from an example."""
+def _parser(job: Job, trained_part: keras.Model) -> data.Parse:
+    """Reads what `trained_part` takes from an example."""
     if job.cache:
-        return data.trunk_parser(entered.input_shape[1:], job.cache.dtype)
+        return data.trunk_parser(trained_part.input_shape[1:], job.cache.dtype)
     return data.image_parser(job.spec.image_size_px)
 
 
@@ -200,14 +211,16 @@ def _train_views(job: Job) -> list[list[str]]:
     return trunk.files_by_view(data.list_files(job.train_files))
 
 
-def unpooled_data(job: Job, entered: keras.Model, strategy: tf.distribute.Strategy) -> data.FitData:
+def unpooled_data(
+    job: Job, trained_part: keras.Model, strategy: tf.distribute.Strategy
+) -> data.FitData:
     """Images, or what the trunk made of them, for a fit that runs the rest of the backbone."""
     return _make_fit_data(
         job,
         strategy,
         [data.read_records(files) for files in _train_views(job)],
         data.read_records(data.list_files(job.val_files)),
-        _parser(job, entered),
+        _parser(job, trained_part),
         # What the trunk made of images is kept in augmented views already.
         NO_CHANGE if job.cache else job.augmentation,
     )
@@ -239,7 +252,7 @@ def pool_vectors(
     """
     views, val = _train_views(job), data.list_files(job.val_files)
     num_train, num_val = (job.data_card.num_examples(s) for s in (keys.TRAIN, keys.VAL))
-    share, watched = this_share(strategy), this_worker(strategy).is_chief
+    share, watched = local_share(strategy), this_worker(strategy).is_chief
     counter = progress.Counter("images pooled", num_train * len(views) + num_val, watched)
     paths = []
     for number, files in enumerate([*views, val]):
@@ -269,7 +282,7 @@ def _make_fit_data(
         job.spec.num_classes,
         job.seed,
         augmentation,
-        this_share(strategy),
+        local_share(strategy),
         job.data_card.num_examples(keys.VAL),
     )
     return data.spread_over(strategy, made)
@@ -278,8 +291,8 @@ def _make_fit_data(
 def _finish(
     job: Job,
     strategy: tf.distribute.Strategy,
-    plain: Parts,
-    trained: Parts,
+    plain: BuiltClassifier,
+    trained: BuiltClassifier,
     record: recipe.FitRecord,
 ) -> None:
     """Leaves the model: one, whose weights all workers agree on.
@@ -298,7 +311,7 @@ def _finish(
     wait_for_all(strategy)
 
 
-def _export(job: Job, plain: Parts, weights: list, record: recipe.FitRecord) -> None:
+def _export(job: Job, plain: BuiltClassifier, weights: list, record: recipe.FitRecord) -> None:
     """Exports through `plain`, a float32 model outside the strategy, so that no replica's
     variables end up in the file.
     """
@@ -306,11 +319,11 @@ def _export(job: Job, plain: Parts, weights: list, record: recipe.FitRecord) -> 
     evaluated = plain.classifier
     if job.cache:
         evaluated = on_trunk_features(plain.classifier, plain.backbone, job.cache.layer)
-    export_saved_model(
+    job.export(
         plain.classifier,
         ServedImages(job.spec.image_size_px, job.max_pixels),
         Evaluation(_parser(job, evaluated), evaluated),
-        Card(job.labels, job.config, job.data_card.to_json()),
+        ExportInfo(job.labels, job.config, job.data_card.to_json()),
         job.saved_model_dir,
     )
     save_weights(plain.classifier, os.path.join(job.model_dir, WEIGHTS_FILE))

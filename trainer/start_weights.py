@@ -5,7 +5,13 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.backbones.networks import RANDOM, calibrate_batch_norm, load_backbone, preprocess_input
+from trainer.backbones.networks import (
+    RANDOM,
+    LoadBackbone,
+    calibrate_batch_norm,
+    load_backbone,
+    preprocess_input,
+)
 from trainer.backbones.table import BACKBONES
 from trainer.data import fit_data
 
@@ -13,7 +19,12 @@ _CALIBRATION_IMAGES = 64
 
 
 def load_start_weights(
-    name: str, size_px: int, weights: str, train_files: Sequence[str], seed: int
+    name: str,
+    size_px: int,
+    weights: str,
+    train_files: Sequence[str],
+    seed: int,
+    load: LoadBackbone = load_backbone,
 ) -> keras.Model:
     """Builds a backbone ready for use.
 
@@ -24,8 +35,9 @@ def load_start_weights(
         its BatchNorm layers are calibrated on 64 training images.
       train_files: globs of Transform's training examples; read for `random` only.
       seed: chooses those 64.
+      load: builds the backbone.
     """
-    backbone = load_backbone(name, size_px, weights)
+    backbone = load(name, size_px, weights)
     if weights == RANDOM:
         calibrate_batch_norm(backbone, _calibration_images(name, size_px, train_files, seed))
     return backbone

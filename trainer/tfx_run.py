@@ -15,7 +15,7 @@ from trainer.data.card import read_card
 from trainer.fits import checkpoint
 from trainer.job import Job, run_fine_tune, run_head_fit
 from trainer.model.trunk import BACKBONE_FILE
-from trainer.process import guard, tf_config
+from trainer.process import supervision, tf_config
 from trainer.process.tf_config import WORKER_GROUP
 from trainer.specs import (
     ARGS,
@@ -67,11 +67,11 @@ def _digest(fn_args: FnArgs, job: Job) -> str:
 def _recoverable(fn_args: FnArgs, job: Job) -> Iterator[Job]:
     """The job, so that it goes on where an earlier execution or attempt was lost."""
     kept = _recovery_dir(fn_args, job)
-    with guard.guarded((fn_args.custom_config.get(WORKER_GROUP) or {}).get("limits", {})):
+    with supervision.supervised((fn_args.custom_config.get(WORKER_GROUP) or {}).get("limits", {})):
         yield replace(job, recovery_dir=kept)
         if tf_config.own_index(os.environ) == 0:
             # With what other settings, given up meanwhile, have left.
-            checkpoint.forget(os.path.dirname(kept))
+            checkpoint.delete(os.path.dirname(kept))
 
 
 def head_run_fn(fn_args: FnArgs) -> None:

@@ -20,7 +20,7 @@ from components.serving_check.executor import RESULT_FILE, Agreement, Executor, 
 from trainer import keys
 from trainer.data.fit_data import image_parser
 from trainer.data.images import decode_and_resize, serialize_image
-from trainer.export import Card, Evaluation, ServedImages, export_saved_model
+from trainer.export import Evaluation, ExportInfo, ServedImages, export_saved_model
 from trainer.model.classifier import build_classifier
 from trainer.specs import ModelSpec
 
@@ -51,7 +51,7 @@ def inverted(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def export(model: keras.Model, evaluation: Evaluation, folder: Path) -> None:
     images = ServedImages(SIZE_PX, 1_000_000)
-    export_saved_model(model, images, evaluation, Card(LABELS, {}, {}), str(folder))
+    export_saved_model(model, images, evaluation, ExportInfo(LABELS, {}, {}), str(folder))
 
 
 @pytest.fixture(scope="module")

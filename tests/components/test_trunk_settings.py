@@ -1,4 +1,4 @@
-"""What TrunkFeatures is told by a config: all that the features depend on, and nothing else."""
+"""TrunkFeatures' arguments: all that the features depend on, and nothing else."""
 
 import json
 
@@ -38,7 +38,7 @@ def test_settings_survive_the_way_through_json(settings):
 
 
 def settings_of(**changes: object) -> TrunkFeaturesArgs:
-    """What TrunkFeatures is told, of `{"section.field": value}` with `__` for the dot."""
+    """TrunkFeatures' arguments, of `{"section.field": value}` with `__` for the dot."""
     values: dict[str, object] = {"backbone": {"weights": "imagenet"}}
     for name, given_value in changes.items():
         *sections, field = name.split("__")
@@ -111,9 +111,9 @@ def test_weights_file_whose_content_changed_is_noticed(tmp_path):
 
 
 def test_settings_of_a_config_are_what_the_executor_reads():
-    told = settings_of(augmentation__crop=0.25, augmentation__views=4, train__seed=8)
+    args = settings_of(augmentation__crop=0.25, augmentation__views=4, train__seed=8)
 
-    found = from_json(TrunkFeaturesArgs, json.loads(json.dumps(to_json(told))))
+    found = from_json(TrunkFeaturesArgs, json.loads(json.dumps(to_json(args))))
 
     assert found == TrunkFeaturesArgs(
         TrunkSpec("inception_v3", 299, "mixed8", "float16", "float32"),

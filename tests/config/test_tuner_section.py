@@ -1,4 +1,4 @@
-"""What the config says of the search, and what the nodes are told of it."""
+"""What the config says of the search, and the arguments that the nodes get."""
 
 import pytest
 
@@ -62,8 +62,8 @@ def test_features_are_kept_at_the_lowest_boundary_that_may_be_chosen():
 def test_both_trainers_read_the_features_where_they_are_kept():
     tuned = config(boundaries=["mixed7"])
 
-    for told in (node_args.head_trainer(tuned), node_args.fine_tuner(tuned)):
-        assert told.cache.boundary == "mixed7"
+    for args in (node_args.head_trainer(tuned), node_args.fine_tuner(tuned)):
+        assert args.cache.boundary == "mixed7"
     assert node_args.fine_tuner(tuned).fit.boundary == "mixed8"
 
 

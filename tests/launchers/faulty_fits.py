@@ -18,7 +18,7 @@ from trainer import job as jobs
 from trainer.data.card import read_card
 from trainer.fits import checkpoint, resume
 from trainer.job import Job, run_fine_tune, run_head_fit
-from trainer.process import guard, tf_config
+from trainer.process import supervision, tf_config
 from trainer.specs import Augmentation, FineTune, HeadFit, ModelSpec
 
 EPOCHS = 5
@@ -29,37 +29,40 @@ TOP = FineTune("block2", 1e-2, 0.9, EPOCHS, EPOCHS, batch_norm="train")
 def main(request_path: str) -> None:
     told = json.loads(Path(request_path).read_text())
     folder = Path(told["folder"])
-    resume.Keeper.on_train_batch_end = hurting(told["faults"], folder / "done")
+    resume.FitCheckpointer.on_train_batch_end = hurting(told["faults"], folder / "done")
     # TensorFlow meets the other workers once a process.
     jobs.make_strategy = functools.cache(jobs.make_strategy)
-    # A backbone of three blocks, of which every start compiles both fits in seconds.
-    jobs.load_backbone = jobs.load_start_weights = lambda *arguments: tiny_backbone()
     jobs.boundary_layer = lambda *arguments: "block2"
-    # Slow, and has tests of its own.
-    jobs.export_saved_model = lambda *arguments: None
-    with guard.guarded(told.get("limits", {})):
+    with supervision.supervised(told.get("limits", {})):
         head, top = job(told, folder, "head"), job(told, folder, "top")
         run_head_fit(head, HEAD, "random")
         run_fine_tune(top, TOP, head.model_dir)
         if tf_config.own_index(os.environ) == 0:
-            checkpoint.forget(str(folder / "kept"))
+            checkpoint.delete(str(folder / "kept"))
 
 
 def hurting(faults: list, done: Path):
     """`on_train_batch_end` which does the next of the faults when its time has come."""
-    keep = resume.Keeper.on_train_batch_end
+    keep = resume.FitCheckpointer.on_train_batch_end
     number = len(done.read_text().split()) if done.exists() else 0
     own = tf_config.own_index(os.environ)
 
-    def end_batch(keeper: resume.Keeper, batch: int, logs: dict | None = None) -> None:
+    def end_batch(
+        checkpointer: resume.FitCheckpointer, batch: int, logs: dict | None = None
+    ) -> None:
         if number < len(faults):
             fit, epoch, step, index, signum = faults[number]
-            at = (os.path.basename(keeper._place.directory), keeper.epochs, batch, own)
+            at = (
+                os.path.basename(checkpointer._checkpoint.directory),
+                checkpointer.epochs,
+                batch,
+                own,
+            )
             if at == (fit, epoch, step, index):
                 with open(done, "a") as file:
                     file.write("fault\n")
                 os.kill(os.getpid(), signum)
-        keep(keeper, batch, logs)
+        keep(checkpointer, batch, logs)
 
     return end_batch
 
@@ -83,6 +86,10 @@ def job(told: dict, folder: Path, name: str) -> Job:
         saved_model_dir=str(folder / name / "Format-Serving"),
         log_dir=str(folder / name / "log"),
         recovery_dir=str(folder / "kept" / name),
+        # A backbone of three blocks, of which every start compiles both fits in seconds.
+        load_backbone=lambda *arguments: tiny_backbone(),
+        # Slow, and has tests of its own.
+        export=lambda *arguments: None,
     )
 
 

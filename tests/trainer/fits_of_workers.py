@@ -16,7 +16,6 @@ from pathlib import Path
 import tf_keras as keras
 
 from trainer import job as jobs
-from trainer import start_weights
 from trainer.backbones.table import BACKBONES
 from trainer.data.card import read_card
 from trainer.distribution.strategy import this_worker
@@ -35,7 +34,6 @@ TOP = FineTune(BOUNDARY, 1e-2, 0.9, max_epochs=4, patience=4)
 def use_tiny_backbone() -> None:
     """Makes this process know one more backbone."""
     BACKBONES[TINY] = replace(BACKBONES["inception_v3"], name=TINY, blocks={BOUNDARY: BOUNDARY})
-    jobs.load_backbone = start_weights.load_backbone = _load_backbone
 
 
 def _load_backbone(name: str, size_px: int, weights: str) -> keras.Model:
@@ -46,17 +44,21 @@ def _load_backbone(name: str, size_px: int, weights: str) -> keras.Model:
 
 
 def main(request_path: str) -> None:
-    told = json.loads(Path(request_path).read_text())
-    folder = Path(told["folder"])
+    request = json.loads(Path(request_path).read_text())
+    folder = Path(request["folder"])
     use_tiny_backbone()
     # TensorFlow meets the other workers once a process.
     jobs.make_strategy = functools.cache(jobs.make_strategy)
     index = this_worker(jobs.make_strategy()).index
-    # Slow, and has tests of its own.
-    jobs.export_saved_model = lambda *arguments: (folder / f"exported-by-{index}").touch()
     jobs.check_same_weights = functools.partial(_keep_digest, folder / f"digests-{index}")
-    for name in told["jobs"]:
-        JOBS[name](told, folder / name)
+    for name in request["jobs"]:
+        JOBS[name](request, folder / name)
+
+
+def _export(folder: Path, *_: object) -> None:
+    """In place of the export, which is slow and has tests of its own: says who was asked."""
+    index = this_worker(jobs.make_strategy()).index
+    (folder / f"exported-by-{index}").touch()
 
 
 def _keep_digest(path: Path, strategy: object, weights: list) -> None:
@@ -66,15 +68,15 @@ def _keep_digest(path: Path, strategy: object, weights: list) -> None:
         file.write(f"{digest}\n")
 
 
-def _job(told: dict, folder: Path, kept: bool, augmentation: Augmentation = NO_CHANGE) -> Job:
-    data = told["features"] if kept else told["images"]
+def _job(request: dict, folder: Path, kept: bool, augmentation: Augmentation = NO_CHANGE) -> Job:
+    data = request["features"] if kept else request["images"]
     return Job(
         spec=ModelSpec(TINY, SIZE_PX, 8, 0.0, num_classes=2),
         labels=["ant", "bee"],
         data_card=read_card(data),
         train_files=[f"{data}/Split-train/*"],
         val_files=[f"{data}/Split-val/*"],
-        global_batch_size=told["batch_size"],
+        global_batch_size=request["batch_size"],
         seed=7,
         precision="float32",
         cache=CACHE if kept else None,
@@ -84,25 +86,27 @@ def _job(told: dict, folder: Path, kept: bool, augmentation: Augmentation = NO_C
         model_dir=str(folder),
         saved_model_dir=str(folder / "Format-Serving"),
         log_dir=str(folder / "log"),
+        load_backbone=_load_backbone,
+        export=functools.partial(_export, Path(request["folder"])),
     )
 
 
-def on_features(told: dict, folder: Path) -> None:
+def on_features(request: dict, folder: Path) -> None:
     """Both fits on what the trunk made once."""
-    run_head_fit(_job(told, folder / "head", kept=True), HEAD, told["weights"])
-    run_fine_tune(_job(told, folder / "top", kept=True), TOP, str(folder / "head"))
+    run_head_fit(_job(request, folder / "head", kept=True), HEAD, request["weights"])
+    run_fine_tune(_job(request, folder / "top", kept=True), TOP, str(folder / "head"))
 
 
-def on_images(told: dict, folder: Path) -> None:
+def on_images(request: dict, folder: Path) -> None:
     """Fit 1 on images that change in every epoch, from random weights."""
     strong = Augmentation(flip=True, crop=0.5, colour=0.3)
-    run_head_fit(_job(told, folder / "head", kept=False, augmentation=strong), HEAD, "random")
+    run_head_fit(_job(request, folder / "head", kept=False, augmentation=strong), HEAD, "random")
 
 
-def batch_norm(told: dict, folder: Path) -> None:
+def batch_norm(request: dict, folder: Path) -> None:
     """Fit 2 with statistics that follow the data; after `on_features`."""
     start = str(folder.parent / "on_features" / "head")
-    run_fine_tune(_job(told, folder / "top", kept=True), replace(TOP, batch_norm="train"), start)
+    run_fine_tune(_job(request, folder / "top", kept=True), replace(TOP, batch_norm="train"), start)
 
 
 JOBS = {one.__name__: one for one in (on_features, on_images, batch_norm)}

@@ -45,8 +45,8 @@ def test_kept_features_are_not_augmented_once_more(tmp_path):
         log_dir="",
     )
 
-    entered = SimpleNamespace(input_shape=(None, *SHAPE))
-    read = unpooled_data(job, entered, tf.distribute.get_strategy())
+    trained_part = SimpleNamespace(input_shape=(None, *SHAPE))
+    read = unpooled_data(job, trained_part, tf.distribute.get_strategy())
 
     inputs, _ = next(iter(read.train))
     assert sorted(one.tobytes() for one in inputs.numpy().astype("float16")) == sorted(

@@ -15,7 +15,7 @@ from trainer.backbones.networks import preprocess_input
 from trainer.backbones.table import BACKBONES
 from trainer.data.fit_data import image_parser
 from trainer.data.images import decode_and_resize, serialize_image
-from trainer.export import Card, Evaluation, ServedImages, export_saved_model
+from trainer.export import Evaluation, ExportInfo, ServedImages, export_saved_model
 from trainer.model.classifier import build_classifier
 from trainer.specs import ModelSpec
 
@@ -49,7 +49,7 @@ def temporary(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(model, temporary, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "model"
-    card = Card(LABELS, {"seed": 3}, {"fingerprint": "abc"})
+    card = ExportInfo(LABELS, {"seed": 3}, {"fingerprint": "abc"})
     export_saved_model(
         model,
         ServedImages(SIZE_PX, 1_000_000),

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer.distribution.strategy import make_deterministic
-from trainer.fits.global_mean import GlobalMean
+from trainer.fits.global_mean import GlobalBatchModel
 from trainer.fits.recipe import Network
 from trainer.model.classifier import freeze
 
@@ -35,7 +35,7 @@ def cross_entropy(name: str) -> keras.metrics.Metric:
 
 @pytest.fixture
 def trained(make_network) -> Callable[[bool], tuple[list[np.ndarray], dict[str, list[float]]]]:
-    """Weights and history of some epochs, by Keras's own loss or by `GlobalMean`."""
+    """Weights and history of some epochs, by Keras's own loss or by `GlobalBatchModel`."""
 
     def run(own: bool) -> tuple[list[np.ndarray], dict[str, list[float]]]:
         network: Network = make_network()
@@ -47,7 +47,7 @@ def trained(make_network) -> Callable[[bool], tuple[list[np.ndarray], dict[str, 
             if own:
                 model.compile(optimizer, loss(), metrics=["accuracy"])
             else:
-                model = GlobalMean(model.inputs, model.outputs, SMOOTHING)
+                model = GlobalBatchModel(model.inputs, model.outputs, SMOOTHING)
                 model.compile(optimizer, weighted_metrics=[cross_entropy("loss"), "accuracy"])
         data = batches(22, 8)
         history = model.fit(data, validation_data=data, epochs=3, verbose=0).history
@@ -67,7 +67,7 @@ def test_one_replica_ends_with_the_very_weights_of_kerass_own_loss(trained):
 
 def test_rows_without_weight_count_neither_in_the_loss_nor_in_the_metrics(make_network):
     model = make_network().classifier
-    model = GlobalMean(model.inputs, model.outputs, SMOOTHING)
+    model = GlobalBatchModel(model.inputs, model.outputs, SMOOTHING)
     model.compile("sgd", weighted_metrics=[cross_entropy("loss"), "accuracy"])
     ((pixels, one_hot),) = batches(6, 6)
     weights = tf.constant([0.25, 0.25, 0.0, 0.25, 0.25, 0.0])
@@ -85,7 +85,7 @@ def test_rows_without_weight_count_neither_in_the_loss_nor_in_the_metrics(make_n
 
 def test_several_replicas_without_weights_are_refused(make_network):
     model = make_network().classifier
-    model = GlobalMean(model.inputs, model.outputs, 0.0)
+    model = GlobalBatchModel(model.inputs, model.outputs, 0.0)
     ((pixels, one_hot),) = batches(2, 2)
     logits = model(pixels)
     # This process has one device; of a strategy the loss asks only how many there are.

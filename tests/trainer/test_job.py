@@ -42,11 +42,9 @@ FITS = ("head", "top")
 JOB = """
 import sys
 import trainer
-from trainer import job as jobs
 from trainer.data.card import read_card
 from trainer.job import Job, run_fine_tune, run_head_fit
 from trainer.specs import NO_CHANGE, FineTune, HeadFit, ModelSpec, TrunkSpec
-jobs.export_saved_model = lambda *arguments: None  # slow; has tests of its own
 data, folder, seed, weights, dtype, fits = sys.argv[1:]
 cache = TrunkSpec("inception_v3", 75, "mixed8", dtype, "float32") if dtype else None
 def job(name):
@@ -57,7 +55,8 @@ def job(name):
         train_files=[f"{data}/Split-train/*"], val_files=[f"{data}/Split-val/*"],
         global_batch_size=6, seed=int(seed), precision="float32", cache=cache,
         augmentation=NO_CHANGE, max_pixels=10**6, config={}, model_dir=model_dir,
-        saved_model_dir=f"{model_dir}/Format-Serving", log_dir=f"{model_dir}/log")
+        saved_model_dir=f"{model_dir}/Format-Serving", log_dir=f"{model_dir}/log",
+        export=lambda *arguments: None)  # slow; has tests of its own
 run_head_fit(job("head"), HeadFit(1e-3, 3, 3), weights)
 if "top" in fits:
     run_fine_tune(job("top"), FineTune("mixed8", 1e-3, 0.9, 3, 3), f"{folder}/head")

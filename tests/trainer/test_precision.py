@@ -119,15 +119,15 @@ def test_only_float16_scales_the_loss(
 ):
     """Also of a model that is entered above its trunk, as the fits do with cached features."""
     network = make_network_in(precision)
-    entered = network.classifier
+    trained_part = network.classifier
     if enter:
         with strategy.scope(), layers_compute_in(precision):
-            entered = on_trunk_features(network.classifier, network.backbone, "block2")
+            trained_part = on_trunk_features(network.classifier, network.backbone, "block2")
 
     with strategy.scope():
-        entered.compile(keras.optimizers.SGD(), keras.losses.CategoricalCrossentropy(True))
+        trained_part.compile(keras.optimizers.SGD(), keras.losses.CategoricalCrossentropy(True))
 
-    assert isinstance(entered.optimizer, keras.mixed_precision.LossScaleOptimizer) is scales
+    assert isinstance(trained_part.optimizer, keras.mixed_precision.LossScaleOptimizer) is scales
 
 
 def test_gradients_that_float16_cannot_hold_still_move_the_weights(strategy):

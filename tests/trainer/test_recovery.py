@@ -1,4 +1,4 @@
-"""A fit that is interrupted and taken up again ends as one that is not."""
+"""A fit that is interrupted and resumed ends as one that is not."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from trainer.fits.checkpoint import CannotSave, State, read_newest, write_state
 from trainer.fits.recipe import Network
 from trainer.model.classifier import build_classifier
 from trainer.model.precision import layers_compute_in
-from trainer.process import guard
+from trainer.process import supervision
 from trainer.specs import FineTune, HeadFit
 
 # Stops early: its best epoch is not the last.
@@ -57,14 +57,16 @@ def at_step(
     monkeypatch: pytest.MonkeyPatch, epoch: int, step: int, act: Callable[[], None]
 ) -> None:
     """Calls `act` at the end of a step of an epoch, both counted from 0."""
-    keep = resume.Keeper.on_train_batch_end
+    keep = resume.FitCheckpointer.on_train_batch_end
 
-    def end_batch(keeper: resume.Keeper, batch: int, logs: dict | None = None) -> None:
-        if (keeper.epochs, batch) == (epoch, step):
+    def end_batch(
+        checkpointer: resume.FitCheckpointer, batch: int, logs: dict | None = None
+    ) -> None:
+        if (checkpointer.epochs, batch) == (epoch, step):
             act()
-        keep(keeper, batch, logs)
+        keep(checkpointer, batch, logs)
 
-    monkeypatch.setattr(resume.Keeper, "on_train_batch_end", end_batch)
+    monkeypatch.setattr(resume.FitCheckpointer, "on_train_batch_end", end_batch)
 
 
 def lose_at(monkeypatch: pytest.MonkeyPatch, epoch: int, step: int) -> None:
@@ -84,16 +86,16 @@ def assert_same_weights(one: Network, other: Network) -> None:
 
 
 def run_guarded(network: Network, directory: str) -> recipe.FitRecord:
-    with guard.guarded({}):
-        guard.all_met()
+    with supervision.supervised({}):
+        supervision.mark_started()
         return run(network, TOP, directory)
 
 
 def run(network: Network, fit: HeadFit | FineTune, directory: str) -> recipe.FitRecord:
-    data, place = shuffled_data(), resume.Place(directory, seed=7)
+    data, checkpoint = shuffled_data(), resume.CheckpointSpec(directory, seed=7)
     if isinstance(fit, HeadFit):
-        return recipe.fit_head(network, data, fit, None, place)
-    return recipe.fine_tune(network, data, fit, None, place, boundary_layer="block2")
+        return recipe.fit_head(network, data, fit, None, checkpoint)
+    return recipe.fine_tune(network, data, fit, None, checkpoint, boundary_layer="block2")
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ def test_told_to_leave_it_writes_what_was_complete_and_says_so(make, tmp_path, m
     with monkeypatch.context() as patch:
         patch.setattr(resume, "GRACE_SECS", 0.0)
         send_at(patch, 2, 1)
-        with pytest.raises(guard.Preempted, match=r"\(SIGTERM\): 2 epochs are kept"):
+        with pytest.raises(supervision.Preempted, match=r"\(SIGTERM\): 2 epochs are kept"):
             run_guarded(make(), str(tmp_path))
     record = run(network, TOP, str(tmp_path))
 
@@ -162,7 +164,7 @@ def test_told_to_leave_it_writes_what_was_complete_and_says_so(make, tmp_path, m
 def test_told_to_leave_near_the_end_of_an_epoch_it_completes_it(make, tmp_path, monkeypatch):
     send_at(monkeypatch, 2, 1)
 
-    with pytest.raises(guard.Preempted, match="3 epochs are kept"):
+    with pytest.raises(supervision.Preempted, match="3 epochs are kept"):
         run_guarded(make(), str(tmp_path))
 
     assert "epoch-000003.npz" in os.listdir(tmp_path)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.data import fit_data as data
-from trainer.distribution.shares import ALL, Share
-from trainer.distribution.strategy import Worker, this_share, this_worker
+from trainer.distribution.shares import ALL, BatchShare
+from trainer.distribution.strategy import Worker, local_share, this_worker
 
 BATCH_SIZES = st.integers(1, 40)
 
@@ -23,7 +23,7 @@ def test_slices_hold_each_image_once_in_order_and_fill_up_with_some_of_them(
     found = drawn.draw(st.integers(1, batch_size), label="images in the batch")
     replicas = processes * each
     batch = tf.range(100, 100 + found)
-    shares = [Share(replicas, each * process, each) for process in range(processes)]
+    shares = [BatchShare(replicas, each * process, each) for process in range(processes)]
 
     taken = [share.take(batch_size, batch, tf.strings.as_string(batch)) for share in shares]
 
@@ -39,7 +39,7 @@ def numbers(count: int) -> tf.data.Dataset:
     return tf.data.Dataset.range(100, 100 + count)
 
 
-def fit_data(share: Share, count: int, batch_size: int) -> data.FitData:
+def fit_data(share: BatchShare, count: int, batch_size: int) -> data.FitData:
     return data.make_fit_data(
         [numbers(count)],
         numbers(count),
@@ -75,7 +75,7 @@ def joined(slices: list[tf.data.Dataset], steps: int, each: int) -> list[list[in
 def test_all_processes_together_read_the_batches_of_one(
     split: str, each: int, processes: int, count: int, batch_size: int
 ):
-    shares = [Share(processes * each, each * process, each) for process in range(processes)]
+    shares = [BatchShare(processes * each, each * process, each) for process in range(processes)]
     one = fit_data(ALL, count, batch_size)
     several = [fit_data(share, count, batch_size) for share in shares]
     steps = one.train_steps
@@ -89,7 +89,7 @@ def test_all_processes_together_read_the_batches_of_one(
 
 
 def test_slices_have_one_shape_and_no_end():
-    part = fit_data(Share(3, 1, 1), 26, 8)
+    part = fit_data(BatchShare(3, 1, 1), 26, 8)
 
     for batches in (part.train, part.val):
         assert batches.element_spec[0].shape == [3]
@@ -99,7 +99,7 @@ def test_slices_have_one_shape_and_no_end():
 def test_several_replicas_must_know_how_many_images_there_are_to_watch():
     with pytest.raises(ValueError, match="how many validation images"):
         data.make_fit_data(
-            [numbers(4)], numbers(4), lambda x: (x, x), 4, 2, 2, 0, share=Share(2, 0, 1)
+            [numbers(4)], numbers(4), lambda x: (x, x), 4, 2, 2, 0, share=BatchShare(2, 0, 1)
         )
 
 
@@ -128,20 +128,20 @@ THREE = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
 @pytest.mark.parametrize(
     ("task", "worker", "share"),
     [
-        (("chief", 0, THREE), Worker(0, 3), Share(6, 0, 2)),
-        (("worker", 1, THREE), Worker(2, 3), Share(6, 4, 2)),
-        (("worker", 1, {"worker": ["a:1", "b:1", "c:1"]}), Worker(1, 3), Share(6, 2, 2)),
-        (("chief", 0, {"chief": ["a:1"]}), Worker(0, 1), Share(6, 0, 6)),
+        (("chief", 0, THREE), Worker(0, 3), BatchShare(6, 0, 2)),
+        (("worker", 1, THREE), Worker(2, 3), BatchShare(6, 4, 2)),
+        (("worker", 1, {"worker": ["a:1", "b:1", "c:1"]}), Worker(1, 3), BatchShare(6, 2, 2)),
+        (("chief", 0, {"chief": ["a:1"]}), Worker(0, 1), BatchShare(6, 0, 6)),
     ],
 )
 def test_place_among_the_workers_follows_the_cluster(strategy_of, task, worker, share):
     strategy = strategy_of(6, *task)
 
     assert this_worker(strategy) == worker
-    assert this_share(strategy) == share
+    assert local_share(strategy) == share
 
 
 def test_without_a_cluster_there_is_one_worker_which_does_everything(strategy):
     assert this_worker(strategy) == Worker(0, 1)
-    assert this_share(strategy) == ALL
+    assert local_share(strategy) == ALL
     assert this_worker(tf.distribute.get_strategy()) == Worker(0, 1)

@@ -23,7 +23,7 @@ from trainer.specs import (
     Stage,
     TrainingArgs,
 )
-from trainer.tuning.head_trials import HeadTrials, HeadValues, Outcome, Vectors, capped
+from trainer.tuning.head_trials import HeadTrials, HeadValues, TrialResult, Vectors, clip_objective
 from trainer.tuning.hyperparameters import FINE_TUNE, HEAD_FIT, with_tuned
 from trainer.tuning.search import Search, StageTuner
 
@@ -59,7 +59,7 @@ def head_stage(algorithm: str = "hyperband", trials: int = 12) -> Stage:
 
 
 def run_on(trials: HeadTrials):
-    def run(values, max_epochs) -> Outcome:
+    def run(values, max_epochs) -> TrialResult:
         tried = HeadValues(values["rate"], values["units"], values["dropout"], 0.0)
         return trials.run(tried, max_epochs)
 
@@ -136,7 +136,7 @@ def test_tfx_reads_best_values_and_all_trials(trials, tmp_path):
 
 def test_second_stage_starts_from_the_best_head_and_its_best_values_join(tmp_path):
     def head(values, max_epochs):
-        return Outcome(abs(values["rate"] - 1e-3), 1, 1, 0.0)
+        return TrialResult(abs(values["rate"] - 1e-3), 1, 1, 0.0)
 
     given = []
 
@@ -146,7 +146,7 @@ def test_second_stage_starts_from_the_best_head_and_its_best_values_join(tmp_pat
         stage = Stage("fine_tune", "bayesian", 6, 2, space, {"top_rate": 1e-4, "boundary": "high"})
 
         def run(values, max_epochs):
-            return Outcome(1.0 + (values["boundary"] == "high"), max_epochs, 1, 0.0)
+            return TrialResult(1.0 + (values["boundary"] == "high"), max_epochs, 1, 0.0)
 
         return StageTuner(stage, 0, run, str(tmp_path))
 
@@ -165,7 +165,7 @@ def test_trial_that_fails_is_reported_and_the_search_goes_on(tmp_path):
     def run(values, max_epochs):
         if values["units"] == 4:
             raise ValueError("too narrow")
-        return Outcome(1.0, 1, 1, 0.0)
+        return TrialResult(1.0, 1, 1, 0.0)
 
     space = {"units": {"of": [4, 8, 16]}}
     stage = Stage("head", "bayesian", 3, 1, space, {"units": 4})
@@ -191,12 +191,12 @@ def test_search_of_which_no_trial_finished_says_why(tmp_path):
 def dying(folder, fatal: int):
     """Notes every trial it begins; the process dies in the trial of number `fatal`."""
 
-    def run(values, max_epochs) -> Outcome:
+    def run(values, max_epochs) -> TrialResult:
         with open(folder / "ran", "a") as file:
             file.write(f"{values['rate']:.12g} {max_epochs}\n")
         if len((folder / "ran").read_text().splitlines()) == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
-        return Outcome(abs(values["rate"] - 1e-3), max_epochs, 1, 0.0)
+        return TrialResult(abs(values["rate"] - 1e-3), max_epochs, 1, 0.0)
 
     return run
 
@@ -228,7 +228,7 @@ def test_killed_search_goes_on_and_runs_no_finished_trial_twice(tmp_path, algori
 
 def test_trial_whose_file_alone_was_written_before_the_kill_is_proposed_anew(tmp_path):
     def run(values, max_epochs):
-        return Outcome(values["rate"], 1, 1, 0.0)
+        return TrialResult(values["rate"], 1, 1, 0.0)
 
     stage = Stage("head", "bayesian", 4, 1, {"rate": {"between": [1e-5, 1e-1]}}, {"rate": 1e-2})
     first = StageTuner(stage, 0, run, str(tmp_path))
@@ -309,8 +309,12 @@ def test_trial_stops_early_and_a_runaway_gets_a_poor_finite_objective(trials):
     outcome = trials.run(HeadValues(1e30, 8, 0.0, 0.0), 50)
 
     assert outcome.epochs <= 4
-    assert outcome.objective == capped(None, CLASSES)
-    assert capped(float("nan"), CLASSES) == capped(1e9, CLASSES) == pytest.approx(10.986, abs=1e-3)
+    assert outcome.objective == clip_objective(None, CLASSES)
+    assert (
+        clip_objective(float("nan"), CLASSES)
+        == clip_objective(1e9, CLASSES)
+        == pytest.approx(10.986, abs=1e-3)
+    )
 
 
 def test_epochs_take_turns_over_the_views_of_the_training_images():

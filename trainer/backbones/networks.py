@@ -16,6 +16,9 @@ from trainer.errors import ThawError
 IMAGENET = "imagenet"
 RANDOM = "random"
 
+LoadBackbone = Callable[[str, int, str], keras.Model]
+"""As `load_backbone`: name, side of the images in pixels, weights."""
+
 
 class UnusableWeights(ThawError):
     """A backbone's weights do not fit, or cannot be had. The message says what to do."""

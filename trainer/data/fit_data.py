@@ -15,8 +15,8 @@ import tf_keras as keras
 from trainer import keys
 from trainer.data import images
 from trainer.data.augment import augment
-from trainer.distribution.iterators import untuned
-from trainer.distribution.shares import ALL, Share
+from trainer.distribution.iterators import without_autotune
+from trainer.distribution.shares import ALL, BatchShare
 from trainer.distribution.strategy import spread, whole_batches
 from trainer.errors import ThawError
 from trainer.model import trunk
@@ -35,7 +35,7 @@ class FitData:
     """What a fit reads: batches of (inputs, one-hot float32 [batch, classes] labels).
 
     Of several replicas the slices of one process, with the weights of their rows; see
-    `shares.Share`.
+    `shares.BatchShare`.
 
     Attributes:
       train_from: passes without end, from the n-th on, counted from 0. Each is shuffled
@@ -114,7 +114,7 @@ def read_records(files: Sequence[str]) -> tf.data.Dataset:
     """TFRecords one after the other; gzipped if the first file's name says so."""
     compression = "GZIP" if files[0].endswith(".gz") else ""
     records = tf.data.TFRecordDataset(files, compression_type=compression)
-    return records.with_options(untuned())
+    return records.with_options(without_autotune())
 
 
 def image_parser(size_px: int) -> Parse:
@@ -150,7 +150,7 @@ def vector_parser(width: int) -> Parse:
 
 
 def in_batches(
-    records: tf.data.Dataset, parse: Callable[..., Any], batch_size: int, share: Share = ALL
+    records: tf.data.Dataset, parse: Callable[..., Any], batch_size: int, share: BatchShare = ALL
 ) -> tf.data.Dataset:
     """One pass of (inputs, int64 [batch] label ids), in order; the last batch may be smaller.
 
@@ -182,7 +182,7 @@ def in_batches(
 
 
 def _unsharded() -> tf.data.Options:
-    options = untuned()
+    options = without_autotune()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options
 
@@ -196,7 +196,7 @@ def make_fit_data(
     num_classes: int,
     seed: int,
     augmentation: Augmentation = NO_CHANGE,
-    share: Share = ALL,
+    share: BatchShare = ALL,
     num_val: int | None = None,
 ) -> FitData:
     """Puts together what a fit reads.

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
 
-def untuned() -> tf.data.Options:
+def without_autotune() -> tf.data.Options:
     """Options of a data set whose iterators end at once when they are dropped.
 
     tf.data tells an iterator's tuning thread to end shortly before it may: a thread that
@@ -33,6 +33,6 @@ def untune_device_iterators() -> None:
 def _with_options(make: Any) -> Any:
     @functools.wraps(make)
     def made(*arguments: Any, **named: Any) -> tf.data.Dataset:
-        return make(*arguments, **named).with_options(untuned())
+        return make(*arguments, **named).with_options(without_autotune())
 
     return made

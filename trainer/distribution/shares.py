@@ -11,7 +11,7 @@ import tensorflow as tf
 
 
 @dataclass(frozen=True)
-class Share:
+class BatchShare:
     """The replicas of one process among all that share the global batches.
 
     A batch is cut into one slice a replica, of equal size: what divides evenly does, and
@@ -58,4 +58,4 @@ class Share:
         return weights, *(tf.gather(one, rows % found) for one in batch)
 
 
-ALL = Share()
+ALL = BatchShare()

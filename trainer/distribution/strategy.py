@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer.distribution.iterators import untune_device_iterators
-from trainer.distribution.shares import Share
+from trainer.distribution.shares import BatchShare
 from trainer.errors import ThawError
 
 
@@ -59,11 +59,11 @@ def this_worker(strategy: tf.distribute.Strategy) -> Worker:
     return Worker(before + resolver.task_id, chiefs + workers)
 
 
-def this_share(strategy: tf.distribute.Strategy) -> Share:
+def local_share(strategy: tf.distribute.Strategy) -> BatchShare:
     """What this process's devices do of every global batch."""
     worker = this_worker(strategy)
     count = strategy.num_replicas_in_sync // worker.count
-    return Share(strategy.num_replicas_in_sync, worker.index * count, count)
+    return BatchShare(strategy.num_replicas_in_sync, worker.index * count, count)
 
 
 def spread(strategy: tf.distribute.Strategy, slices: tf.data.Dataset) -> Any:

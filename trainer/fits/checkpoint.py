@@ -165,7 +165,7 @@ def _numbered(arrays: dict[str, np.ndarray], kind: str) -> list[np.ndarray]:
     return [arrays[f"{kind}{number}"] for number in range(count)]
 
 
-def forget(directory: str) -> None:
+def delete(directory: str) -> None:
     """Removes what was kept, once it is of no use."""
     if directory and tf.io.gfile.isdir(directory):
         tf.io.gfile.rmtree(directory)

@@ -4,12 +4,12 @@ import tensorflow as tf
 import tf_keras as keras
 
 
-class GlobalMean(keras.Model):
+class GlobalBatchModel(keras.Model):
     """The same classifier and weights, trained and judged over whole global batches.
 
     Left to itself Keras takes the mean of the replicas' means, in which an image that has
     company counts less than one that stands alone on its replica. Here the rows' weights
-    (`shares.Share`) decide: each image of a global batch counts alike in the gradient, and
+    (`shares.BatchShare`) decide: each image of a global batch counts alike in the gradient, and
     each image of a pass counts alike in loss and metrics, whichever replica computes it.
     Batches without weights are those of a single replica.
     """

@@ -12,9 +12,9 @@ import tf_keras as keras
 from trainer.backbones.networks import batch_norm_layers
 from trainer.data.fit_data import FitData
 from trainer.fits import resume, weight_checks
-from trainer.fits.global_mean import GlobalMean
+from trainer.fits.global_mean import GlobalBatchModel
 from trainer.model.classifier import freeze, thaw_above
-from trainer.process import guard, progress
+from trainer.process import progress, supervision
 from trainer.specs import FineTune, HeadFit
 
 CROSS_ENTROPY = "cross_entropy"
@@ -22,18 +22,18 @@ CROSS_ENTROPY = "cross_entropy"
 
 @dataclass(frozen=True)
 class Network:
-    """A classifier, and the place where a fit enters it.
+    """A classifier, and the part of it that a fit trains.
 
     Attributes:
       classifier: from `build_classifier`, made under the strategy in use.
       backbone: the same backbone object that is inside the classifier.
-      entered: what is fitted: the classifier itself, or the part of it from the trunk's
+      trained_part: what is fitted: the classifier itself, or the part of it from the trunk's
         output or from the pooled vector on, sharing its weights.
     """
 
     classifier: keras.Model
     backbone: keras.Model
-    entered: keras.Model
+    trained_part: keras.Model
 
 
 @dataclass(frozen=True)
@@ -62,23 +62,23 @@ def fit_head(
     data: FitData,
     fit: HeadFit,
     log_dir: str | None,
-    place: resume.Place = resume.NOWHERE,
+    checkpoint: resume.CheckpointSpec = resume.NO_CHECKPOINT,
 ) -> FitRecord:
     """Fit 1: trains the head on the frozen backbone and keeps the best epoch's weights.
 
     Args:
       network: changed in place.
-      data: batches to train on and to watch, of what `network.entered` takes.
+      data: batches to train on and to watch, of what `network.trained_part` takes.
       fit: rates and patience.
       log_dir: TensorBoard logs go here; None: neither logs nor reports of progress.
-      place: where to keep the state of the fit, and to look for that of an interrupted one.
+      checkpoint: where to keep the state of the fit, and to look for that of an interrupted one.
 
     Raises:
       UnexpectedWeights: if a backbone weight moved or a head weight did not.
     """
     freeze(network.backbone)
     optimizer = keras.optimizers.RMSprop(fit.learning_rate)
-    return _fit(network, data, optimizer, fit, log_dir, place, len(network.backbone.layers))
+    return _fit(network, data, optimizer, fit, log_dir, checkpoint, len(network.backbone.layers))
 
 
 def fine_tune(
@@ -86,7 +86,7 @@ def fine_tune(
     data: FitData,
     fit: FineTune,
     log_dir: str | None,
-    place: resume.Place = resume.NOWHERE,
+    checkpoint: resume.CheckpointSpec = resume.NO_CHECKPOINT,
     *,
     boundary_layer: str,
 ) -> FitRecord:
@@ -99,7 +99,7 @@ def fine_tune(
     frozen_layers = thaw_above(network.backbone, boundary_layer)
     optimizer = keras.optimizers.SGD(fit.learning_rate, momentum=fit.momentum)
     free = _statistics_above(network.backbone, frozen_layers) if fit.train_batch_norm else ()
-    record = _fit(network, data, optimizer, fit, log_dir, place, frozen_layers, may_move=free)
+    record = _fit(network, data, optimizer, fit, log_dir, checkpoint, frozen_layers, may_move=free)
     return replace(record, boundary=fit.boundary)
 
 
@@ -115,13 +115,13 @@ def _fit(
     optimizer: keras.optimizers.Optimizer,
     fit: HeadFit | FineTune,
     log_dir: str | None,
-    place: resume.Place,
+    checkpoint: resume.CheckpointSpec,
     frozen_layers: int,
     may_move: Iterable[str] = (),
 ) -> FitRecord:
-    classifier, entered = network.classifier, network.entered
-    with entered.distribute_strategy.scope():
-        fitted = GlobalMean(entered.inputs, entered.outputs, fit.label_smoothing)
+    classifier, trained_part = network.classifier, network.trained_part
+    with trained_part.distribute_strategy.scope():
+        fitted = GlobalBatchModel(trained_part.inputs, trained_part.outputs, fit.label_smoothing)
         fitted.compile(
             optimizer=optimizer,
             weighted_metrics=[
@@ -139,27 +139,29 @@ def _fit(
     if log_dir:
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
         callbacks.append(_Progress(fit.max_epochs, data.train_steps))
-    keeper = resume.Keeper(place, fitted, stopper, fit.max_epochs)
-    if not keeper.finished:
-        with guard.saves_itself():
+    checkpointer = resume.FitCheckpointer(checkpoint, fitted, stopper, fit.max_epochs)
+    if not checkpointer.finished:
+        with supervision.defer_preemption():
             fitted.fit(
-                data.train_from(keeper.epochs),
+                data.train_from(checkpointer.epochs),
                 steps_per_epoch=data.train_steps,
                 validation_data=data.val,
                 validation_steps=data.val_steps,
                 epochs=fit.max_epochs,
-                initial_epoch=keeper.epochs,
-                callbacks=[*callbacks, keeper],
+                initial_epoch=checkpointer.epochs,
+                callbacks=[*callbacks, checkpointer],
                 verbose=0,
             )
     # Keras puts the best weights back only if it stopped early, not after the last epoch.
     fitted.set_weights(stopper.best_weights)
     weight_checks.check_fit_moved(before, classifier, optimizer, may_move)
     return FitRecord(
-        history={name: [_finite(x) for x in values] for name, values in keeper.history.items()},
+        history={
+            name: [_finite(x) for x in values] for name, values in checkpointer.history.items()
+        },
         best_epoch=stopper.best_epoch + 1,
         stopped_early=stopper.stopped_epoch > 0,
-        seconds=keeper.seconds,
+        seconds=checkpointer.seconds,
         trainable_parameters=_count(classifier.trainable_weights),
         frozen_parameters=_count(classifier.non_trainable_weights),
         frozen_layers=frozen_layers,

@@ -1,4 +1,4 @@
-"""Takes a fit up again after its process was lost, to end with the same weights.
+"""Resumes a fit after its process was lost, to end with the same weights.
 
 At an epoch's end the chief writes down all that the next epoch depends on: weights, the
 optimizer's slots, early stopping's memory, the history. A data set's position need not be
@@ -9,7 +9,6 @@ every epoch (`repeatable_dropout`). So an epoch is what can be lost.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +17,7 @@ from tf_keras.src import backend
 
 from trainer.distribution.strategy import exchange, this_worker
 from trainer.fits.checkpoint import State, read_newest, read_state, write_state
-from trainer.process import guard, watchdog
+from trainer.process import supervision, watchdog
 
 # Where one worker does all, writing after each epoch could take longer than the epoch.
 _ALONE_EVERY_SECS = 10.0
@@ -28,7 +27,7 @@ GRACE_SECS = 15.0
 
 
 @dataclass(frozen=True)
-class Place:
+class CheckpointSpec:
     """Where the state of one fit is kept.
 
     Attributes:
@@ -40,11 +39,11 @@ class Place:
     seed: int = 0
 
 
-NOWHERE = Place()
+NO_CHECKPOINT = CheckpointSpec()
 
 
-class Keeper(keras.callbacks.Callback):
-    """Keeps a fit's state, and begins with what was kept. Stands behind `stopper`.
+class FitCheckpointer(keras.callbacks.Callback):
+    """Saves a fit's state and resumes from the saved one. Comes after `stopper` in the callbacks.
 
     Attributes:
       epochs: completed ones, of this process and those before it.
@@ -55,7 +54,7 @@ class Keeper(keras.callbacks.Callback):
 
     def __init__(
         self,
-        place: Place,
+        checkpoint: CheckpointSpec,
         fitted: keras.Model,
         stopper: keras.callbacks.EarlyStopping,
         max_epochs: int,
@@ -63,7 +62,7 @@ class Keeper(keras.callbacks.Callback):
         """Reads what an earlier process has kept. All workers call it together.
 
         Args:
-          place: where.
+          checkpoint: where to keep it.
           fitted: the compiled model, whose weights are still those that the fit starts from.
           stopper: which decides on the end and holds the best weights.
           max_epochs: of the whole fit.
@@ -74,21 +73,21 @@ class Keeper(keras.callbacks.Callback):
         super().__init__()
         self._supports_tf_logs = True  # or each step would wait for its metrics' values
         worker = this_worker(fitted.distribute_strategy)
-        self._writes = bool(place.directory) and worker.is_chief
+        self._writes = bool(checkpoint.directory) and worker.is_chief
         self._every_secs = _ALONE_EVERY_SECS if worker.count == 1 else 0.0
         self._worker = worker.index
-        self._place = place
+        self._checkpoint = checkpoint
         self._stopper = stopper
         self._max_epochs = max_epochs
         self._dropouts = repeatable_dropout(fitted)
-        self._found = _agreed_state(place, fitted)
+        self._found = _agreed_state(checkpoint, fitted)
         self._unwritten: State | None = None
         self._written_at = self._epoch_started = self._started = time.monotonic()
-        self._take_up()
+        self._resume()
         if self.epochs:
-            print(f"goes on after epoch {self.epochs}, from {place.directory}", flush=True)
+            print(f"goes on after epoch {self.epochs}, from {checkpoint.directory}", flush=True)
 
-    def _take_up(self) -> None:
+    def _resume(self) -> None:
         found = self._found
         self.epochs = found.epochs if found else 0
         self.finished = bool(found and found.finished)
@@ -98,10 +97,10 @@ class Keeper(keras.callbacks.Callback):
             for name in ("best", "best_epoch", "wait", "stopped_epoch", "best_weights"):
                 setattr(self._stopper, name, getattr(found, name))
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Puts everything back; `stopper` has just forgotten what it knew."""
         self._started = time.monotonic()
-        self._take_up()
+        self._resume()
         if self._found:
             self.model.set_weights(self._found.weights)
             self.model.optimizer.build(self.model.trainable_variables)
@@ -110,41 +109,41 @@ class Keeper(keras.callbacks.Callback):
             ):
                 variable.assign(value)
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Makes this epoch's dropout the same, whatever came before it."""
         self._epoch_started = time.monotonic()
-        reset_dropout(self._dropouts, self._place.seed, epoch, self._worker)
+        reset_dropout(self._dropouts, self._checkpoint.seed, epoch, self._worker)
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Leaves, if told to, unless the epoch will soon be complete."""
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Ends, if preempted, unless the epoch will soon be complete."""
         watchdog.heartbeat()
-        if guard.told_to_leave():
-            # At once: whoever told us may wait for less time than we hope for.
+        if supervision.preemption_requested():
+            # At once: the grace period may be shorter than we hope for.
             self._write_kept()
             if not self._ends_soon(batch + 1):
-                raise guard.Preempted(self._farewell())
+                raise supervision.Preempted(self._farewell())
 
-    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """A sign of life."""
         watchdog.heartbeat()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keeps the state; leaves, if told to."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Keeps the state; ends, if preempted."""
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
         agree_on_statistics(self.model)
         self.epochs = epoch + 1
         self.finished = self.model.stop_training or self.epochs == self._max_epochs
-        if self._place.directory:
+        if self._checkpoint.directory:
             # Some weights are means over all workers: each takes part, though one writes.
             self._unwritten = self._state()
             due = time.monotonic() - self._written_at >= self._every_secs
-            if due or self.finished or guard.told_to_leave():
+            if due or self.finished or supervision.preemption_requested():
                 self._write_kept()
-        if guard.told_to_leave() and not self.finished:
-            raise guard.Preempted(self._farewell())
+        if supervision.preemption_requested() and not self.finished:
+            raise supervision.Preempted(self._farewell())
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Counts the time."""
         self.seconds = self._seconds()
 
@@ -158,8 +157,8 @@ class Keeper(keras.callbacks.Callback):
         return each * (self.params["steps"] - steps_done) < GRACE_SECS
 
     def _farewell(self) -> str:
-        kept = f"{self.epochs} epochs are kept" if self._place.directory else "nothing is kept"
-        return f"told to leave (SIGTERM): {kept}, the next start goes on from there."
+        kept = f"{self.epochs} epochs are kept" if self._checkpoint.directory else "nothing is kept"
+        return f"preempted (SIGTERM): {kept}, the next start resumes from there."
 
     def _state(self) -> State:
         stopper = self._stopper
@@ -179,7 +178,7 @@ class Keeper(keras.callbacks.Callback):
 
     def _write_kept(self) -> None:
         if self._writes and self._unwritten:
-            write_state(self._unwritten, self._place.directory)
+            write_state(self._unwritten, self._checkpoint.directory)
         self._unwritten = None
         self._written_at = time.monotonic()
 
@@ -191,10 +190,10 @@ def _variables(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:
 
 
 def agree_on_statistics(model: keras.Model) -> None:
-    """Gives BatchNorm's statistics, which each replica gathers alone, their mean everywhere.
+    """Averages the replicas' BatchNorm moving statistics and assigns the mean to all of them.
 
-    It is the mean that is kept, and a fit that goes on must not begin with other values
-    than one that was not interrupted.
+    The mean is what a checkpoint holds, and a resumed fit must begin with the same values as
+    one that was not interrupted.
     """
     if model.distribute_strategy.num_replicas_in_sync == 1:
         return
@@ -229,17 +228,17 @@ def reset_dropout(
         generator.reset_from_seed(int(sequence.generate_state(1, np.uint32)[0]))
 
 
-def _agreed_state(place: Place, fitted: keras.Model) -> State | None:
+def _agreed_state(checkpoint: CheckpointSpec, fitted: keras.Model) -> State | None:
     """The newest state that the chief can read, on every worker."""
-    if not place.directory:
+    if not checkpoint.directory:
         return None
     strategy = fitted.distribute_strategy
     shapes = [array.shape for array in fitted.get_weights()]
     found = None
     if this_worker(strategy).is_chief:
-        found = read_newest(place.directory, shapes)
+        found = read_newest(checkpoint.directory, shapes)
     # Not what each finds: a shared file system may show them different files.
     epochs = exchange(strategy, found.epochs if found else 0)[0]
     if epochs and not found:
-        found = read_state(place.directory, epochs)
+        found = read_state(checkpoint.directory, epochs)
     return found

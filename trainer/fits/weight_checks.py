@@ -45,7 +45,7 @@ def check_fit_moved(
       model: the model after the fit, as it was compiled.
       optimizer: of the fit.
       may_move: names of weights that are free to move or not (statistics of BatchNorm
-        layers that were told to follow the data).
+        layers that follow the data).
 
     Raises:
       UnexpectedWeights: listing the frozen weights that moved and the trainable ones

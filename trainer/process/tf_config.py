@@ -26,11 +26,11 @@ def addresses(environ: Mapping[str, str]) -> list[str]:
 
 def own_index(environ: Mapping[str, str]) -> int:
     """Number of this process in the job; 0 without `TF_CONFIG`."""
-    told = json.loads(environ.get(TF_CONFIG) or "{}")
-    task = told.get("task", {})
+    settings = json.loads(environ.get(TF_CONFIG) or "{}")
+    task = settings.get("task", {})
     if task.get("type", CHIEF) == CHIEF:
         return 0
-    return len(told["cluster"].get(CHIEF, [])) + int(task["index"])
+    return len(settings["cluster"].get(CHIEF, [])) + int(task["index"])
 
 
 def tf_config(addresses: Sequence[str], index: int) -> str:

@@ -47,7 +47,7 @@ class HeadValues:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialResult:
     """What a trial came to.
 
     Attributes:
@@ -64,7 +64,7 @@ class Outcome:
     seconds: float
 
 
-def capped(cross_entropy: float | None, num_classes: int) -> float:
+def clip_objective(cross_entropy: float | None, num_classes: int) -> float:
     """A number that a search can digest, also of a fit that ran away.
 
     Ten times what guessing would get stands for everything worse and for what is no number:
@@ -108,7 +108,7 @@ class HeadTrials:
         self._layers = layers
         self._heads: dict[int, _Head] = {}
 
-    def run(self, values: HeadValues, max_epochs: int) -> Outcome:
+    def run(self, values: HeadValues, max_epochs: int) -> TrialResult:
         """Trains one head from its first weights."""
         started = time.monotonic()
         losses: list[float] = []
@@ -122,8 +122,8 @@ class HeadTrials:
             # Nothing comes back from infinity.
             if not math.isfinite(loss) or len(losses) - 1 - best >= self._patience:
                 break
-        return Outcome(
-            objective=capped(entropies[best], self._num_classes),
+        return TrialResult(
+            objective=clip_objective(entropies[best], self._num_classes),
             epochs=len(losses),
             best_epoch=best + 1,
             seconds=time.monotonic() - started,

@@ -17,7 +17,7 @@ from trainer.model.classifier import on_pooled, on_trunk_features, pooling
 from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights
 from trainer.specs import FineTune, SearchPlan
-from trainer.tuning.head_trials import HeadTrials, HeadValues, Outcome, Vectors, capped
+from trainer.tuning.head_trials import HeadTrials, HeadValues, TrialResult, Vectors, clip_objective
 from trainer.tuning.hyperparameters import (
     BOUNDARY,
     FINE_TUNE_RATE,
@@ -45,7 +45,7 @@ def make_search(job: Job, plan: SearchPlan, weights_path: str, trials_dir: str) 
     make_deterministic(job.seed)
     trials = _head_trials(job, plan.head_patience, strategy, weights_path)
 
-    def run_head(values: Values, max_epochs: int) -> Outcome:
+    def run_head(values: Values, max_epochs: int) -> TrialResult:
         return trials.run(head_values(values), max_epochs)
 
     head_tuner = StageTuner(plan.head, job.seed, run_head, trials_dir)
@@ -80,9 +80,9 @@ def _head_trials(
 ) -> HeadTrials:
     """Pools all images once and keeps the vectors in memory."""
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = build(job.spec)
-    load_weights(parts.backbone, weights_path)
-    pool = pooling(parts.classifier, parts.backbone, _cut(job))
+        built = build(job)
+    load_weights(built.backbone, weights_path)
+    pool = pooling(built.classifier, built.backbone, _cut(job))
     width = pool.output_shape[-1]
     with tempfile.TemporaryDirectory(prefix="thaw-vectors-") as folder:
         paths = pool_vectors(job, pool, folder, strategy)
@@ -104,36 +104,36 @@ def _fine_tune_trials(
     """Fit 2 from the best head, again and again."""
     spec = replace(job.spec, head_units=best.units, head_dropout=best.dropout)
     with strategy.scope(), layers_compute_in(job.precision):
-        parts = build(spec, fit.train_batch_norm)
+        built = build(replace(job, spec=spec), fit.train_batch_norm)
         # Before the backbone is cut: the halves use its layers once more.
         layers = {
-            name: boundary_layer(parts.backbone, BACKBONES[spec.backbone], name)
+            name: boundary_layer(built.backbone, BACKBONES[spec.backbone], name)
             for name in boundaries
         }
-        entered = on_trunk_features(
-            parts.classifier, parts.backbone, _cut(job), fit.train_batch_norm
+        trained_part = on_trunk_features(
+            built.classifier, built.backbone, _cut(job), fit.train_batch_norm
         )
-        head = on_pooled(parts.classifier)
-    load_weights(parts.backbone, weights_path)
+        head = on_pooled(built.classifier)
+    load_weights(built.backbone, weights_path)
     head.set_weights(head_weights)
-    start = parts.classifier.get_weights()
-    network = recipe.Network(parts.classifier, parts.backbone, entered)
+    initial = built.classifier.get_weights()
+    network = recipe.Network(built.classifier, built.backbone, trained_part)
 
-    def run(values: Values, max_epochs: int) -> Outcome:
+    def run(values: Values, max_epochs: int) -> TrialResult:
         make_deterministic(job.seed)
-        parts.classifier.set_weights(start)
+        built.classifier.set_weights(initial)
         tried = replace(
             fit,
             boundary=values[BOUNDARY],
             learning_rate=values[FINE_TUNE_RATE],
             max_epochs=max_epochs,
         )
-        fit_data = unpooled_data(job, entered, strategy)
+        fit_data = unpooled_data(job, trained_part, strategy)
         layer = layers[tried.boundary]
         record = recipe.fine_tune(network, fit_data, tried, log_dir=None, boundary_layer=layer)
         entropies = record.history[f"val_{recipe.CROSS_ENTROPY}"]
-        return Outcome(
-            objective=capped(entropies[record.best_epoch - 1], spec.num_classes),
+        return TrialResult(
+            objective=clip_objective(entropies[record.best_epoch - 1], spec.num_classes),
             epochs=len(entropies),
             best_epoch=record.best_epoch,
             seconds=record.seconds,

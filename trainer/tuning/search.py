@@ -19,16 +19,15 @@ from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle
 
 from trainer.process import progress
 from trainer.specs import Stage
-from trainer.tuning.head_trials import Outcome
+from trainer.tuning.head_trials import TrialResult
 
 HYPERBAND = "hyperband"
-BAYESIAN = "bayesian"
 
 _OBJECTIVE = Objective("val_cross_entropy", "min")
 _EPOCHS = "tuner/epochs"  # how keras-tuner's Hyperband names the epochs it grants a trial
 
 Values = Mapping[str, Any]
-RunTrial = Callable[[Values, int], Outcome]
+RunTrial = Callable[[Values, int], TrialResult]
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,14 @@ class TrialRecord:
 
     stage: str
     trial: str
-    values: dict[str, Any]
+    values: Values
     objective: float | None
     epochs: int
     seconds: float
     status: str
 
 
-class Resumable:
+class ResumableOracle:
     """What both oracles need besides: a first trial, and state that survives a kill."""
 
     start: Values
@@ -85,11 +84,11 @@ class Resumable:
     get_state: Callable[[], dict[str, Any]]
 
 
-class _Hyperband(Resumable, HyperbandOracle):
+class _Hyperband(ResumableOracle, HyperbandOracle):
     pass
 
 
-class _Bayesian(Resumable, BayesianOptimizationOracle):
+class _Bayesian(ResumableOracle, BayesianOptimizationOracle):
     pass
 
 
@@ -152,12 +151,12 @@ class StageTuner(BaseTuner):
     def run_trial(self, trial: Trial, *_: Any, **__: Any) -> dict[str, float]:
         """Runs one trial; the objective and what it cost become its metrics."""
         values = trial.hyperparameters.values
-        outcome = self._run(_tried(values), int(values.get(_EPOCHS, self.stage.max_epochs)))
+        result = self._run(_tried(values), int(values.get(_EPOCHS, self.stage.max_epochs)))
         return {
-            _OBJECTIVE.name: outcome.objective,
-            "epochs": outcome.epochs,
-            "best_epoch": outcome.best_epoch,
-            "seconds": outcome.seconds,
+            _OBJECTIVE.name: result.objective,
+            "epochs": result.epochs,
+            "best_epoch": result.best_epoch,
+            "seconds": result.seconds,
         }
 
     def on_trial_end(self, trial: Trial) -> None:
@@ -167,7 +166,7 @@ class StageTuner(BaseTuner):
         self.on_progress()
 
     def save(self) -> None:
-        """As `Resumable.save`."""
+        """As `ResumableOracle.save`."""
         self.oracle.save()
         _write_json(self._get_tuner_fname(), self.get_state())
 
@@ -185,7 +184,7 @@ class StageTuner(BaseTuner):
             )
         return trial
 
-    def best_values(self) -> dict[str, Any]:
+    def best_values(self) -> Values:
         """Values of the best trial."""
         return _tried(self.best().hyperparameters.values)
 
@@ -212,7 +211,7 @@ class StageTuner(BaseTuner):
         return [self.record(self.oracle.trials[name]) for name in self.oracle.start_order]
 
 
-def _tried(values: Values) -> dict[str, Any]:
+def _tried(values: Values) -> Values:
     """Without what Hyperband notes for itself."""
     return {name: value for name, value in values.items() if not name.startswith("tuner/")}
 
@@ -279,7 +278,7 @@ class Search:
             merged.Fixed(name, value)
         return [merged]
 
-    def _best_values(self) -> dict[str, Any]:
+    def _best_values(self) -> Values:
         return {
             name: value for stage in self._stages for name, value in stage.best_values().items()
         }
@@ -317,7 +316,7 @@ class _AllTrials:
         return sorted(finished, key=lambda trial: trial.score)[:num_trials]
 
 
-def _write_json(path: str, state: dict[str, Any]) -> None:
+def _write_json(path: str, state: Mapping[str, Any]) -> None:
     """Writes by way of another file: a process killed here leaves the old file readable."""
     partial = f"{path}.partial"
     with tf.io.gfile.GFile(partial, "w") as file:

@@ -1,4 +1,4 @@
-"""What surrounds the work of a process that can lose its peers, or be told to leave.
+"""Supervises the work of a process that can lose its peers, or be preempted (SIGTERM).
 
 Nothing is caught to go on: with several workers every failure ends the process, with a
 code that says whether another start is worth it (`trainer.process.exit_codes`).
@@ -28,7 +28,7 @@ _PEER_ERRORS = (
 
 
 class Preempted(SystemExit):
-    """This process was told to leave, and does. Its code says that it may start again."""
+    """Ends this process because it was preempted. Its exit code says that a retry is worth it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(exit_codes.PREEMPTED)
@@ -38,29 +38,29 @@ class Preempted(SystemExit):
         return self._message
 
 
-class _Guard:
-    """What is known in this process of a guarded piece of work."""
+class _Supervision:
+    """What is known in this process of a supervised piece of work."""
 
     def __init__(self, watchdog: Watchdog | None) -> None:
         self.watchdog = watchdog
-        self.told_to_leave = False
+        self.preemption_requested = False
         self.can_save = False
         self.before: Any = signal.SIG_DFL
         self.handles = False
 
 
-_guard: _Guard | None = None
+_supervision: _Supervision | None = None
 
 
 @contextmanager
-def guarded(limits: Mapping[str, float]) -> Iterator[None]:
-    """Guards the work inside: as worker of a job of several, it ends with the process.
+def supervised(limits: Mapping[str, float]) -> Iterator[None]:
+    """Supervises the work inside: as worker of a job of several, it ends with the process.
 
     Args:
       limits: `start_secs` and `stall_secs` for the watchdog, if they are not to be the usual
         ones. It is there only if there are several workers.
     """
-    global _guard
+    global _supervision
     addresses, own = tf_config.addresses(os.environ), tf_config.own_index(os.environ)
     watchdog = None
     if len(addresses) > 1:
@@ -69,16 +69,16 @@ def guarded(limits: Mapping[str, float]) -> Iterator[None]:
             limits.get("start_secs", START_SECS), limits.get("stall_secs", STALL_SECS), peers
         )
         watchdog.start()
-    _guard = _Guard(watchdog)
+    _supervision = _Supervision(watchdog)
     try:
         with _as_worker() if watchdog else _alone():
             yield
     finally:
         if watchdog:
             watchdog.stop()
-        if _guard.handles:
-            signal.signal(signal.SIGTERM, _guard.before)
-        _guard = None
+        if _supervision.handles:
+            signal.signal(signal.SIGTERM, _supervision.before)
+        _supervision = None
 
 
 @contextmanager
@@ -102,43 +102,43 @@ def _as_worker() -> Iterator[None]:
         exit_process(1, f"{type(error).__name__}: {error}")
 
 
-def all_met() -> None:
-    """Call it once the strategy is made: all workers have come up.
+def mark_started() -> None:
+    """Call it once the strategy is made: all workers are connected.
 
     From now on SIGTERM is handled here; TensorFlow swallows it from the same moment on.
     """
-    if _guard is None:
+    if _supervision is None:
         return
-    if _guard.watchdog:
-        _guard.watchdog.met()
+    if _supervision.watchdog:
+        _supervision.watchdog.met()
     if threading.current_thread() is threading.main_thread():
-        _guard.before = signal.signal(signal.SIGTERM, _on_sigterm)
-        _guard.handles = True
+        _supervision.before = signal.signal(signal.SIGTERM, _on_sigterm)
+        _supervision.handles = True
 
 
 def _on_sigterm(number: int, frame: Any) -> None:
-    if _guard is None:
+    if _supervision is None:
         return
-    _guard.told_to_leave = True
-    if not _guard.can_save:
-        raise Preempted("told to leave (SIGTERM).")
+    _supervision.preemption_requested = True
+    if not _supervision.can_save:
+        raise Preempted("preempted (SIGTERM).")
 
 
-def told_to_leave() -> bool:
-    """Whether SIGTERM has come during `saves_itself`."""
-    return _guard is not None and _guard.told_to_leave
+def preemption_requested() -> bool:
+    """Whether SIGTERM has come during `defer_preemption`."""
+    return _supervision is not None and _supervision.preemption_requested
 
 
 @contextmanager
-def saves_itself() -> Iterator[None]:
-    """Leaves it to the work inside to ask `told_to_leave`, save and raise `Preempted`."""
-    if _guard is None:
+def defer_preemption() -> Iterator[None]:
+    """Leaves it to the work inside to ask `preemption_requested`, save and raise `Preempted`."""
+    if _supervision is None:
         yield
         return
-    _guard.can_save = True
+    _supervision.can_save = True
     try:
         yield
     finally:
-        _guard.can_save = False
-    if _guard.told_to_leave:
-        raise Preempted("told to leave (SIGTERM).")
+        _supervision.can_save = False
+    if _supervision.preemption_requested:
+        raise Preempted("preempted (SIGTERM).")
