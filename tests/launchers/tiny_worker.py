@@ -41,6 +41,21 @@ def come_up() -> Watchdog:
     return watchdog
 
 
+def wait_for_the_others() -> None:
+    """Waits until every worker has told of as many starts as this one: on a busy machine the
+    others might be ended before they have begun."""
+    files = [
+        Path(sys.argv[1]).with_name(f"{tf_config.worker_name(index)}.starts")
+        for index in range(len(tf_config.addresses(os.environ)))
+    ]
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        starts = {len(one.read_text().splitlines()) if one.exists() else 0 for one in files}
+        if len(starts) == 1:
+            return
+        time.sleep(0.02)
+
+
 def work(secs: str) -> None:
     come_up()
     progress.report(1, 2, "epochs")
@@ -49,6 +64,7 @@ def work(secs: str) -> None:
 
 def end(code: str) -> None:
     come_up()
+    wait_for_the_others()
     exit_process(int(code), "this is the last line")
 
 
@@ -61,6 +77,7 @@ def end_after_child(code: str) -> None:
 
 def send(number: str) -> None:
     come_up()
+    wait_for_the_others()
     time.sleep(0.1)
     os.kill(os.getpid(), int(number))
     time.sleep(60)
