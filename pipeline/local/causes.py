@@ -24,11 +24,13 @@ def cause_of_exit(exitcode: int | None) -> str:
 
 
 def _own_words(error: BaseException) -> str:
-    message = str(error).strip()
-    if _TRACEBACK in message:  # of a process of Beam's
-        return _first_paragraph(_last_raised(message))
+    before, traceback, _ = str(error).strip().partition(_TRACEBACK)
+    raised = _first_paragraph(_last_raised(str(error))) if traceback else ""
+    if raised and not before.strip():  # an error of another process of Beam's
+        return raised
+    words = _first_paragraph(before)
     name = type(error).__name__
-    return f"{name}: {_first_paragraph(message)}" if message else name
+    return "\n".join(filter(None, [f"{name}: {words}" if words else name, raised]))
 
 
 def _last_raised(text: str) -> str:

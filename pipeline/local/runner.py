@@ -38,6 +38,7 @@ from pipeline.config.schema import Config
 from pipeline.dag import local_pipeline
 from pipeline.local import artifact_files
 from pipeline.local.causes import cause, cause_of_exit
+from trainer.errors import ThawError
 
 REPORT_NODE = "Report"
 
@@ -196,12 +197,12 @@ def _launch(ir: pipeline_pb2.Pipeline, node_id: str) -> str:
     ).launch()
     print(f"{datetime.now().isoformat()} {node_id}: {time.time() - started:.1f} s", flush=True)
     if info is None or info.execution_id is None:
-        raise RuntimeError(f"{node_id} was not run: its inputs are missing.")
+        raise ThawError(f"{node_id} was not run: its inputs are missing.")
     with metadata.Metadata(store) as handle:
         (execution,) = handle.store.get_executions_by_id([info.execution_id])
     states = {_State.COMPLETE: events.DONE, _State.CACHED: events.CACHED}
     if execution.last_known_state not in states:
-        raise RuntimeError(f"{node_id} was not run: its inputs could not be resolved.")
+        raise ThawError(f"{node_id} was not run: its inputs could not be resolved.")
     return states[execution.last_known_state]
 
 

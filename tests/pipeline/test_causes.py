@@ -74,6 +74,11 @@ def test_words_for_the_user_leave_tfx_and_the_nodes_process_whole(tmp_path, monk
             "Traceback (most recent call last):\n  File\na.LastError: no images\n  at all\n",
             "a.LastError: no images\n  at all",
         ),
+        (
+            "no trial finished. The last one said:\nTraceback (most recent call last):\n  File\n"
+            "ValueError: no memory\n",
+            "RuntimeError: no trial finished. The last one said:\nValueError: no memory",
+        ),
     ],
 )
 def test_wrapping_is_taken_off_other_errors(text, expected):

@@ -93,8 +93,9 @@ def naming_damaged_files(patterns: Sequence[str]) -> Iterator[None]:
         for path in list_files(patterns):
             if reason := _damage(path):
                 raise DamagedRecords(
-                    f"{path} is damaged: {reason}.\n"
-                    "  Delete the folder of this artifact and run again: its node writes it again."
+                    f"{path} is damaged: {reason}.",
+                    to_do="Delete the folder of this artifact and run again: "
+                    "its node writes it again.",
                 ) from error
         raise
 

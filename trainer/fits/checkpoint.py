@@ -74,8 +74,10 @@ def write_state(state: State, directory: str) -> None:
             tf.io.gfile.remove(os.path.join(directory, _file_name(epochs)))
     except (OSError, tf.errors.OpError) as error:
         raise CannotSave(
-            f"{directory}: the state of the fit cannot be written: {_reason(error)}\n"
-            "  Make room there or let it be written, and start again: what was complete is kept."
+            f"the state of the fit cannot be written: {_reason(error)}",
+            where=directory,
+            to_do="Make room there or let it be written, and start again: what was complete is "
+            "kept.",
         ) from error
 
 
