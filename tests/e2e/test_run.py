@@ -126,6 +126,18 @@ def test_report_stands_alone(good_run, output):
     assert page.count("data:image/jpeg;base64,") == len(good_run.results["samples"]) > 0
 
 
+def test_label_ids_follow_the_sorted_class_names_everywhere(good_run, pushed_model, images):
+    classes = sorted(path.name for path in images.iterdir())
+    photo = next((images / "1").iterdir()).read_bytes()
+
+    serve = tf.saved_model.load(str(pushed_model)).signatures["serving_default"]
+    answer = serve(image_bytes=tf.constant([photo]))
+
+    assert (pushed_model / "assets" / "labels.txt").read_text().splitlines() == classes
+    assert good_run.results["data"]["classes"] == classes
+    assert [name.decode() for name in answer["class_names"].numpy()[0]] == classes
+
+
 def test_pushed_model_predicts_from_the_command_line(pushed_model, images, output):
     photo = next((images / "1").iterdir())
 
