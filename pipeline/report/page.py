@@ -76,6 +76,7 @@ def _render(run: RunRecord, output_dir: Path) -> str:
         run=run,
         output=str(output_dir),
         curves=learning_curves(run.fits.head, run.fits.fine_tune),
+        backbone=_backbone(run),
         tuning=describe_tuning(run.tuner),
         matrix=_matrix(run),
         confusions=top_confusions(run),
@@ -83,6 +84,22 @@ def _render(run: RunRecord, output_dir: Path) -> str:
         rejected=run.data.set_aside.files[:_MOST_FILES],
         longest=max((node.seconds for node in run.nodes), default=0) or 1,
         config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
+    )
+
+
+def _backbone(run: RunRecord) -> str:
+    """Says which network the run began with; empty where its config does not say."""
+    backbone = run.config.get("backbone", {})
+    kinds = {
+        "imagenet": "pre-trained on ImageNet",
+        "random": "with random weights, calibrated on the training images. "
+        "Pre-trained weights would do far better",
+    }
+    weights = backbone.get("weights")
+    return (
+        f"{backbone['name']}, {kinds.get(weights, f'with the weights of {weights}')}"
+        if weights
+        else ""
     )
 
 

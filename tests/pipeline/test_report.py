@@ -84,6 +84,24 @@ def test_difference_that_chance_explains_is_called_one(page_of, p_value, said):
     assert ("can be due to chance" in page_of(run).text) == said
 
 
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        (
+            "random",
+            "Backbone: mobilenet_v2, with random weights, calibrated on the training images",
+        ),
+        ("imagenet", "Backbone: mobilenet_v2, pre-trained on ImageNet."),
+        ("birds.h5", "Backbone: mobilenet_v2, with the weights of birds.h5."),
+    ],
+)
+def test_weights_that_the_run_began_with_are_named(page_of, weights, said):
+    run = a_run()
+    run["config"]["backbone"] = {"name": "mobilenet_v2", "weights": weights}
+
+    assert said in page_of(run).text
+
+
 def test_page_fetches_nothing(page_of, tmp_path):
     page = page_of(a_run())
 
