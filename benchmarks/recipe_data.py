@@ -102,7 +102,7 @@ def write_examples(recipe: Recipe) -> float:
         files = [str(path) for path in sorted((recipe.images / split).glob("*/*"))]
         names = [Path(path).parent.name for path in files]
         counts[split] = {label: names.count(label) for label in labels}
-        folder = recipe.examples / f"Split-{split}"
+        folder = recipe.examples / keys.split_folder(split)
         folder.mkdir(parents=True)
         images = tf.data.Dataset.from_tensor_slices(files).map(load, tf.data.AUTOTUNE)
         target = str(folder / "transformed_examples-00000-of-00001")
@@ -137,7 +137,7 @@ def make_weights(recipe: Recipe) -> None:
     from trainer.start_weights import load_start_weights
 
     make_deterministic(SEED)
-    files = [str(recipe.examples / f"Split-{keys.TRAIN}" / "*")]
+    files = [str(recipe.examples / keys.split_folder(keys.TRAIN) / "*")]
     backbone = load_start_weights(BACKBONE, recipe.size_px, "random", files, SEED)
     save_weights(backbone, str(recipe.weights))
 

@@ -57,8 +57,8 @@ def make_job(recipe: Recipe, folder: Path, name: str) -> Job:
         ),
         labels=labels,
         data_card=card,
-        train_files=[str(folder / "features" / f"Split-{keys.TRAIN}" / "*")],
-        val_files=[str(folder / "features" / f"Split-{keys.VAL}" / "*")],
+        train_files=[str(folder / "features" / keys.split_folder(keys.TRAIN) / "*")],
+        val_files=[str(folder / "features" / keys.split_folder(keys.VAL) / "*")],
         global_batch_size=recipe.batch_size,
         seed=SEED,
         precision=recipe.precision,
@@ -100,7 +100,7 @@ def accuracy(folder: Path, name: str) -> float:
     """Of an exported model on the test images, asked as the Evaluator asks it."""
     model = tf.saved_model.load(str(folder / name / "saved_model"))
     evaluate = model.signatures[EVALUATION_SIGNATURE]
-    files = fit_data.list_files([str(folder / "features" / f"Split-{keys.TEST}" / "*")])
+    files = fit_data.list_files([str(folder / "features" / keys.split_folder(keys.TEST) / "*")])
     right = count = 0
     for examples in fit_data.read_records(files).batch(32):
         found = tf.argmax(evaluate(examples=examples)[PROBABILITIES], axis=-1).numpy()

@@ -79,7 +79,7 @@ def run_loop(examples: str, size_px: int, target: str | None) -> dict[str, Any]:
 
     started = time.monotonic()
     files = fit_data.list_files(
-        [os.path.join(examples, f"Split-{split}", "*") for split in keys.SPLITS]
+        [os.path.join(examples, keys.split_folder(split), "*") for split in keys.SPLITS]
     )
     images = fit_data.read_records(files).map(load, tf.data.AUTOTUNE).prefetch(32)
     if target is None:

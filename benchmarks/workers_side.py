@@ -46,6 +46,7 @@ def launch(request: str, workers: int) -> None:
 def write(told: dict[str, Any]) -> None:
     """Writes a backbone, and features of both splits as TrunkFeatures leaves them."""
     from benchmarks.random_features import write_random_features
+    from trainer import keys
     from trainer.backbones.networks import load_backbone
     from trainer.data.card import DataCard, write_card
     from trainer.model.weight_files import save_weights
@@ -56,8 +57,8 @@ def write(told: dict[str, Any]) -> None:
     shape = tuple(backbone.get_layer(_BOUNDARY).output.shape[1:])
     counts = {"train": told["images"], "val": max(told["images"] // 4, 1)}
     for seed, (split, count) in enumerate(counts.items()):
-        (folder / f"Split-{split}").mkdir()
-        path = folder / f"Split-{split}" / "features-0"
+        (folder / keys.split_folder(split)).mkdir()
+        path = folder / keys.split_folder(split) / "features-0"
         write_random_features(path, count, shape, _CLASSES, seed)
     write_card(DataCard("", "", {s: {"a": count} for s, count in counts.items()}), str(folder))
 

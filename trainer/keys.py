@@ -19,3 +19,8 @@ TRAIN = "train"
 VAL = "val"
 TEST = "test"
 SPLITS = (TRAIN, VAL, TEST)
+
+
+def split_folder(split: str) -> str:
+    """Name of the folder, inside an examples artifact, that holds a split: as TFX names it."""
+    return f"Split-{split}"

@@ -7,7 +7,6 @@ gives it the fingerprint by which `thaw run` decides, in which every image count
 """
 
 import argparse
-from unittest import mock
 
 from absl import app
 from absl.flags import argparse_flags
@@ -15,6 +14,7 @@ from tfx.components.example_gen.input_processor import FileBasedInputProcessor
 from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver as tfx_driver
 
 from components.image_example_gen.driver import fingerprint
+from trainer.process.replaced import replaced
 
 
 class _Images(FileBasedInputProcessor):
@@ -37,7 +37,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> None:
     """Writes the fingerprint to the output file that the arguments name."""
-    with mock.patch.object(tfx_driver.input_processor, "FileBasedInputProcessor", _Images):
+    with replaced(tfx_driver.input_processor, "FileBasedInputProcessor", _Images):
         tfx_driver.main(arguments)
 
 

@@ -239,7 +239,7 @@ class _WriteShard(beam.DoFn):
         ordered = sorted(images)
         self._counter.add(len(ordered))
         groups, rejected = group_copies(ordered)
-        folder = os.path.join(self._uri, f"Split-{split}")
+        folder = os.path.join(self._uri, keys.split_folder(split))
         tf.io.gfile.makedirs(folder)
         path = os.path.join(folder, f"images-{shard:05d}-of-{self._num_shards:05d}.gz")
         written = []

@@ -130,7 +130,7 @@ def compare(served: np.ndarray, judged: np.ndarray, tolerance: float) -> Agreeme
 
 
 def _read_test(uri: str) -> Iterator[tf.train.Example]:
-    files = fit_data.list_files([os.path.join(uri, f"Split-{keys.TEST}", "*")])
+    files = fit_data.list_files([os.path.join(uri, keys.split_folder(keys.TEST), "*")])
     for record in fit_data.read_records(files).as_numpy_iterator():
         yield tf.train.Example.FromString(record)
 

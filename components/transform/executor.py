@@ -1,7 +1,6 @@
 """Runs Transform with batches that fit in memory."""
 
 from typing import Any
-from unittest import mock
 
 import apache_beam as beam
 from tfx import types
@@ -15,6 +14,7 @@ from trainer.data.card import read_card, write_card
 from trainer.data.labels import printable
 from trainer.errors import ThawError
 from trainer.preprocessing import LABELS, UNKNOWN_LABEL_ID
+from trainer.process.replaced import replaced
 
 # Left to itself Beam grows batches to 1,000 rows: decoded at 299 px that is 268 MB, held
 # several times over. 32 rows take 9 MB and decode as fast.
@@ -89,8 +89,7 @@ class Executor(tfx_transform.Executor):
         source = artifact_utils.get_single_uri(input_dict[standard_component_specs.EXAMPLES_KEY])
         card = read_card(source)
         # TFX offers no argument for the batch size and names its processor in `Do`.
-        patched = mock.patch.object(tfx_transform, "TransformProcessor", Processor)
-        with patched:
+        with replaced(tfx_transform, "TransformProcessor", Processor):
             super().Do(input_dict, output_dict, _with_labels(exec_properties, card.labels))
         transformed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.TRANSFORMED_EXAMPLES_KEY]

@@ -90,7 +90,7 @@ class Executor(BaseBeamExecutor):
 def write_backbone(settings: TrunkFeaturesArgs, examples_uri: str, path: str) -> None:
     """Writes the weights that both fits start from and the trunk runs with."""
     make_deterministic(settings.seed)
-    pattern = os.path.join(examples_uri, f"Split-{keys.TRAIN}", "*")
+    pattern = os.path.join(examples_uri, keys.split_folder(keys.TRAIN), "*")
     spec = settings.spec
     backbone = load_start_weights(
         spec.backbone, spec.image_size_px, settings.weights, [pattern], settings.seed
@@ -151,11 +151,12 @@ def list_shards(examples_uri: str, uri: str, augmented_views: int) -> list[Shard
     """Pairs every file of images with the files of features it becomes."""
     shards = []
     for split in keys.SPLITS:
+        folder = keys.split_folder(split)
         views = range(1 + augmented_views if split == keys.TRAIN else 1)
-        for source in fit_data.list_files([os.path.join(examples_uri, f"Split-{split}", "*")]):
+        for source in fit_data.list_files([os.path.join(examples_uri, folder, "*")]):
             name = os.path.basename(source).removesuffix(".gz")
             shards += [
-                Shard(source, os.path.join(uri, f"Split-{split}", view_name(view, name)), view)
+                Shard(source, os.path.join(uri, folder, view_name(view, name)), view)
                 for view in views
             ]
     return shards
