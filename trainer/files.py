@@ -1,6 +1,8 @@
 """Small helpers for files. Imports nothing heavy."""
 
 import hashlib
+import os
+from pathlib import Path
 
 
 def sha256_of_file(path: str) -> str:
@@ -14,3 +16,10 @@ def sha256_of_file(path: str) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def write_replacing(path: Path, text: str) -> None:
+    """Writes a local text file in UTF-8; an older one stays until the new one is complete."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

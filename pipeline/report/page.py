@@ -1,7 +1,6 @@
 """Writes `report.html`, a self-contained page, from `run.json` and the sample images."""
 
 import base64
-import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ import yaml
 from pipeline.report.charts import learning_curves
 from pipeline.report.run_record import RUN_FILE, RunRecord, Sample, damaged, read_run
 from pipeline.report.tuning import describe_tuning
+from trainer.files import write_replacing
 
 REPORT_FILE = "report.html"
 _MOST_MATRIX_CLASSES = 40
@@ -48,9 +48,7 @@ def build_report(output_dir: Path) -> Path:
     except (KeyError, UndefinedError, TypeError) as error:  # such as an epoch without its loss
         raise damaged(output_dir / RUN_FILE, error) from error
     target = output_dir / REPORT_FILE
-    partial = target.with_suffix(".partial")
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, target)
+    write_replacing(target, page)
     return target
 
 

@@ -4,13 +4,13 @@
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainer.errors import ThawError
+from trainer.files import write_replacing
 
 RUN_FILE = "run.json"
 # Version of `run.json`; raised when a change would mislead a reader of the older version.
@@ -243,11 +243,8 @@ class RunRecord(_Record):
 
 def write_run(record: RunRecord, output_dir: Path) -> None:
     """Writes `run.json`. An older one stays until the new one is complete."""
-    path = output_dir / RUN_FILE
-    partial = path.with_suffix(".partial")
     values = record.model_dump(mode="json", by_alias=True)
-    partial.write_text(json.dumps(values, indent=2, allow_nan=False), encoding="utf-8")
-    os.replace(partial, path)
+    write_replacing(output_dir / RUN_FILE, json.dumps(values, indent=2, allow_nan=False))
 
 
 def read_run(output_dir: Path) -> RunRecord:
