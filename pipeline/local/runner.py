@@ -155,11 +155,14 @@ def _in_fork(
     try:
         sender.send({"ok": True, "state": work(*arguments)})
     except BaseException as error:
-        traceback.print_exc()
+        # First, for the log may be on a disk that is full.
         sender.send({"ok": False, "error": cause(error)})
+        with suppress(OSError):
+            traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         _end_children()
         # Without the interpreter's shutdown: libraries' threads have hung there.
         os._exit(0)

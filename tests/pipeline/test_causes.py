@@ -118,3 +118,16 @@ def test_a_folder_that_cannot_be_written_is_told_with_what_to_do(error):
     assert "is full or cannot be written" in said
     assert "Models\n  already pushed are unaffected." in said
     assert "disk is full" not in cause(ValueError("no images"))
+
+
+def test_failure_is_reported_though_its_log_is_on_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv(events.EVENTS_FILE, str(tmp_path / "events.jsonl"))
+    (tmp_path / "Node.log").symlink_to("/dev/full")
+
+    def fail() -> str:
+        raise ThawError("there is no room.", where="out")
+
+    assert runner.run_forked("Node", tmp_path, fail) == {
+        "ok": False,
+        "error": "out: there is no room.",
+    }
