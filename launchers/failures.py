@@ -239,7 +239,7 @@ class Failure:
 
 
 def culprit(endings: Iterable[Ending]) -> Ending | None:
-    """The worker that caused the others to fail, as far as can be told; None without any."""
+    """The worker that most likely caused the others to fail; None without any."""
     return min(
         endings,
         key=lambda one: (one.blame, float("-inf") if one.at is None else one.at, one.index),
