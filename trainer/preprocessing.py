@@ -13,7 +13,7 @@ from trainer.specs import TransformArgs, from_json
 LABELS = "labels"
 """In `custom_config`: the class names, which `components.transform.executor` adds."""
 
-# The id of a label that is none of the ingested classes: to be refused by whoever writes it.
+# The id of a label that is none of the ingested classes: to be refused where it is written.
 UNKNOWN_LABEL_ID = -1
 
 

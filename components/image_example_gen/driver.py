@@ -18,6 +18,7 @@ from tfx.components.example_gen.input_processor import InputProcessor
 from tfx.proto import example_gen_pb2, range_config_pb2
 
 from components.image_example_gen.folder import list_files
+from components.image_example_gen.reading import is_remote
 from trainer.files import sha256_of_file
 
 # Up to here reading the files takes a second or two, and what counts is their content: a copy
@@ -80,8 +81,8 @@ def fingerprint(images_dir: str) -> str:
       images_dir: folder of class folders, on any file system that Beam reads.
     """
     files = sorted(_states(images_dir))
-    local = "://" not in images_dir
-    hashed = local and sum(file.size_bytes for file in files) <= MAX_HASHED_BYTES
+    few_bytes = sum(file.size_bytes for file in files) <= MAX_HASHED_BYTES
+    hashed = few_bytes and not is_remote(images_dir)
     digest = hashlib.sha256()
     for file in files:
         content = _content(file) if hashed else file.modified
@@ -102,7 +103,7 @@ def _content(file: FileState) -> str:
 
 
 def _states(images_dir: str) -> Iterator[FileState]:
-    if "://" in images_dir:
+    if is_remote(images_dir):
         # One listing tells size and time of all; a look at each would take hours of a million.
         pattern = f"{glob.escape(images_dir.rstrip('/'))}/*/*"
         for match in FileSystems.match([pattern])[0].metadata_list:

@@ -139,7 +139,7 @@ class Attempt:
             self.say(f"{refused}\n  {self.name} may still run.")
 
     def say(self, text: str) -> None:
-        """One line about this worker group, to whoever reads the launcher's log."""
+        """Writes one line about this worker group to the launcher's log."""
         tell(f"{self.group.name}: {text}")
 
     def _say_once(self, text: str, before: str) -> str:

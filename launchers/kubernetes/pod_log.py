@@ -1,4 +1,4 @@
-"""Follows one pod's log in the background, into a file and to whoever watches."""
+"""Follows one pod's log in the background, into a file and to the launcher's own log."""
 
 import re
 import threading

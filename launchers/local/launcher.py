@@ -118,7 +118,7 @@ def _settled(workers: Sequence[WorkerProcess]) -> Failure:
     until = time.monotonic() + _SETTLE_SECS
     while True:
         first = failures.culprit(filter(None, [worker.ending() for worker in workers]))
-        assert first is not None  # whoever calls has seen one
+        assert first is not None  # the caller has seen one
         if first.blame == Blame.OWN or time.monotonic() > until:
             failure = failures.failure(first.fault, first.worker, first.exit_code)
             return workers[first.index].with_log(failure)

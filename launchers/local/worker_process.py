@@ -120,7 +120,7 @@ def start_worker(
       command: what it runs.
       log_dir: for its log, which continues over restarts, and its heartbeat file.
       tf_config: its `TF_CONFIG`.
-      reports: whether it reports progress to whoever watches the run.
+      reports: whether it reports its progress to the run's view.
     """
     stem = tasks.worker_name(index).replace(" ", "-")
     log, pid = log_dir / f"{stem}.log", log_dir / f"{stem}.pid"

@@ -121,7 +121,6 @@ def retire_damaged(store: mlmd.MetadataStore, artifacts_dir: Path) -> list[Damag
     Returns:
       What was found, in the order in which it was made.
     """
-    nodes = _node_names(store)
     found = []
     for artifact in sorted(store.get_artifacts(), key=lambda artifact: artifact.id):
         if artifact.state != _LIVE:
@@ -133,7 +132,7 @@ def retire_damaged(store: mlmd.MetadataStore, artifacts_dir: Path) -> list[Damag
         if problem:
             artifact.state = _DELETED
             store.put_artifacts([artifact])
-            found.append(Damage(nodes.get(artifact.id, "its node"), problem))
+            found.append(Damage(_node_of(artifact.uri), problem))
     return found
 
 
@@ -197,6 +196,11 @@ def _children(folder: Path, depth: int) -> Iterator[Path]:
                 yield from _children(child, depth - 1)
 
 
+def _node_of(uri: str) -> str:
+    """`<node>/<output>/<execution>` to the node's name."""
+    return Path(uri).parent.parent.name
+
+
 def _manifest_path(uri: str) -> Path:
     """`<node>/<output>/<execution>` to `<node>/.system/manifests/<output>/<execution>.json`."""
     artifact = Path(uri)
@@ -228,30 +232,3 @@ def _compare(folder: str, expected: _Files) -> str | None:
         if name in expected and found[name] != expected[name]:
             return f"{path} has changed"
     return None
-
-
-def _node_names(store: mlmd.MetadataStore) -> dict[int, str]:
-    """Which node made each artifact."""
-    events = _output_events(store, [execution.id for execution in store.get_executions()])
-    made_by = {event.execution_id for event in events}
-    names = {number: _node_name(store, number) for number in made_by}
-    # The first to name an artifact as its output made it; later ones found it in the cache.
-    return {
-        event.artifact_id: names[event.execution_id]
-        for event in sorted(events, key=lambda event: -event.execution_id)
-    }
-
-
-def _output_events(
-    store: mlmd.MetadataStore, executions: Iterable[int]
-) -> list[metadata_store_pb2.Event]:
-    return [
-        event
-        for event in store.get_events_by_execution_ids(list(executions))
-        if event.type == metadata_store_pb2.Event.Type.OUTPUT
-    ]
-
-
-def _node_name(store: mlmd.MetadataStore, execution: int) -> str:
-    contexts = store.get_contexts_by_execution(execution)
-    return next(c.name.split(".", 1)[1] for c in contexts if c.type == "node")

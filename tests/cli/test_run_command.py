@@ -169,7 +169,7 @@ def test_run_started_at_once_after_a_kill_waits_for_what_is_left_and_goes_on(tha
 
 
 def test_folder_stays_locked_while_a_process_of_a_killed_run_lives(tmp_path):
-    """The lock belongs to whoever writes, and the last of them may outlive `thaw run`."""
+    """Every process that writes holds the lock, and the last may outlive `thaw run`."""
     with supervisor.only_run(tmp_path) as lock:
         writer = subprocess.Popen(
             [sys.executable, "-c", "import time; time.sleep(2)"], pass_fds=[lock]

@@ -94,7 +94,7 @@ class SpecRun:
             self.checked[task] = _output(asked)
         words = [*container.command, *container.args]
         run(Command(_resolve(words, text), environment), home / "log")
-        self.outputs[task] = self._named(_told(asked))
+        self.outputs[task] = self._named(_outputs_of(asked))
         pod.end()
 
     def executor_input(self, task: str, pod: "_Pod") -> spec_pb2.ExecutorInput:
@@ -165,7 +165,7 @@ def _resolve(words: list[str], executor_input: str) -> list[str]:
     return [executor_input if word == PLACEHOLDER else word for word in words]
 
 
-def _told(asked: spec_pb2.ExecutorInput) -> dict[str, spec_pb2.ArtifactList]:
+def _outputs_of(asked: spec_pb2.ExecutorInput) -> dict[str, spec_pb2.ArtifactList]:
     """The outputs as they were asked for, with what the task said of them over it."""
     outputs = dict(asked.outputs.artifacts.items())
     for name, list_ in _output(asked).artifacts.items():

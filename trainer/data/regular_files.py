@@ -1,6 +1,6 @@
 """Reads local files of unknown origin: regular files only, and no more than a limit.
 
-A named pipe blocks whoever opens it and `/dev/zero` never ends, however harmless the name
+A named pipe blocks the process that opens it and `/dev/zero` never ends, however harmless the name
 of the link to it looks.
 """
 
