@@ -1,5 +1,6 @@
 """The commands for clusters: `thaw compile` and `thaw submit`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,8 @@ from pipeline.cli.terminal import (
 from pipeline.config.schema import Config
 
 if TYPE_CHECKING:  # not for `thaw --help`
-    from pipeline.cluster.submit import Submitted
+    from pipeline.cluster.client import PipelineVersion
+    from pipeline.cluster.follow import OnEvent
     from pipeline.cluster.target import Target
 
 TargetOption = Annotated[
@@ -84,6 +86,15 @@ def submit(
             help="Reuse a task's cached outputs when its inputs are unchanged.",
         ),
     ] = None,
+    upload: Annotated[
+        bool,
+        typer.Option(
+            "--upload", help="Keep the pipeline at the service, as a version of the run's name."
+        ),
+    ] = False,
+    run: Annotated[
+        bool, typer.Option("--run/--no-run", help="With --upload: whether a run is started too.")
+    ] = True,
     wait: Annotated[
         bool, typer.Option("--wait", help="Show the run's progress until it has ended.")
     ] = False,
@@ -96,9 +107,11 @@ def submit(
     settings += [f"cluster.schedule='{schedule}'"] if schedule is not None else []
     settings += [f"cluster.caching={str(caching).lower()}"] if caching is not None else []
     chosen, where = _for_cluster(config, settings, images, target)
-    recurring = chosen.cluster.schedule is not None
+    recurring = chosen.cluster.schedule is not None and run
     if recurring and wait:
         raise stop("--wait: recurring runs have no end to wait for.", BAD_USAGE)
+    if not run and (wait or not upload):
+        raise stop("--no-run: goes with --upload, and without --wait.", BAD_USAGE)
     from pipeline.cluster.target import ClusterError
     from trainer.process.quiet import quiet_stderr
 
@@ -106,36 +119,67 @@ def submit(
         with quiet_stderr():
             from pipeline.cluster import submit as submitting
 
+            if not run:
+                _show_version(submitting.upload(chosen, where, run_name))
+                return
             if recurring:
-                url = submitting.schedule(chosen, where, run_name)
+                scheduled = submitting.schedule(chosen, where, run_name, upload)
             else:
-                started = submitting.submit(chosen, where, run_name)
+                started = submitting.submit(chosen, where, run_name, upload)
     except ClusterError as problem:
         raise stop(problem, FAILED) from problem
     if recurring:
-        out.print(f"recurring runs at {chosen.cluster.schedule}: {escape(url)}")
+        _show_version(scheduled.version)
+        out.print(f"recurring runs at {chosen.cluster.schedule}: {escape(scheduled.url)}")
         return
+    _show_version(started.version)
     out.print(f"started: {escape(started.url)}")
     if wait:
-        _wait(started)
+        show_progress(started.follow, started.url)
 
 
-def _wait(started: "Submitted") -> None:
-    """Draws a run as `thaw run` draws its own."""
+def _show_version(version: "PipelineVersion | None") -> None:
+    if version:
+        out.print(f"uploaded: {escape(version.pipeline)}, version {escape(version.version)}")
+        out.print(f"  pipeline id {escape(version.pipeline_id)}")
+        out.print(f"  version id  {escape(version.version_id)}")
+        out.print(f"  {escape(version.url)}")
+
+
+def show_progress(follow: "Callable[[OnEvent], None]", url: str) -> None:
+    """Draws a run as `thaw run` draws its own, until it has ended.
+
+    Args:
+      follow: reports the run's events; raises `RunFailed` or `ClusterError`.
+      url: where the run can be watched.
+    """
     from pipeline.cli.live_view import LiveView, PlainView, RunView
-    from pipeline.cluster.target import RunFailed
+    from pipeline.cluster.target import ClusterError, RunFailed
 
     view = RunView()
     drawn = LiveView(out, view) if out.is_terminal else PlainView(print_line, view)
     try:
         with drawn:
-            started.follow(drawn.on_event)
+            follow(drawn.on_event)
     except RunFailed as problem:
         raise stop(problem, FAILED) from problem
+    except ClusterError as problem:
+        exit_ = stop(problem, FAILED)
+        err.print(f"The run itself is not affected: {escape(url)}")
+        raise exit_ from problem
     except KeyboardInterrupt:
-        err.print(f"[yellow]no longer waiting.[/] The run continues: {escape(started.url)}")
+        err.print(f"[yellow]no longer waiting.[/] The run continues: {escape(url)}")
         raise typer.Exit(INTERRUPTED) from None
-    out.print(f"finished: {escape(started.url)}")
+    out.print(f"finished: {escape(url)}")
+
+
+def target_named(name: str) -> "Target":
+    """The target of a --target option. Ends the command if there is none of that name."""
+    from pipeline.cluster.target import Target
+
+    if name not in list(Target):
+        raise stop(f"--target {name}: write kubeflow or vertex.", BAD_USAGE)
+    return Target(name)
 
 
 def _for_cluster(
@@ -143,12 +187,11 @@ def _for_cluster(
 ) -> tuple[Config, "Target"]:
     chosen = load(config, overrides, images)
     from pipeline.cluster.compile import check_complete
-    from pipeline.cluster.target import ClusterError, Target
+    from pipeline.cluster.target import ClusterError
 
-    if target not in list(Target):
-        raise stop(f"--target {target}: write kubeflow or vertex.", BAD_USAGE)
+    where = target_named(target)
     try:
-        check_complete(chosen, Target(target))
+        check_complete(chosen, where)
     except ClusterError as problem:
         raise stop(problem, BAD_USAGE) from problem
-    return chosen, Target(target)
+    return chosen, where

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from pipeline import __version__
 from pipeline.cli import cluster as cluster_commands
+from pipeline.cli import runs as run_commands
 from pipeline.cli.terminal import (
     BAD_USAGE,
     FAILED,
@@ -49,6 +50,7 @@ app = typer.Typer(
 
 app.command("compile")(cluster_commands.compile_)
 app.command()(cluster_commands.submit)
+app.add_typer(run_commands.app)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
 from pipeline.cluster.storage import check_places
 from pipeline.cluster.target import Target, check_python, require
+from pipeline.cluster.vertex_settings import check_vertex
 from pipeline.config.schema import Config
 
 if TYPE_CHECKING:  # imports TFX
@@ -52,6 +53,7 @@ def check_complete(config: Config, target: Target) -> None:
     """
     require(config, "cluster.image", "cluster.pipeline_root", "data.images")
     check_places(config, target)
+    check_vertex(config, target)
     check_python()
 
 

@@ -4,11 +4,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import tenacity
+
 from pipeline import events
 from pipeline.cluster.client import RunStatus, Task
-from pipeline.cluster.target import RunFailed
+from pipeline.cluster.target import RunFailed, Unreachable
 
 POLL_SECS = 10.0
+
+_OUTAGE_SECS = 300
+_LONGEST_WAIT_SECS = 30
+# Shorter outages are not worth a word.
+_ATTEMPTS_BEFORE_NOTE = 3
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -18,6 +25,8 @@ def follow(
 ) -> None:
     """Asks for a run's status every `POLL_SECS` until it has ended, and reports what changed.
 
+    A service that is unreachable is asked again, for up to 5 minutes at a time.
+
     Args:
       get_status: asks the service once.
       nodes: all tasks, first to last.
@@ -26,11 +35,13 @@ def follow(
 
     Raises:
       RunFailed: naming the tasks that failed and why.
+      ClusterError: if the service no longer accepts us, or stays unreachable. The run goes on.
     """
     on_event({"event": "plan", "nodes": list(nodes), "time": time.time()})
+    patient = _patiently(get_status, on_event)
     known: dict[str, Task] = {}
     while True:
-        status = get_status()
+        status = patient()
         for name, task in status.tasks.items():
             if name in nodes and known.get(name) != task:
                 known[name] = task
@@ -42,6 +53,25 @@ def follow(
     on_event({"event": "end", "ok": status.state == events.DONE})
     if status.state != events.DONE:
         raise RunFailed(_what_failed(status, url))
+
+
+def _patiently(get_status: Callable[[], RunStatus], on_event: OnEvent) -> Callable[[], RunStatus]:
+    def say(state: tenacity.RetryCallState) -> None:
+        if state.attempt_number == _ATTEMPTS_BEFORE_NOTE and state.outcome:
+            problem = state.outcome.exception()
+            what = problem.what if isinstance(problem, Unreachable) else str(problem)
+            on_event(
+                {"event": "note", "text": f"{what.rstrip('.')}. Trying again; the run goes on."}
+            )
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(Unreachable),
+        wait=tenacity.wait_exponential(max=_LONGEST_WAIT_SECS),
+        stop=tenacity.stop_after_delay(_OUTAGE_SECS),
+        before_sleep=say,
+        reraise=True,
+    )
+    return retrying.wraps(get_status)
 
 
 def _what_failed(status: RunStatus, url: str) -> str:

@@ -68,6 +68,7 @@ def launcher_settings(config: Config, node: str) -> dict[str, Any]:
         "secrets": resources.secrets,
         "shared_memory": resources.shared_memory,
         **config.cluster.launcher.chosen(),
+        "labels": {**config.cluster.labels, **config.cluster.launcher.labels},
     }
     # Of the numbers that may be 0 only `keep_secs` has another default.
     settings = {name: value for name, value in settings.items() if value or name == "keep_secs"}

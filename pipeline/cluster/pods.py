@@ -26,6 +26,8 @@ def platform_spec(
         pod = pod_config(resources_here(config, node, placements))
         if node in placements and placements[node].uncached:
             _add_settings(placements[node].uncached, pod)
+        if config.cluster.labels:
+            pod.pod_metadata.labels.update(config.cluster.labels)
         if pod.ListFields():
             executor = spec.components[task.component_ref.name].executor_label
             executors = platform.platforms["kubernetes"].deployment_spec.executors

@@ -2,18 +2,18 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from pipeline.cluster import follow
-from pipeline.cluster.client import ClusterClient
+from pipeline.cluster.client import PipelineVersion
 from pipeline.cluster.compile import compile_pipeline
+from pipeline.cluster.connect import connect
 from pipeline.cluster.target import ClusterError, Target
+from pipeline.cluster.tasks import task_names
 from pipeline.config.schema import Config
-
-_T = TypeVar("_T")
 
 SUFFIXES = {Target.KUBEFLOW: ".yaml", Target.VERTEX: ".json"}
 
@@ -23,86 +23,112 @@ class Submitted:
     """A run that was started.
 
     Attributes:
+      run_id: as `thaw runs` takes it.
       url: where it can be watched.
+      version: the uploaded pipeline version that runs; None if none was uploaded.
       follow: returns when it has ended well; raises `RunFailed`.
     """
 
+    run_id: str
     url: str
+    version: PipelineVersion | None
     follow: Callable[[follow.OnEvent], None]
 
 
-def submit(config: Config, target: Target, run_name: str | None = None) -> Submitted:
+@dataclass(frozen=True)
+class Scheduled:
+    """Recurring runs that were started.
+
+    Attributes:
+      url: where they can be watched.
+      version: as of `Submitted`.
+    """
+
+    url: str
+    version: PipelineVersion | None
+
+
+def submit(
+    config: Config, target: Target, run_name: str | None = None, upload: bool = False
+) -> Submitted:
     """Starts a run.
 
     Args:
       config: one that `check_complete` accepts; the target's own keys of `cluster` as well.
       target: where to.
       run_name: shown by the service. None: the pipeline's name and the time.
+      upload: whether the pipeline is uploaded first, as a version of the run's name.
 
     Raises:
       ClusterError: naming what is missing or refused. The host, credentials and bucket
         are checked first.
     """
-    client = _connect(config, target)
+    client = connect(config, target, submits=True)
     text = compile_pipeline(config, target)
-    name = run_name or f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    run = _with_package(config, target, text, lambda package: client.start(package, name))
+    name = run_name or _timed_name(config)
+    with _package(config, target, text) as package:
+        version = client.upload(package, name) if upload else None
+        run = client.start(version or package, name)
     nodes = _tasks(text)
 
     def wait(on_event: follow.OnEvent) -> None:
         follow.follow(lambda: client.get_status(run.run_id), nodes, run.url, on_event)
 
-    return Submitted(run.url, wait)
+    return Submitted(run.run_id, run.url, version, wait)
 
 
-def schedule(config: Config, target: Target, run_name: str | None = None) -> str:
-    """Starts recurring runs, at `cluster.schedule`; returns where they can be watched.
+def upload(config: Config, target: Target, version: str | None = None) -> PipelineVersion:
+    """Uploads the pipeline and starts no run.
+
+    Args:
+      config: as for `submit`.
+      target: where to.
+      version: name of the version. None: the pipeline's name and the time.
+
+    Raises:
+      ClusterError: as `submit`.
+    """
+    client = connect(config, target, submits=True)
+    text = compile_pipeline(config, target)
+    with _package(config, target, text) as package:
+        return client.upload(package, version or _timed_name(config))
+
+
+def schedule(
+    config: Config, target: Target, run_name: str | None = None, upload: bool = False
+) -> Scheduled:
+    """Starts recurring runs, at `cluster.schedule`.
 
     They keep the pipeline as it is compiled now.
 
     Raises:
       ClusterError: naming what is missing or refused, or recurring runs of the same name.
     """
-    if not config.cluster.schedule:
-        raise ClusterError("cluster.schedule: must be set for recurring runs.")
     cron = config.cluster.schedule
-    client = _connect(config, target)
+    if not cron:
+        raise ClusterError("cluster.schedule: must be set for recurring runs.")
+    client = connect(config, target, submits=True)
     text = compile_pipeline(config, target)
-    name = run_name or config.name
-    return _with_package(config, target, text, lambda package: client.schedule(package, name, cron))
+    with _package(config, target, text) as package:
+        version = client.upload(package, _timed_name(config)) if upload else None
+        url = client.schedule(version or package, run_name or config.name, cron)
+    return Scheduled(url, version)
 
 
-def _connect(config: Config, target: Target) -> ClusterClient:
-    if target is Target.KUBEFLOW:
-        from pipeline.cluster import kubeflow_client
-
-        return kubeflow_client.connect(config)
-    from pipeline.cluster import vertex_client
-
-    return vertex_client.connect(config)
+def _timed_name(config: Config) -> str:
+    return f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _with_package(
-    config: Config, target: Target, text: str, submit_file: Callable[[Path], _T]
-) -> _T:
+@contextmanager
+def _package(config: Config, target: Target, text: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / f"{config.name}{SUFFIXES[target]}"
         package.write_text(text, encoding="utf-8")
-        return submit_file(package)
+        yield package
 
 
 def _tasks(text: str) -> list[str]:
     """The pipeline's tasks, first to last."""
     import yaml
 
-    document = next(yaml.safe_load_all(text))  # JSON is YAML
-    spec = document.get("pipelineSpec", document)
-    tasks = spec["root"]["dag"]["tasks"]
-    return in_order({name: task.get("dependentTasks", []) for name, task in tasks.items()})
-
-
-def in_order(dependencies: dict[str, list[str]]) -> list[str]:
-    """Names such that each comes after those that it depends on."""
-    from graphlib import TopologicalSorter
-
-    return list(TopologicalSorter(dependencies).static_order())
+    return task_names(next(yaml.safe_load_all(text)))  # JSON is YAML

@@ -18,6 +18,10 @@ class ClusterError(ThawError):
     """The pipeline cannot be compiled or submitted; the message says what to do."""
 
 
+class Unreachable(ClusterError):
+    """A service that does not answer now, or says that it cannot: a later request may succeed."""
+
+
 class RunFailed(ThawError):
     """A run on a cluster did not end well; the message says which task, and why."""
 

@@ -13,6 +13,7 @@ from tfx.extensions.google_cloud_ai_platform.trainer.executor import TRAINING_AR
 from components.tuner.vertex import VertexTuner
 from pipeline import node_args
 from pipeline.cluster.target import require
+from pipeline.cluster.vertex_settings import boot_disk, job_encryption, job_networks
 from pipeline.config.cluster import Resources
 from pipeline.config.schema import Config
 from pipeline.training_nodes import TUNER, NodePlacement, workers_of
@@ -36,6 +37,8 @@ def place_as_job(config: Config, node: str) -> NodePlacement:
             "project": config.cluster.project,
             "display_name": f"{config.name}-{node}".lower(),
             "job_spec": job_spec(config, node),
+            **({"labels": config.cluster.labels} if config.cluster.labels else {}),
+            **job_encryption(config),
         },
     }
     node_class = VertexTuner if node == TUNER else Trainer
@@ -48,15 +51,18 @@ def job_spec(config: Config, node: str) -> dict[str, Any]:
     pools = [_pool(config, resources, 1)]
     if workers > 1:
         pools.append(_pool(config, resources, workers - 1))
-    spec: dict[str, Any] = {"worker_pool_specs": pools}
+    vertex = config.cluster.vertex
+    spec: dict[str, Any] = {"worker_pool_specs": pools, **job_networks(config)}
     if config.cluster.service_account:
         spec["service_account"] = config.cluster.service_account
-    if config.cluster.network:
-        spec["network"] = config.cluster.network
+    if vertex.persistent_resource:
+        spec["persistent_resource_id"] = vertex.persistent_resource
     # A lone worker that came back would wait for others that go on without it.
     scheduling: dict[str, Any] = {"restart_job_on_worker_restart": True}
     if resources.spot:
         scheduling["strategy"] = "SPOT"
+    if vertex.timeout_secs:
+        scheduling["timeout"] = f"{vertex.timeout_secs}s"
     return {**spec, "scheduling": scheduling}
 
 
@@ -73,4 +79,5 @@ def _pool(config: Config, resources: Resources, replicas: int) -> dict[str, Any]
             "image_uri": resources.image or config.cluster.image,
             "env": [{"name": name, "value": value} for name, value in sorted(env.items())],
         },
+        **boot_disk(config),
     }

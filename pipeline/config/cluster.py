@@ -14,7 +14,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from launchers.kubernetes.settings import WorkerPods
+from pipeline.config.credentials import Credentials
+from pipeline.config.labels import Labels
 from pipeline.config.section import Section
+from pipeline.config.vertex import Vertex
 
 NODES = (
     "ImageExampleGen",
@@ -141,6 +144,13 @@ class Cluster(Section):
     resources: dict[str, Resources] = Field(
         {}, description="Resources of each node, by its name; `default` applies to all of them."
     )
+    labels: Labels = Field(
+        {},
+        description=(
+            "Labels for accounting, such as {team: vision}: on the pods of all nodes, workers' "
+            "jobs, jobs of Vertex AI, and as tags on pipelines uploaded to Kubeflow."
+        ),
+    )
     retries: NonNegativeInt = Field(
         0, le=10, description="How many times a node that failed is retried."
     )
@@ -170,6 +180,10 @@ class Cluster(Section):
     experiment: Text | None = Field(
         None, description="Kubeflow: experiment that runs belong to. Unset: the pipeline's name."
     )
+    credentials: Credentials = Field(
+        default_factory=Credentials,
+        description="Kubeflow: how `thaw submit` and `thaw runs` log in.",
+    )
     launcher: Launcher = Field(
         default_factory=Launcher,
         description=(
@@ -186,6 +200,9 @@ class Cluster(Section):
         description=(
             "Vertex AI: peered network of the jobs, projects/NUMBER/global/networks/NAME."
         ),
+    )
+    vertex: Vertex = Field(
+        default_factory=Vertex, description="What only Vertex AI has: encryption, disks, networks."
     )
 
     @field_validator("resources")

@@ -16,7 +16,7 @@ from typing import Any
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 
-from pipeline.cluster.submit import in_order
+from pipeline.cluster.tasks import in_order
 
 from .containers import Command
 from .specs import deployment_of

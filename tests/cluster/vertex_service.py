@@ -1,16 +1,23 @@
-"""Stands in for Vertex AI and Cloud Storage over REST: reads what it is sent with the real
-clients' own protos, strictly, keeps it, and tells of jobs as the test says.
+"""Stands in for Vertex AI, Cloud Storage, Cloud Logging and Artifact Registry over REST: reads
+what it is sent with the real clients' own protos, strictly, keeps it, and tells of jobs as the
+test says.
+
+Logging follows https://cloud.google.com/logging/docs/reference/v2/rest/v2/entries/list; the
+registry's answer, NAME/sha256:…, is that which kfp 2.16.1 reads
+(`RegistryClient.upload_pipeline`).
 """
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
 from google.cloud.aiplatform_v1 import types
 from google.protobuf import json_format
 
-from .http_server import Asked
+from .http_server import Asked, Raw
 
 PARENT = "projects/p/locations/europe-west4"
 
@@ -22,6 +29,8 @@ class Vertex:
     Attributes:
       states: how a pipeline job does, look by look, as JSON of a PipelineJob; the last one stays.
       refuse: an answer to whatever is created, instead of doing it.
+      logs: what custom jobs have written, by their numbers; a page holds two entries.
+      templates: pipelines in the registry, by the name of their version.
       run_job: called with each custom job; its answer is the job's state.
     """
 
@@ -31,6 +40,8 @@ class Vertex:
     )
     refuse: tuple[int, Any] | None = None
     run_job: Callable[[types.CustomJob], str] = lambda job: "JOB_STATE_SUCCEEDED"
+    logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    templates: dict[str, Any] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     jobs: dict[str, types.PipelineJob] = field(default_factory=dict)
     schedules: list[types.Schedule] = field(default_factory=list)
@@ -44,7 +55,17 @@ class Vertex:
                 if found
                 else (404, {"error": {"code": 404}})
             )
+        if asked.path == "/token":
+            return 400, {"error": "invalid_grant", "error_description": "Token has expired"}
+        if asked.path == "/v2/entries:list":
+            return self._log(asked.body)
+        if asked.path == "/project/repository":
+            return self._upload(asked.body)
         path = asked.path.removeprefix("/v1/").removeprefix(f"{PARENT}/")
+        if asked.method == "POST" and path.endswith(":cancel"):
+            return self._cancel(path.removesuffix(":cancel"))
+        if path == "pipelineJobs" and asked.method == "GET":
+            return self._list_jobs(asked.query)
         if asked.method == "POST":
             return self.refuse or self._create(path, asked)
         if path.startswith("pipelineJobs/"):
@@ -78,9 +99,61 @@ class Vertex:
             return 200, _json(made)
         return 404, {"error": {"code": 404, "message": f"nothing is made at {asked.path}"}}
 
+    def _cancel(self, path: str) -> tuple[int, Any]:
+        if path not in self.jobs:
+            return _not_found(path)
+        self.jobs[path].state = types.PipelineState.PIPELINE_STATE_CANCELLING
+        return 200, {}
+
+    def _list_jobs(self, query: dict[str, str]) -> tuple[int, Any]:
+        assert query["orderBy"] == "create_time desc"
+        wanted = re.fullmatch(r'pipeline_name="(.+)"', query.get("filter", 'pipeline_name=".*"'))
+        assert wanted, query["filter"]
+        found = [
+            job
+            for job in self.jobs.values()
+            if re.fullmatch(wanted[1], job.pipeline_spec["pipelineInfo"]["name"])
+        ]
+        found.sort(key=lambda job: job.create_time, reverse=True)
+        start, size = int(query.get("pageToken") or 0), int(query["pageSize"])
+        more = start + size < len(found)
+        return 200, {
+            "pipelineJobs": [_json(job) for job in found[start : start + size]],
+            **({"nextPageToken": str(start + size)} if more else {}),
+        }
+
+    def _log(self, request: dict[str, Any]) -> tuple[int, Any]:
+        assert (request["resourceNames"], request["orderBy"]) == (["projects/p"], "timestamp asc")
+        wanted = re.fullmatch(
+            r'resource.type="ml_job" AND resource.labels.job_id="(\d+)"', request["filter"]
+        )
+        if not wanted:
+            return 400, {"error": {"code": 400, "message": "Unparseable filter"}}
+        entries, start = self.logs.get(wanted[1], []), int(request.get("pageToken", 0))
+        more = start + 2 < len(entries)
+        return 200, {
+            **({"entries": entries[start : start + 2]} if entries else {}),
+            **({"nextPageToken": str(start + 2)} if more else {}),
+        }
+
+    def _upload(self, form: dict[str, str]) -> tuple[int, Any]:
+        if self.refuse:
+            return self.refuse
+        spec = yaml.safe_load(form["content"])
+        version = "sha256:" + hashlib.sha256(form["content"].encode()).hexdigest()
+        self.templates[version] = {"tags": form["tags"].split(","), "spec": spec}
+        return 200, Raw(f"{spec['pipelineInfo']['name']}/{version}")
+
     def _look(self, path: str) -> tuple[int, Any]:
+        if path not in self.jobs:
+            return _not_found(path)
         told = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         return 200, {**_json(self.jobs[path]), **told}
+
+
+def _not_found(path: str) -> tuple[int, Any]:
+    message = f"The PipelineJob {path} does not exist."
+    return 404, {"error": {"code": 404, "message": message, "status": "NOT_FOUND"}}
 
 
 def _read(body: Any, message: Any) -> Any:
