@@ -25,7 +25,7 @@ Secs = Annotated[float, Field(gt=0, le=_MAX_SECS)]
 
 
 class Toleration(Settings):
-    """A taint that the workers' pods tolerate; the fields are those of a pod's toleration."""
+    """A taint that pods tolerate; the fields are those of a pod's toleration."""
 
     key: str | None = Field(
         None, description="Key of the taint. Unset, with operator Exists: every taint."
