@@ -62,14 +62,14 @@ CASES = {
     "a kill though a peer aborts first": (
         [(-6, 0), (-9, 1)],
         "worker 1",
-        "was ended by signal 9 (SIGKILL)",
+        "was killed by signal 9 (SIGKILL)",
         "more memory",
         True,
     ),
     "an exit code that a shell made of a signal": (
         [RUNS_ON, (137, 0)],
         "worker 1",
-        "was ended by signal 9 (SIGKILL)",
+        "was killed by signal 9 (SIGKILL)",
         "more memory",
         True,
     ),

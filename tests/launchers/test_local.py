@@ -109,7 +109,7 @@ def test_after_a_lost_worker_all_are_started_again(request_file, capsys, fault, 
 
 def test_the_number_of_restarts_is_bounded(request_file):
     with pytest.raises(
-        WorkerGroupFailed, match=r"worker 1 was ended by signal 9 .*after 2 restarts"
+        WorkerGroupFailed, match=r"worker 1 was killed by signal 9 .*after 2 restarts"
     ):
         run(request_file, limits=Limits(max_restarts=2), worker_1="signal 9", chief="work 30")
 
