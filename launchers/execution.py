@@ -1,8 +1,8 @@
 """Runs one execution of a node by a worker group, where its `custom_config` asks for one.
 
 `custom_config["worker_group"]` holds `name`, of the job; `workers`, how many; `launcher`,
-settings for `make_launcher`; and `limits`, the fields of `Limits`. Without it, or with one
-worker on this machine, a node does its work in its own process, as TFX's own do.
+settings of the launcher, with its `kind`; and `limits`, the fields of `Limits`. Without it, or
+with one worker on this machine, a node does its work in its own process, as TFX's own do.
 
 The variable `THAW_WORKER_GROUP` may hold more of it, as JSON: `limits`, and settings of the
 launcher that override those of `custom_config`. A cluster's cache key covers `custom_config`
@@ -14,7 +14,6 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +21,11 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import standard_component_specs as specs
 from tfx.utils import json_utils
 
-from launchers.registry import LOCAL, make_launcher
+from launchers import registry
 from launchers.request import Artifacts, ExecProperties, Request, write_request
+from launchers.settings import Settings
 from launchers.worker_group import Limits, WorkerGroup
+from trainer.errors import ThawError
 from trainer.process import progress
 from trainer.process.tf_config import WORKER_GROUP
 
@@ -46,35 +47,46 @@ class GroupSettings:
     Attributes:
       name: of the job.
       workers: how many.
-      launcher: its kind and settings, as `make_launcher` takes them.
+      launcher: settings of the launcher, which say of which kind it is.
       limits: how long to wait, and how often to restart.
     """
 
     name: str
     workers: int
-    launcher: Mapping[str, object]
+    launcher: Settings
     limits: Limits
+
+    def to_json(self) -> dict[str, object]:
+        """In JSON's types, as `custom_config["worker_group"]`."""
+        return {**vars(self), "launcher": self.launcher.to_json(), "limits": vars(self.limits)}
 
 
 def read_settings(exec_properties: ExecProperties) -> GroupSettings | None:
     """Reads how the workers are to be started; None where this process does the work itself.
 
     Raises:
-      ValueError: if half of it is missing.
+      ThawError: if half of it is missing, or one of the launcher's settings is wrong.
     """
     custom = _custom_config(exec_properties).get(WORKER_GROUP)
-    if not custom or (custom["workers"] == 1 and custom["launcher"]["kind"] == LOCAL):
+    if not custom or (custom["workers"] == 1 and custom["launcher"]["kind"] == registry.LOCAL):
         return None
     more = json.loads(os.environ.get(SETTINGS_VARIABLE) or "{}")
-    launcher = {**custom["launcher"], **more.get("launcher", {})}
-    custom = {**custom, **more, "launcher": launcher}
-    if "limits" not in custom:
-        raise ValueError(
-            f"{SETTINGS_VARIABLE} is not set, so that it is unknown where the workers run.\n"
-            f"  The pod's annotation {SETTINGS_ANNOTATION} fills it: submit both documents of "
-            "the compiled pipeline."
+    values = {**custom, **more}
+    if "limits" not in values:
+        raise ThawError(
+            f"{SETTINGS_VARIABLE} is not set, so that it is unknown where the workers run.",
+            to_do=(
+                f"The pod's annotation {SETTINGS_ANNOTATION} fills it: submit both documents of "
+                "the compiled pipeline."
+            ),
         )
-    return GroupSettings(**{**custom, "limits": Limits(**custom["limits"])})
+    launcher = {**custom["launcher"], **more.get("launcher", {})}
+    return GroupSettings(
+        values["name"],
+        values["workers"],
+        registry.read_settings(launcher),
+        Limits(**values["limits"]),
+    )
 
 
 def run_by_workers(
@@ -113,7 +125,7 @@ def run_by_workers(
         log_dir=_log_dir(settings.name),
         limits=settings.limits,
     )
-    make_launcher(settings.launcher).run(group)
+    registry.make_launcher(settings.launcher).run(group)
 
 
 def _custom_config(exec_properties: ExecProperties) -> dict[str, Any]:
@@ -122,8 +134,7 @@ def _custom_config(exec_properties: ExecProperties) -> dict[str, Any]:
 
 def _with_settings(exec_properties: ExecProperties, settings: GroupSettings) -> ExecProperties:
     """The properties for the workers, whose environment does not hold the settings."""
-    given = {**vars(settings), "limits": vars(settings.limits)}
-    custom = {**_custom_config(exec_properties), WORKER_GROUP: given}
+    custom = {**_custom_config(exec_properties), WORKER_GROUP: settings.to_json()}
     return {**exec_properties, specs.CUSTOM_CONFIG_KEY: json_utils.dumps(custom)}
 
 

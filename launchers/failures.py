@@ -8,7 +8,7 @@ Example:
   >>> from launchers.failures import Ending, culprit, failure
   >>> first = culprit([Ending(0, exit_code=76, at=1.0), Ending(2, exit_code=-9, at=2.0)])
   >>> print(failure(first.fault, first.worker, first.exit_code).what)
-  was ended by signal 9 (SIGKILL)
+  was killed by signal 9 (SIGKILL)
 """
 
 import signal
@@ -85,14 +85,16 @@ class Fault(Enum):
         retryable=True,
         blame=Blame.TIMED_OUT,
     )
-    SIGNAL = Row("was ended by signal {signal}", _RESUMES, retryable=True)
+    SIGNAL = Row("was killed by signal {signal}", _RESUMES, retryable=True)
     KILLED = Row(
-        "was ended by signal {signal}",
+        "was killed by signal {signal}",
         "If memory ran out: give the workers more memory, run fewer of them on one machine, or "
         "lower train.global_batch_size.",
         retryable=True,
     )
-    ABORTED = Row("was ended by signal {signal}", _LOOK_AT_LOG, retryable=True, blame=Blame.ABORTED)
+    ABORTED = Row(
+        "was killed by signal {signal}", _LOOK_AT_LOG, retryable=True, blame=Blame.ABORTED
+    )
 
     # What only some launchers can see.
     OUT_OF_MEMORY = Row(

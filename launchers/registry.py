@@ -2,29 +2,45 @@
 
 from collections.abc import Mapping
 
+from launchers import settings as launcher_settings
+from launchers.kubernetes.settings import KubernetesSettings
+from launchers.local.launcher import LocalLauncher, LocalSettings
+from launchers.settings import Settings
 from launchers.worker_group import Launcher
+from trainer.errors import ThawError
 
 LOCAL = "local"
 KUBERNETES = "kubernetes"
 
+_SETTINGS: dict[object, type[Settings]] = {LOCAL: LocalSettings, KUBERNETES: KubernetesSettings}
 
-def make_launcher(settings: Mapping[str, object]) -> Launcher:
-    """The launcher that `settings["kind"]` names; the other settings are its own.
 
-    Example:
-      >>> make_launcher({"kind": "local"}).run(group)
+def read_settings(values: Mapping[str, object]) -> Settings:
+    """Reads the settings of the launcher that `values["kind"]` names.
 
     Raises:
-      ValueError: if there is none of that kind, or one of its own settings is wrong.
+      ThawError: if there is none of that kind, or one of its own settings is wrong.
     """
-    # Imported late: a cluster's client is not needed on a laptop.
-    own = {name: value for name, value in settings.items() if name != "kind"}
-    if settings.get("kind") == LOCAL:
-        from launchers.local import launcher as local
+    kind = values.get("kind")
+    if kind not in _SETTINGS:
+        raise ThawError(
+            f"launcher {kind!r} is not known: {LOCAL} or {KUBERNETES}.",
+            to_do="Compile the pipeline again with the version of Thaw that is in its image.",
+        )
+    return launcher_settings.read(_SETTINGS[kind], values)
 
-        return local.make_launcher(own)
-    if settings.get("kind") == KUBERNETES:
-        from launchers.kubernetes import launcher as kubernetes
 
-        return kubernetes.make_launcher(own)
-    raise ValueError(f"launcher {settings.get('kind')!r} is not known: {LOCAL} or {KUBERNETES}.")
+def make_launcher(settings: Settings) -> Launcher:
+    """Makes the launcher that these are the settings of.
+
+    Example:
+      >>> make_launcher(read_settings({"kind": "local"})).run(group)
+    """
+    if isinstance(settings, LocalSettings):
+        return LocalLauncher(settings.command)
+    if isinstance(settings, KubernetesSettings):
+        # Imported late: a cluster's client is not needed on a laptop.
+        from launchers.kubernetes.launcher import KubernetesLauncher
+
+        return KubernetesLauncher(settings)
+    raise TypeError(f"{type(settings).__name__} are the settings of no launcher.")

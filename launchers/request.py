@@ -10,6 +10,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import import_utils, io_utils
 
+from trainer.errors import ThawError
+
 Artifacts = dict[str, list[types.Artifact]]
 ExecProperties = dict[str, Any]
 """What `Do` gets beside artifacts: plain values, which JSON can hold."""
@@ -61,12 +63,13 @@ def read_request(uri: str) -> Request:
     """Undoes `write_request`.
 
     Raises:
-      ValueError: if there is no such file.
+      ThawError: if there is no such file.
     """
     if not fileio.exists(uri):
-        raise ValueError(
-            f"{uri} is missing: the node that started this worker should have written it.\n"
-            "  Every worker must reach the folder of the pipeline's artifacts."
+        raise ThawError(
+            "is missing, although the node that started this worker has written it.",
+            where=uri,
+            to_do="Let every worker reach the folder of the pipeline's artifacts.",
         )
     with fileio.open(uri, "r") as file:
         values = json.loads(file.read())

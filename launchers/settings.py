@@ -1,9 +1,11 @@
-"""What the settings of every launcher are made from, and how they are read."""
+"""What the settings of every launcher are made from, and how they are read and written."""
 
 from collections.abc import Mapping
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from trainer.errors import ThawError
 
 _T = TypeVar("_T", bound="Settings")
 
@@ -13,25 +15,27 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def to_json(self) -> dict[str, object]:
+        """The values that were given, in JSON's types; `read` undoes it."""
+        return self.model_dump(mode="json", exclude_unset=True)
 
-def read(kind: type[_T], values: Mapping[str, object], launcher: str) -> _T:
+
+def read(kind: type[_T], values: Mapping[str, object]) -> _T:
     """Checks settings that arrive as plain values.
 
     Args:
       kind: the class of the settings.
       values: by key.
-      launcher: its name in messages.
 
     Raises:
-      ValueError: naming each key that is missing, unknown or wrong.
+      ThawError: naming each key that is missing, unknown or wrong.
     """
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        wrong = "\n".join(
-            f"  {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
-        )
+        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
         known = ", ".join(kind.model_fields)
-        raise ValueError(
-            f"The {launcher} launcher's settings are not right:\n{wrong}\n  The keys are: {known}."
+        raise ThawError(
+            f"{kind.__name__} cannot be read:\n  " + "\n  ".join(problems),
+            to_do=f"Correct cluster.launcher or cluster.resources. The keys are: {known}.",
         ) from error

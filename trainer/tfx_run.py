@@ -65,7 +65,7 @@ def _digest(fn_args: FnArgs, job: Job) -> str:
 
 @contextmanager
 def _recoverable(fn_args: FnArgs, job: Job) -> Iterator[Job]:
-    """The job, so that it goes on where an earlier execution or attempt was lost."""
+    """The job, so that it resumes where an earlier execution or attempt was lost."""
     kept = _recovery_dir(fn_args, job)
     with supervision.supervised((fn_args.custom_config.get(WORKER_GROUP) or {}).get("limits", {})):
         yield replace(job, recovery_dir=kept)

@@ -24,7 +24,7 @@ class GatedEvaluator(Evaluator):
         """Args:
         examples: transformed examples with a `test` split.
         model: the candidate.
-        baseline_model: what the candidate must beat.
+        baseline_model: what the candidate is compared with.
         eval_config: from `components.evaluator.gate.make_eval_config`.
         """
         super().__init__(

@@ -20,8 +20,9 @@ TOP_K_ACCURACY = "top_k_accuracy"
 LOSS = "loss"
 
 # TFMA's accuracies are of 32 bits: the difference of two is off by 1e-7 at most, and 9 of
-# 10 is 0.89999998. The limit itself is to reach `min_accuracy` and to be no gain, though
-# TFMA passes a change that equals its threshold. One image counts up to five million.
+# 10 is 0.89999998. An accuracy equal to `min_accuracy` passes, and a gain equal to `min_gain`
+# does not, though TFMA passes a change that equals its threshold. One image counts in up to five
+# million.
 _ROUNDING = 2e-7
 
 
@@ -36,7 +37,10 @@ class GateRule:
     top_k: int
 
     def __str__(self) -> str:
-        rule = f"accuracy on test must gain more than {self.min_gain:.1%} over the baseline"
+        rule = (
+            "the candidate's accuracy on the test split must exceed the baseline's by more than "
+            f"{100 * self.min_gain:.1f} percentage points"
+        )
         if self.min_accuracy is not None:
             rule += f" and be at least {self.min_accuracy:.1%}"
         return rule

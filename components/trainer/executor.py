@@ -10,6 +10,7 @@ from tfx.utils import path_utils
 
 from launchers.execution import read_settings, run_by_workers
 from launchers.request import Artifacts
+from trainer.errors import ThawError
 
 
 class Executor(GenericExecutor):
@@ -22,7 +23,7 @@ class Executor(GenericExecutor):
 
         Raises:
           WorkerGroupFailed: if the workers could not finish.
-          RuntimeError: if they left no model.
+          ThawError: if they left no model.
         """
         settings = read_settings(exec_properties)
         if settings is None:
@@ -34,10 +35,11 @@ class Executor(GenericExecutor):
 
 
 def _check_model(uri: str) -> None:
-    """Raises `RuntimeError` if the chief has exported nothing."""
+    """Raises `ThawError` if the chief has exported nothing."""
     folder = path_utils.serving_model_dir(uri)
     if not fileio.exists(folder):
-        raise RuntimeError(
-            f"all workers have ended well, but {folder} is missing.\n"
-            "  Every worker must reach the same folder of the pipeline's artifacts."
+        raise ThawError(
+            "is missing, although all workers have ended well.",
+            where=folder,
+            to_do="Let every worker reach the same folder of the pipeline's artifacts.",
         )

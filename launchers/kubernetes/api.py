@@ -1,7 +1,7 @@
 """The few calls to Kubernetes that the launcher needs, with retries and plain errors.
 
-Objects go in and come out as plain dicts: the client that TFX pins (below 27) has models
-of an older API, which would drop fields it does not know.
+Objects go in as plain dicts, and are read from plain dicts: the client that TFX pins (below
+27) has models of an older API, which would drop fields it does not know.
 """
 
 import json
@@ -20,6 +20,9 @@ from kubernetes.client.exceptions import ApiException
 
 from launchers.kubernetes.manifest import Manifest
 from launchers.kubernetes.settings import KubernetesSettings
+from launchers.kubernetes.status import Worker, read_worker
+from launchers.kubernetes.warning_events import WarningEvent, read_warning
+from launchers.kubernetes.workload import Workload, read_workload
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -72,23 +75,24 @@ class Cluster:
         # Takes and gives plain dicts, of any group: for Jobs and JobSets alike.
         self._objects = client.CustomObjectsApi(api)
 
-    def create(self, kind: Kind, body: Manifest) -> Manifest:
+    def create(self, kind: Kind, body: Manifest) -> Workload:
         """Creates a workload.
 
         Raises:
           ApiRefused: with status 409 if there is one of that name.
         """
-        return self._call(
+        created = self._call(
             f"create {kind.plural}",
             lambda: self._objects.create_namespaced_custom_object(
                 kind.group, kind.version, self.namespace, kind.plural, body, **_TIMEOUT
             ),
         )
+        return read_workload(created)
 
-    def get(self, kind: Kind, name: str) -> Manifest | None:
+    def get(self, kind: Kind, name: str) -> Workload | None:
         """A workload; None if there is none of that name."""
         try:
-            return self._call(
+            found = self._call(
                 f"get {kind.plural}",
                 lambda: self._objects.get_namespaced_custom_object(
                     kind.group, kind.version, self.namespace, kind.plural, name, **_TIMEOUT
@@ -98,8 +102,9 @@ class Cluster:
             if refused.status == 404:
                 return None
             raise
+        return read_workload(found)
 
-    def find(self, kind: Kind, selector: str) -> list[Manifest]:
+    def find(self, kind: Kind, selector: str) -> list[Workload]:
         """Workloads with these labels."""
         found = self._call(
             f"list {kind.plural}",
@@ -112,7 +117,7 @@ class Cluster:
                 **_TIMEOUT,
             ),
         )
-        return list(found["items"])
+        return [read_workload(one) for one in found["items"]]
 
     def delete(self, kind: Kind, name: str, retry_secs: float | None = None) -> None:
         """Deletes a workload with its pods; does nothing if it is gone already."""
@@ -145,8 +150,8 @@ class Cluster:
             if refused.status != 409:
                 raise
 
-    def pods(self, selector: str) -> list[Manifest]:
-        """Pods with these labels."""
+    def workers(self, selector: str) -> list[Worker]:
+        """Workers whose pods have these labels."""
         answer = self._call(
             "list pods",
             lambda: (
@@ -155,9 +160,9 @@ class Cluster:
                 ).data
             ),
         )
-        return list(json.loads(answer)["items"])
+        return [read_worker(pod) for pod in json.loads(answer)["items"]]
 
-    def warnings(self, uid: str) -> list[Manifest]:
+    def warnings(self, uid: str) -> list[WarningEvent]:
         """The warning events about one object, in no particular order.
 
         They explain, and nothing depends on them: this does not retry for long.
@@ -174,7 +179,7 @@ class Cluster:
             ),
             _EVENTS_RETRY_SECS,
         )
-        return list(json.loads(answer)["items"])
+        return [read_warning(event) for event in json.loads(answer)["items"]]
 
     def log(self, pod: str, container: str, lines: int) -> list[str]:
         """The last lines of a pod's log; empty if the pod or its log is gone."""
@@ -227,7 +232,7 @@ class Cluster:
             answer.close()
             answer.release_conn()
 
-    def changes(self, kind: Kind, name: str, every_secs: int) -> Iterator[Manifest | None]:
+    def changes(self, kind: Kind, name: str, every_secs: int) -> Iterator[Workload | None]:
         """A workload now, at each of its changes, and at least every so often.
 
         A watch is cut off by servers, proxies and time, and its place may be forgotten (410
@@ -239,9 +244,9 @@ class Cluster:
             if found is None:
                 return
             try:
-                for event in self._watch(kind, name, found, every_secs):
-                    yield None if event["type"] == "DELETED" else event["object"]
-                    if event["type"] == "DELETED":
+                for changed in self._watch(kind, name, found.version, every_secs):
+                    yield changed
+                    if changed is None:
                         return
             except (ApiException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 # ValueError: half a line, or half a character, of a cut connection.
@@ -249,19 +254,23 @@ class Cluster:
                     raise _refused(f"watch {kind.plural}", self.namespace, error) from error
                 time.sleep(_PAUSE_SECS)
 
-    def _watch(self, kind: Kind, name: str, found: Manifest, every_secs: int) -> Iterator[Manifest]:
-        return watch.Watch().stream(
+    def _watch(
+        self, kind: Kind, name: str, version: str, every_secs: int
+    ) -> Iterator[Workload | None]:
+        events = watch.Watch().stream(
             self._objects.list_namespaced_custom_object,
             kind.group,
             kind.version,
             self.namespace,
             kind.plural,
             field_selector=f"metadata.name={name}",
-            resource_version=found["metadata"]["resourceVersion"],
+            resource_version=version,
             timeout_seconds=every_secs,
             # A connection that is dead without saying so.
             _request_timeout=(_CONNECT_SECS, every_secs + _READ_SECS),
         )
+        for event in events:
+            yield None if event["type"] == "DELETED" else read_workload(event["object"])
 
     def _call(self, what: str, call: Callable[[], _T], retry_secs: float | None = None) -> _T:
         retrying = tenacity.Retrying(

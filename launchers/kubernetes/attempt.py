@@ -9,11 +9,11 @@ from launchers import failures
 from launchers.failures import Failure, Fault
 from launchers.kubernetes import no_pods, objects, status
 from launchers.kubernetes.api import ApiRefused, Cluster, Kind
-from launchers.kubernetes.manifest import Manifest
 from launchers.kubernetes.no_pods import NoPods
 from launchers.kubernetes.pod_log import PodLog
 from launchers.kubernetes.settings import KubernetesSettings
 from launchers.kubernetes.status import Worker
+from launchers.kubernetes.workload import Workload
 from launchers.worker_group import LAST_LINES, WorkerGroup
 
 _LOOK_EVERY_SECS = 10
@@ -72,17 +72,15 @@ class Attempt:
         raise RuntimeError(f"{self.name} is watched no more")  # `changes` ends with its object
 
     def _judge(
-        self, now: Manifest | None, workers: list[Worker], without: NoPods | None
+        self, now: Workload | None, workers: list[Worker], without: NoPods | None
     ) -> tuple[bool, Failure | None]:
         """Whether the attempt is over, and if it failed, how."""
-        if now is None or _is_going(now):
+        if now is None or now.is_being_deleted:
             return True, self._was_deleted()
-        end = status.ended(now)
-        if end:
-            ended_well, said = end
+        if now.end:
             # A sidecar may fail after the worker has ended.
-            well = ended_well or status.all_ended_well(workers, self.group.num_workers)
-            return True, None if well else self._why_failed(now, workers, said)
+            well = now.end.well or status.all_ended_well(workers, self.group.num_workers)
+            return True, None if well else self._why_failed(now, workers, now.end.reason)
         if self._are_outlived(workers):
             if status.all_ended_well(workers, self.group.num_workers):
                 self._leave_sidecars(workers)
@@ -91,8 +89,8 @@ class Attempt:
         failure = self._cannot_start(workers) or self._has_no_pods(without)
         return failure is not None, failure
 
-    def _find_no_pods(self, now: Manifest | None) -> NoPods | None:
-        if now is None or _is_going(now) or status.ended(now):
+    def _find_no_pods(self, now: Workload | None) -> NoPods | None:
+        if now is None or now.is_being_deleted or now.end:
             return None
         return no_pods.find(self.cluster, self.kind, now)
 
@@ -102,13 +100,13 @@ class Attempt:
             return "; the job is suspended, as by Kueue until its queue has room"
         if without.secs < min(_LOOK_EVERY_SECS, self.settings.pending_secs):
             return ""
-        why = no_pods.reasons(self.cluster, self.kind, without.objects)
+        why = no_pods.reasons(self.cluster, self.kind, without.jobs)
         return f"; no pods: {why.text or _NO_REASON}"
 
     def _has_no_pods(self, without: NoPods | None) -> Failure | None:
         if without is None or without.suspended or without.secs <= self.settings.pending_secs:
             return None
-        why = no_pods.reasons(self.cluster, self.kind, without.objects)
+        why = no_pods.reasons(self.cluster, self.kind, without.jobs)
         failure = failures.failure(
             Fault.NO_PODS, secs=self.settings.pending_secs, detail=why.text or _NO_REASON
         )
@@ -148,8 +146,8 @@ class Attempt:
         return text
 
     def _workers(self) -> list[Worker]:
-        pods = self.cluster.pods(objects.selector(self.group, self.number))
-        return sorted(map(status.read_worker, pods), key=lambda worker: worker.index)
+        workers = self.cluster.workers(objects.selector(self.group, self.number))
+        return sorted(workers, key=lambda worker: worker.index)
 
     def _follow_chief(self, workers: list[Worker]) -> PodLog | None:
         chief = next((one for one in workers if one.index == 0 and one.state != "waiting"), None)
@@ -168,7 +166,7 @@ class Attempt:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{worker.replace(' ', '-')}.log"
 
-    def _why_failed(self, now: Manifest, workers: list[Worker], said: str) -> Failure:
+    def _why_failed(self, now: Workload, workers: list[Worker], said: str) -> Failure:
         self._keep_logs(workers)
         failed = {one.index: one for one in workers if one.state == "failed"}
         ending = failures.culprit(one.ending for one in failed.values())
@@ -189,7 +187,7 @@ class Attempt:
             last_lines=lines,
         )
 
-    def _beside(self, now: Manifest, workers: list[Worker], first: Worker, fault: Fault) -> str:
+    def _beside(self, now: Workload, workers: list[Worker], first: Worker, fault: Fault) -> str:
         """What else to say of a group whose first failure is known."""
         text = ""
         idle = next((one for one in workers if one.state == "waiting"), None)
@@ -201,7 +199,7 @@ class Attempt:
             text += f"; {', '.join(first.kept_by)} keeps its pod running"
         return text
 
-    def _why_not_all(self, now: Manifest) -> str:
+    def _why_not_all(self, now: Workload) -> str:
         """Which pods were refused, so that the others timed out; empty if none was."""
         job = no_pods.with_child(self.cluster, self.kind, now)
         why = no_pods.reasons(self.cluster, self.kind, job).text
@@ -211,7 +209,7 @@ class Attempt:
         return tuple(self.cluster.log(worker.pod, objects.CONTAINER, LAST_LINES))
 
     def _keep_logs(self, workers: list[Worker]) -> None:
-        """Of workers that failed, for a log goes with its pod. The chief's is here already."""
+        """Keeps the logs of workers that failed, which go with their pods. The chief's is kept."""
         for worker in workers:
             if worker.state == "failed" and worker.index > 0:
                 lines = self.cluster.log(worker.pod, objects.CONTAINER, _KEPT_LINES)
@@ -241,10 +239,6 @@ class Attempt:
     def _too_late(self, lines: tuple[str, ...] = ()) -> Failure:
         failure = failures.failure(Fault.DEADLINE, secs=self.group.limits.deadline_secs)
         return replace(failure, last_lines=lines)
-
-
-def _is_going(workload: Manifest) -> bool:
-    return bool(workload["metadata"].get("deletionTimestamp"))
 
 
 def tell(line: str) -> None:

@@ -3,8 +3,8 @@
 The settings, `custom_config["worker_group"]["launcher"]` with kind "kubernetes", are the fields of
 `launchers.kubernetes.settings.KubernetesSettings`; only `image` must be set.
 
-Whoever runs the launcher may be lost and started again: a job's name follows from the
-worker group's, and one that is there already is adopted if it was started for the same request.
+The launcher may be lost and started again: a job's name follows from the worker group's, and one
+that is there already is adopted if it was started for the same request.
 The number of its attempt is in its name, so the bound on restarts holds then too.
 """
 
@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -22,8 +22,8 @@ from launchers.failures import Failure
 from launchers.kubernetes import api, objects
 from launchers.kubernetes.api import ApiRefused
 from launchers.kubernetes.attempt import Attempt
-from launchers.kubernetes.manifest import Manifest
-from launchers.kubernetes.settings import KubernetesSettings, read_settings
+from launchers.kubernetes.settings import KubernetesSettings
+from launchers.kubernetes.workload import Workload
 from launchers.worker_group import WorkerGroup, WorkerGroupFailed
 
 LAUNCHER = "the launcher"
@@ -32,15 +32,6 @@ LAUNCHER = "the launcher"
 _LAST_CALL_SECS = 10.0
 _PAUSE_SECS = 1.0
 _AGAIN_SECS = 2.0
-
-
-def make_launcher(settings: Mapping[str, object]) -> "KubernetesLauncher":
-    """See `KubernetesSettings` for the keys.
-
-    Raises:
-      ValueError: naming the keys that are missing, unknown or wrong.
-    """
-    return KubernetesLauncher(read_settings(settings))
 
 
 @dataclass(frozen=True)
@@ -120,22 +111,21 @@ class _NotOurs(Exception):
         self.error = error
 
 
-def _newest_job(attempt: Attempt) -> Manifest | None:
+def _newest_job(attempt: Attempt) -> Workload | None:
     """The worker group's last job, if there is one that nobody has deleted."""
     found = attempt.cluster.find(attempt.kind, objects.selector(attempt.group))
-    jobs = [job for job in found if not job["metadata"].get("deletionTimestamp")]
-    return max(jobs, key=objects.attempt_of, default=None)
+    jobs = [job for job in found if not job.is_being_deleted]
+    return max(jobs, key=lambda job: job.attempt, default=None)
 
 
-def _adopt(attempt: Attempt, job: Manifest) -> Attempt:
+def _adopt(attempt: Attempt, job: Workload) -> Attempt:
     """The attempt that `job` is.
 
     Raises:
       WorkerGroupFailed: if it is not of this request.
     """
     _check_same_request(attempt, job)
-    first_start = objects.first_start_of(job)
-    attempt = replace(attempt, number=objects.attempt_of(job), first_start=first_start)
+    attempt = replace(attempt, number=job.attempt, first_start=job.first_start)
     attempt.say(f"resumes {attempt.name}, which exists already")
     return attempt
 
@@ -165,17 +155,18 @@ def _start(attempt: Attempt) -> None:
     )
 
 
-def _make_service(attempt: Attempt, job: Manifest) -> None:
+def _make_service(attempt: Attempt, job: Workload) -> None:
     if attempt.kind is api.JOB:
-        attempt.cluster.create_service(objects.service(job, attempt.settings.port))
+        service = objects.service(job.name, job.uid, job.labels, attempt.settings.port)
+        attempt.cluster.create_service(service)
 
 
-def _check_same_request(attempt: Attempt, job: Manifest) -> None:
+def _check_same_request(attempt: Attempt, job: Workload) -> None:
     """Two different jobs may have one name after a change of settings, or by accident."""
     ours = objects.fingerprint(attempt.group, attempt.settings)
-    if objects.fingerprint_of(job) == ours:
+    if job.fingerprint == ours:
         return
-    name, plural = job["metadata"]["name"], attempt.kind.plural
+    name, plural = job.name, attempt.kind.plural
     raise WorkerGroupFailed(
         attempt.group.name,
         Failure(
@@ -193,14 +184,13 @@ def _wait_for_pods_to_go(attempt: Attempt) -> None:
       WorkerGroupFailed: if a pod stays much longer than it may.
     """
     until = time.monotonic() + attempt.settings.grace_secs + attempt.settings.api_retry_secs
-    while pods := attempt.cluster.pods(objects.selector(attempt.group)):
-        name = pods[0]["metadata"]["name"]
+    while workers := attempt.cluster.workers(objects.selector(attempt.group)):
         if time.monotonic() > until:
             raise WorkerGroupFailed(
                 attempt.group.name,
                 Failure(
                     LAUNCHER,
-                    f"timed out waiting for the pod {name} of an earlier attempt to end",
+                    f"timed out waiting for the pod {workers[0].pod} of an earlier attempt to end",
                     "Is its node lost? Delete the node, or the pod with --force.",
                 ),
             )

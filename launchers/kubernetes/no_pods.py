@@ -8,10 +8,10 @@ import re
 import time
 from dataclasses import dataclass
 
-from launchers.kubernetes import status as status
 from launchers.kubernetes.api import JOB, ApiRefused, Cluster, Kind
-from launchers.kubernetes.manifest import Manifest
 from launchers.kubernetes.objects import child_job_name
+from launchers.kubernetes.warning_events import WarningEvent
+from launchers.kubernetes.workload import Workload
 
 _MAX_REASONS = 2
 _MAX_CHARACTERS = 500
@@ -40,12 +40,12 @@ class NoPods:
     Attributes:
       suspended: whether that is as it should be.
       secs: how long it could have had pods, since its creation or since it was resumed.
-      objects: the Job; of a JobSet, that and its Job if there is one. As the API gives them.
+      jobs: the Job; of a JobSet, that and its Job if there is one.
     """
 
     suspended: bool
     secs: float
-    objects: list[Manifest]
+    jobs: list[Workload]
 
 
 @dataclass(frozen=True)
@@ -61,47 +61,39 @@ class Reasons:
     to_do: str
 
 
-def find(cluster: Cluster, kind: Kind, workload: Manifest) -> NoPods | None:
+def find(cluster: Cluster, kind: Kind, workload: Workload) -> NoPods | None:
     """Looks at a job of which no pod is listed; None if it has or had some all the same."""
-    objects = with_child(cluster, kind, workload)
-    if any(map(status.counts_pods, objects)):
+    jobs = with_child(cluster, kind, workload)
+    if any(job.counts_pods for job in jobs):
         return None
-    since = max(map(status.pending_since, objects))
-    return NoPods(any(map(status.is_suspended, objects)), time.time() - since, objects)
+    since = max(job.pending_since for job in jobs)
+    return NoPods(any(job.is_suspended for job in jobs), time.time() - since, jobs)
 
 
-def with_child(cluster: Cluster, kind: Kind, workload: Manifest) -> list[Manifest]:
+def with_child(cluster: Cluster, kind: Kind, workload: Workload) -> list[Workload]:
     """A Job; a JobSet and its Job, which has the pods."""
     if kind is JOB:
         return [workload]
-    child = cluster.get(JOB, child_job_name(workload["metadata"]["name"]))
+    child = cluster.get(JOB, child_job_name(workload.name))
     return [workload, child] if child else [workload]
 
 
-def reasons(cluster: Cluster, kind: Kind, objects: list[Manifest]) -> Reasons:
-    """The latest warnings about these objects, each once."""
-    name = objects[0]["metadata"]["name"]
-    look = f"Look at it: kubectl -n {cluster.namespace} describe {kind.plural} {name}"
+def reasons(cluster: Cluster, kind: Kind, jobs: list[Workload]) -> Reasons:
+    """The latest warnings about these jobs, each once."""
+    look = f"Look at it: kubectl -n {cluster.namespace} describe {kind.plural} {jobs[0].name}"
     try:
-        events = [one for each in objects for one in cluster.warnings(each["metadata"]["uid"])]
+        events = [event for job in jobs for event in cluster.warnings(job.uid)]
     except ApiRefused as refused:
         to_do = f"{refused.to_do}\n{look}"
         return Reasons(f"its events could not be read: {refused.what}", to_do)
-    events.sort(key=_seen_last, reverse=True)
+    events.sort(key=lambda event: event.last_seen, reverse=True)
     texts = list(dict.fromkeys(map(_text, events)))[:_MAX_REASONS]
     text = "; ".join(texts)
     return Reasons(text, next((to_do for part, to_do in _TO_DO.items() if part in text), look))
 
 
-def _seen_last(event: Manifest) -> str:
-    """RFC 3339. Which field holds it depends on the client that recorded the event."""
-    series = event.get("series") or {}
-    stamps = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
-    return next(filter(None, stamps), event["metadata"]["creationTimestamp"])
-
-
-def _text(event: Manifest) -> str:
-    message = str(event.get("message", "")).removeprefix(_COMBINED)
+def _text(event: WarningEvent) -> str:
+    message = event.message.removeprefix(_COMBINED)
     message = _RANDOM_SUFFIX.sub(r'\1*"', message)
-    text = f"{event.get('reason')}: {message}"
+    text = f"{event.reason}: {message}"
     return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"

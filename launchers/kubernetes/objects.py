@@ -13,6 +13,7 @@ Each attempt has a name of its own, so that no worker meets a pod of the attempt
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 
 from launchers.kubernetes import indexed_job
 from launchers.kubernetes.manifest import Manifest
@@ -120,25 +121,30 @@ def _jobset(metadata: Manifest, spec: Manifest, keep_secs: int) -> Manifest:
     }
 
 
-def service(job: Manifest, port: int) -> Manifest:
+def service(job: str, uid: str, labels: Mapping[str, str], port: int) -> Manifest:
     """The headless Service that gives the pods of a created Job their host names.
 
     It belongs to the Job and goes with it.
+
+    Args:
+      job: name of the Job.
+      uid: that Kubernetes has given to the Job.
+      labels: of the Job.
+      port: of TensorFlow's server in every pod.
     """
-    metadata = job["metadata"]
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": metadata["name"],
-            "labels": metadata["labels"],
+            "name": job,
+            "labels": dict(labels),
             "ownerReferences": [
                 {
                     # An item of a list does not say what it is.
                     "apiVersion": "batch/v1",
                     "kind": "Job",
-                    "name": metadata["name"],
-                    "uid": metadata["uid"],
+                    "name": job,
+                    "uid": uid,
                 }
             ],
         },
@@ -146,9 +152,7 @@ def service(job: Manifest, port: int) -> Manifest:
             "clusterIP": "None",
             # Workers look for each other long before they are ready.
             "publishNotReadyAddresses": True,
-            "selector": {
-                label: metadata["labels"][label] for label in (GROUP_LABEL, ATTEMPT_LABEL)
-            },
+            "selector": {label: labels[label] for label in (GROUP_LABEL, ATTEMPT_LABEL)},
             "ports": [{"name": "tensorflow", "port": port, "targetPort": port}],
         },
     }
@@ -184,22 +188,6 @@ def fingerprint(group: WorkerGroup, settings: KubernetesSettings) -> str:
         "settings": settings.model_dump(exclude=_HOW_IT_IS_WATCHED, exclude_defaults=True),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def fingerprint_of(job: Manifest) -> str | None:
-    """The fingerprint that a Job or JobSet was started with."""
-    value = job["metadata"].get("annotations", {}).get(REQUEST_ANNOTATION)
-    return str(value) if value else None
-
-
-def attempt_of(job: Manifest) -> int:
-    """Which attempt a Job or JobSet is."""
-    return int(job["metadata"]["labels"][ATTEMPT_LABEL])
-
-
-def first_start_of(job: Manifest) -> float:
-    """When its worker group began, in seconds since 1970."""
-    return float(job["metadata"]["annotations"][FIRST_START_ANNOTATION])
 
 
 def _labels(group: WorkerGroup, settings: KubernetesSettings, attempt: int) -> dict[str, str]:

@@ -25,7 +25,7 @@ Secs = Annotated[float, Field(gt=0, le=_MAX_SECS)]
 
 
 class Toleration(Settings):
-    """A taint that the workers' pods tolerate; the fields are those of a pod's toleration."""
+    """A taint that pods tolerate; the fields are those of a pod's toleration."""
 
     key: str | None = Field(
         None, description="Key of the taint. Unset, with operator Exists: every taint."
@@ -172,12 +172,13 @@ class KubernetesSettings(WorkerPods):
     image: Text = Field(description=_IMAGE)
     gpus: NonNegativeInt = Field(0, le=1000, description=_GPUS)
     gpu_resource: Text = Field("nvidia.com/gpu", description=_GPU_RESOURCE)
+    kind: Literal["kubernetes"] = Field("kubernetes", description="Says which settings these are.")
 
 
 def read_settings(values: Mapping[str, object]) -> KubernetesSettings:
     """Checks the settings.
 
     Raises:
-      ValueError: naming each key that is missing, unknown or wrong.
+      ThawError: naming each key that is missing, unknown or wrong.
     """
-    return settings.read(KubernetesSettings, values, "Kubernetes")
+    return settings.read(KubernetesSettings, values)

@@ -1,4 +1,4 @@
-"""Reads what Kubernetes says of a worker group's workload and pods.
+"""Reads what Kubernetes says of a worker group's pods.
 
 A pod may hold containers besides the worker's, such as a service mesh's sidecar: what counts
 is the worker's own container, by its name.
@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Literal
 
 from launchers.failures import Ending, Fault
-from launchers.kubernetes.manifest import Manifest
+from launchers.kubernetes.manifest import Manifest, seconds
 from launchers.kubernetes.objects import CONTAINER
 from trainer.process.tf_config import worker_name
 
@@ -70,23 +70,10 @@ class Worker:
         return Ending(
             self.index,
             self.exit_code,
-            at=_seconds(self.ended_at) if self.ended_at else None,
+            at=seconds(self.ended_at) if self.ended_at else None,
             seen=Fault.OUT_OF_MEMORY if _OUT_OF_MEMORY in self.reason else None,
             group_stopped=self.deleted,
         )
-
-
-def ended(workload: Manifest) -> tuple[bool, str] | None:
-    """Whether a Job or JobSet ended well, and what it says about that; None while it runs."""
-    for condition in workload.get("status", {}).get("conditions", []):
-        if condition["status"] != "True":
-            continue
-        said = ": ".join(filter(None, (condition.get("reason"), condition.get("message"))))
-        if condition["type"] in ("Complete", "Completed"):
-            return True, said
-        if condition["type"] == "Failed":
-            return False, said
-    return None
 
 
 def all_ended_well(workers: list[Worker], num_workers: int) -> bool:
@@ -94,50 +81,8 @@ def all_ended_well(workers: list[Worker], num_workers: int) -> bool:
     return len(workers) == num_workers and all(worker.exit_code == 0 for worker in workers)
 
 
-def is_suspended(workload: Manifest) -> bool:
-    """Whether a Job or JobSet is held back, as Kueue does until its queue has room.
-
-    Its controller confirms the end of a suspension by the condition, a moment after the spec.
-    """
-    condition = _condition(workload, "Suspended")
-    return bool(workload.get("spec", {}).get("suspend")) or condition.get("status") == "True"
-
-
-def pending_since(workload: Manifest) -> float:
-    """From when on a Job or JobSet may have had pods, in seconds since 1970.
-
-    That is its creation, or when it was last resumed; a Job's start time is reset then.
-    """
-    stamps = [
-        workload["metadata"]["creationTimestamp"],
-        workload.get("status", {}).get("startTime"),
-        _condition(workload, "Suspended").get("lastTransitionTime"),
-    ]
-    return max(_seconds(stamp) for stamp in stamps if stamp)
-
-
-def counts_pods(workload: Manifest) -> bool:
-    """Whether a Job or JobSet counts pods that run or ran, which a list may no longer show."""
-    job = workload.get("status", {})
-    parts = [job, *job.get("replicatedJobsStatus", [])]
-    counts = ("active", "succeeded", "failed", "terminating")
-    return any(part.get(count) for part in parts for count in counts) or any(
-        job.get("uncountedTerminatedPods", {}).values()
-    )
-
-
-def _condition(workload: Manifest, kind: str) -> Manifest:
-    conditions = workload.get("status", {}).get("conditions", [])
-    return next((one for one in conditions if one["type"] == kind), {})
-
-
-def _seconds(stamp: str) -> float:
-    """RFC 3339 to seconds since 1970."""
-    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
-
-
 def _secs_since(stamp: str) -> float:
-    return datetime.now(timezone.utc).timestamp() - _seconds(stamp)
+    return datetime.now(timezone.utc).timestamp() - seconds(stamp)
 
 
 def read_worker(pod: Manifest) -> Worker:

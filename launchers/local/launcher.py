@@ -7,12 +7,13 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from launchers import failures, settings
+from launchers import failures
 from launchers.failures import Blame, Failure, Fault
 from launchers.local.worker_process import WorkerProcess, start_worker
 from launchers.settings import Settings
@@ -35,14 +36,8 @@ class LocalSettings(Settings):
     command: tuple[str, ...] = (sys.executable, "-m", "launchers.worker")
     """What every worker runs, without the request's URI, which comes last."""
 
-
-def make_launcher(values: Mapping[str, object]) -> "LocalLauncher":
-    """See `LocalSettings` for the keys.
-
-    Raises:
-      ValueError: naming the keys that are unknown or wrong.
-    """
-    return LocalLauncher(settings.read(LocalSettings, values, "local").command)
+    kind: Literal["local"] = "local"
+    """Says which settings these are."""
 
 
 @dataclass(frozen=True)

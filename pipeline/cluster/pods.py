@@ -9,8 +9,9 @@ from kfp.kubernetes import kubernetes_executor_config_pb2 as pods_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 
 from launchers.execution import SETTINGS_ANNOTATION, SETTINGS_VARIABLE
+from launchers.kubernetes.settings import Toleration
 from pipeline.cluster.containers import resources_here
-from pipeline.config.cluster import Resources, Toleration
+from pipeline.config.cluster import Resources
 from pipeline.config.schema import Config
 from pipeline.training_nodes import NodePlacement
 
@@ -52,7 +53,7 @@ def pod_config(resources: Resources) -> pods_pb2.KubernetesExecutorConfig:
     if not resources.node_selector:
         pod.ClearField("node_selector")
     for toleration in _tolerations(resources):
-        pod.tolerations.add(**toleration.model_dump(exclude_none=True))
+        json_format.ParseDict(toleration.model_dump(exclude_none=True), pod.tolerations.add())
     for folder, name in sorted((resources.secrets or {}).items()):
         secret = pod.secret_as_volume.add(secret_name=name, mount_path=folder)
         # Older servers read `secret_name`, newer ones the parameter; kfp writes both.

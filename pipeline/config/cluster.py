@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     Field,
@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from launchers.kubernetes.settings import WorkerPods
+from launchers.kubernetes.settings import Toleration, WorkerPods
 from pipeline.config.credentials import Credentials
 from pipeline.config.labels import Labels
 from pipeline.config.section import Section
@@ -43,21 +43,6 @@ Text = Annotated[str, Field(min_length=1)]
 Amount = Annotated[str, Field(pattern=r"^[0-9]+(E|Ei|P|Pi|T|Ti|G|Gi|M|Mi|K|Ki)?$")]
 
 _CRON_FIELD = re.compile(r"^[\d*/,\-?A-Za-z]+$")
-
-
-class Toleration(Section):
-    """A taint of Kubernetes nodes that the pods tolerate."""
-
-    key: Text | None = Field(
-        None, description="Key of the taint. Unset, with operator Exists: every taint."
-    )
-    operator: Literal["Equal", "Exists"] = Field(
-        "Equal", description="Equal: the taint's value must match. Exists: any value does."
-    )
-    value: Text | None = Field(None, description="Value of the taint.")
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
-        None, description="Effect of the taint. Unset: all effects."
-    )
 
 
 class Resources(Section):

@@ -11,6 +11,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -92,11 +93,19 @@ class Backbone(Section):
     image_size_px: PositiveInt | None = Field(
         None,
         le=2048,
+        validate_default=True,
         description=(
             "Side of the square images that the network is given. If unset: the size that the "
             "backbone was pre-trained on (299 for inception_v3)."
         ),
     )
+
+    @field_validator("image_size_px")
+    @classmethod
+    def _fill_in(cls, size_px: int | None, info: ValidationInfo) -> int | None:
+        """Puts the backbone's own size where none is set; a wrong name has its own error."""
+        name = info.data.get("name")
+        return size_px or (BACKBONES[name].default_size_px if name else None)
 
 
 class Features(Section):
@@ -316,21 +325,29 @@ class Config(Section):
         default_factory=Augmentation, description="Random changes to the training images."
     )
     head: Head = Field(default_factory=Head, description="The new layers.")
-    fits: Fits = Field(default_factory=Fits, description="The two fits.")
+    fits: Fits = Field(default_factory=Fits, validate_default=True, description="The two fits.")
     tuner: Tuner = Field(default_factory=Tuner, description="The hyperparameter search.")
     train: Train = Field(default_factory=Train, description="Settings of both fits.")
     gate: Gate = Field(default_factory=Gate, description="The promotion rule.")
     beam: Beam = Field(default_factory=Beam, description="How Beam runs the data steps.")
     cluster: Cluster = Field(default_factory=Cluster, description="Where a cluster runs the nodes.")
 
+    @field_validator("fits")
+    @classmethod
+    def _fill_in_boundary(cls, fits: Fits, info: ValidationInfo) -> Fits:
+        """Puts the backbone's own boundary where none is set: the effective config is complete."""
+        backbone = info.data.get("backbone")
+        if fits.fine_tune.boundary or backbone is None:
+            return fits
+        boundary = BACKBONES[backbone.name].default_boundary
+        fine_tune = fits.fine_tune.model_copy(update={"boundary": boundary})
+        return fits.model_copy(update={"fine_tune": fine_tune})
+
     @model_validator(mode="after")
-    def _fill_in_and_check(self) -> Self:
-        """Fills in the backbone's own defaults, so that the effective config is complete, and
-        rejects what the backbone cannot do.
-        """
+    def _check(self) -> Self:
+        """Rejects what the backbone cannot do."""
         backbone = BACKBONES[self.backbone.name]
         size_px = self.backbone.image_size_px or backbone.default_size_px
-        boundary = self.fits.fine_tune.boundary or backbone.default_boundary
         problems = []
         if size_px < backbone.min_size_px:
             problems.append(
@@ -338,7 +355,7 @@ class Config(Section):
                 f"at least {backbone.min_size_px}."
             )
         for key, name in [
-            ("fits.fine_tune.boundary", boundary),
+            ("fits.fine_tune.boundary", self.fits.fine_tune.boundary),
             *(("tuner.boundaries", name) for name in self.tuner.boundaries),
         ]:
             if name not in backbone.boundaries:
@@ -355,10 +372,4 @@ class Config(Section):
             )
         if problems:
             raise PydanticCustomError("impossible", "{problems}", {"problems": "\n".join(problems)})
-        # Frozen for everyone else; nothing has seen these objects yet.
-        object.__setattr__(
-            self, "backbone", self.backbone.model_copy(update={"image_size_px": size_px})
-        )
-        fine_tune = self.fits.fine_tune.model_copy(update={"boundary": boundary})
-        object.__setattr__(self, "fits", self.fits.model_copy(update={"fine_tune": fine_tune}))
         return self

@@ -19,7 +19,7 @@ def cause_of_exit(exitcode: int | None) -> str:
     """Says why a node failed whose process ended without a word, as when memory runs out."""
     if exitcode is not None and exitcode < 0:
         hint = " (out of memory?)" if exitcode == -9 else ""
-        return f"the process was ended by signal {-exitcode}{hint}."
+        return f"the process was killed by signal {-exitcode}{hint}."
     return f"the process ended with exit code {exitcode} before it had finished."
 
 

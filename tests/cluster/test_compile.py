@@ -129,7 +129,7 @@ def test_a_pod_with_a_gpu_tolerates_the_taint_of_gpu_nodes():
     settings = (
         *COMMON,
         "cluster.resources={default: {accelerator: amd.com/gpu}, "
-        "Pusher: {tolerations: [{key: team, value: vision}]}}",
+        "Pusher: {tolerations: [{key: team, value: vision, tolerationSeconds: 60}]}}",
     )
 
     _, platform = read_kubeflow(compiled(settings, Target.KUBEFLOW))
@@ -138,7 +138,7 @@ def test_a_pod_with_a_gpu_tolerates_the_taint_of_gpu_nodes():
     pods = kubernetes["deploymentSpec"]["executors"]
     assert len(pods) == len(NODES) - 1  # there is no Tuner
     taint = {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-    team = {"key": "team", "operator": "Equal", "value": "vision"}
+    team = {"key": "team", "operator": "Equal", "value": "vision", "tolerationSeconds": "60"}
     for name, pod in pods.items():
         assert pod["tolerations"] == ([team, taint] if name == "Pusher_executor" else [taint])
 

@@ -111,8 +111,10 @@ def test_accuracy_that_is_no_number_does_not_promote(accuracy):
 
 def test_rule_is_told_in_words():
     assert str(GateRule(0.015, None, 5)) == (
-        "accuracy on test must gain more than 1.5% over the baseline"
+        "the candidate's accuracy on the test split must exceed the baseline's by more than "
+        "1.5 percentage points"
     )
     assert str(GateRule(0.0, 0.9, 5)) == (
-        "accuracy on test must gain more than 0.0% over the baseline and be at least 90.0%"
+        "the candidate's accuracy on the test split must exceed the baseline's by more than "
+        "0.0 percentage points and be at least 90.0%"
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from pipeline.config.load import ConfigError, load_config, parse_override, to_yaml
-from pipeline.config.schema import Config
+from pipeline.config.schema import Backbone, Config, Fits
 from trainer.backbones.table import BACKBONES
 
 
@@ -144,6 +144,16 @@ def test_unset_size_and_boundary_are_the_backbones_own(name):
 def test_config_never_changes():
     with pytest.raises(ValidationError):
         Config().head.units = 3
+
+
+def test_what_is_unset_is_filled_in_without_changing_the_sections_that_were_given():
+    fits = Fits()
+
+    config = Config(backbone=Backbone(name="mobilenet_v2"), fits=fits)
+
+    assert config.fits.fine_tune.boundary == BACKBONES["mobilenet_v2"].default_boundary
+    assert config.backbone.image_size_px == 224
+    assert fits.fine_tune.boundary is None
 
 
 configs = st.builds(

@@ -61,7 +61,7 @@ def taken_up(output: Path, arguments: list[str]) -> str:
         while run.poll() is None:
             for log in sorted(output.glob("logs/*/FineTuner.log"))[-1:]:
                 for line in log.read_text(errors="replace").splitlines():
-                    if line.startswith("goes on after"):
+                    if line.startswith("resumes after"):
                         return line
             time.sleep(0.2)
     finally:

@@ -50,4 +50,4 @@ def test_a_full_disk_is_told_and_the_last_push_and_the_fit_are_kept(
     assert "is full or cannot be written." in found["printed"]
     assert found["before"] == found["after"]
     assert any(str(pushed_model) in path for path in found["before"])
-    assert found["taken_up"].startswith("goes on after epoch 5, from ")
+    assert found["taken_up"].startswith("resumes after epoch 5, from ")

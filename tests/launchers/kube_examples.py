@@ -43,7 +43,7 @@ def examples() -> dict[str, list[dict[str, Any]]]:
     """Objects by the file that shows them."""
     job = kubernetes_objects.workload(WORKER_GROUP, read_settings(SETTINGS), 0, 1e9, 1e9)
     service = kubernetes_objects.service(
-        {**job, "metadata": {**job["metadata"], "uid": ""}}, read_settings(SETTINGS).port
+        job["metadata"]["name"], "", job["metadata"]["labels"], read_settings(SETTINGS).port
     )
     # The Job's, which only the cluster knows.
     del service["metadata"]["ownerReferences"]

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from launchers.registry import make_launcher
+from launchers.registry import make_launcher, read_settings
 from launchers.worker_group import Limits, WorkerGroup
 from tests.launchers.kube_api import KubeApi
 
@@ -44,7 +44,7 @@ class Running:
 
     def _run(self, told: dict[str, Any], asked: WorkerGroup) -> None:
         try:
-            make_launcher(told).run(asked)
+            make_launcher(read_settings(told)).run(asked)
         except BaseException as error:
             self.error = error
             print(f"the launcher ended: {error!r}")

@@ -16,8 +16,10 @@ from tfx.utils import json_utils
 
 from components.trainer.executor import Executor
 from launchers.execution import GroupSettings, group_name, read_settings
+from launchers.kubernetes.settings import KubernetesSettings
 from launchers.request import Request, read_request, write_request
 from launchers.worker_group import Limits, WorkerGroupFailed
+from trainer.errors import ThawError
 
 # Workers that do without TensorFlow: each says that it was there; the chief exports.
 WORKER = """
@@ -112,7 +114,7 @@ def test_settings_that_did_not_reach_the_pod_are_missed(outputs, tmp_path):
     group = json_utils.loads(told["custom_config"])["worker_group"]
     del group["limits"]
 
-    with pytest.raises(ValueError, match=r"THAW_WORKER_GROUP is not set.*\n.*thaw-worker-group"):
+    with pytest.raises(ThawError, match=r"THAW_WORKER_GROUP is not set.*\n.*thaw-worker-group"):
         executor(tmp_path).Do(
             {}, outputs, {"custom_config": json_utils.dumps({"worker_group": group})}
         )
@@ -121,7 +123,7 @@ def test_settings_that_did_not_reach_the_pod_are_missed(outputs, tmp_path):
 def test_workers_that_end_well_without_a_model_are_an_error(outputs, tmp_path):
     told = properties(2, sys.executable, "-c", WORKER)
 
-    with pytest.raises(RuntimeError, match=r"model/7/Format-Serving is missing"):
+    with pytest.raises(ThawError, match=r"model/7/Format-Serving: is missing"):
         executor(tmp_path).Do({}, outputs, told)
 
 
@@ -146,11 +148,13 @@ def test_one_worker_on_this_machine_is_this_process(custom, outputs, tmp_path, m
 
 
 def test_one_worker_elsewhere_is_a_group():
-    group = {"name": "a", "workers": 1, "launcher": {"kind": "kubernetes"}, "limits": {}}
+    launcher = {"kind": "kubernetes", "image": "thaw:1"}
+    group = {"name": "a", "workers": 1, "launcher": launcher, "limits": {}}
 
     read = read_settings({"custom_config": json_utils.dumps({"worker_group": group})})
 
-    assert read == GroupSettings("a", 1, {"kind": "kubernetes"}, Limits())
+    assert read == GroupSettings("a", 1, KubernetesSettings(image="thaw:1"), Limits())
+    assert read.to_json() == {**group, "limits": vars(Limits())}
 
 
 def request(outputs: dict[str, list[Artifact]], **properties: Any) -> Request:
@@ -168,7 +172,7 @@ def test_request_is_read_as_it_was_written(outputs, tmp_path):
 
 
 def test_missing_request_says_what_every_worker_needs(tmp_path):
-    with pytest.raises(ValueError, match=r"nothing\.json is missing.*\n.*Every worker must reach"):
+    with pytest.raises(ThawError, match=r"nothing\.json: is missing.*\n.*every worker reach"):
         read_request(str(tmp_path / "nothing.json"))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from launchers.failures import Failure
 from launchers.local import launcher as local
-from launchers.registry import make_launcher
+from launchers.registry import make_launcher, read_settings
 from launchers.worker_group import Limits, WorkerGroup, WorkerGroupFailed
 from tests.launchers.kube_runs import created
 from trainer.process import exit_codes
@@ -62,14 +62,14 @@ CASES = {
     "a kill though a peer aborts first": (
         [(-6, 0), (-9, 1)],
         "worker 1",
-        "was ended by signal 9 (SIGKILL)",
+        "was killed by signal 9 (SIGKILL)",
         "more memory",
         True,
     ),
     "an exit code that a shell made of a signal": (
         [RUNS_ON, (137, 0)],
         "worker 1",
-        "was ended by signal 9 (SIGKILL)",
+        "was killed by signal 9 (SIGKILL)",
         "more memory",
         True,
     ),
@@ -122,7 +122,9 @@ def run_here(tmp_path, monkeypatch):
     def runs(endings: list[tuple[int, float]]) -> Failure:
         request = tmp_path / "request.json"
         request.write_text(json.dumps([(code, step * STEP_SECS) for code, step in endings]))
-        launcher = make_launcher({"kind": "local", "command": [sys.executable, "-c", WORKER]})
+        launcher = make_launcher(
+            read_settings({"kind": "local", "command": [sys.executable, "-c", WORKER]})
+        )
         logs, limits = str(tmp_path / "local"), Limits(max_restarts=0)
         with pytest.raises(WorkerGroupFailed) as caught:
             launcher.run(WorkerGroup("birds-fit", str(request), len(endings), logs, limits))
@@ -187,7 +189,7 @@ def test_both_launchers_name_the_job_where_a_deadline_passes(
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
     group = WorkerGroup("birds-fit", "r", 1, str(tmp_path / "local"), limits)
     with pytest.raises(WorkerGroupFailed) as here:
-        make_launcher({"kind": "local", "command": command}).run(group)
+        make_launcher(read_settings({"kind": "local", "command": command})).run(group)
     with pytest.raises(WorkerGroupFailed) as there:
         start(watch=False, limits={"deadline_secs": 1}).end()
 

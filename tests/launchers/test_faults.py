@@ -92,17 +92,17 @@ def test_every_fault_was_done_and_named(disturbed):
     named = re.findall(r"test-fits: (.*)\. Restarting all workers", disturbed.launcher_said)
 
     assert named == [
-        "worker 1 was ended by signal 9 (SIGKILL)",
-        "chief was ended by signal 9 (SIGKILL)",
+        "worker 1 was killed by signal 9 (SIGKILL)",
+        "chief was killed by signal 9 (SIGKILL)",
         "worker 1 was preempted by SIGTERM (exit code 75)",
-        "chief was ended by signal 9 (SIGKILL)",
-        "worker 1 was ended by signal 9 (SIGKILL)",
+        "chief was killed by signal 9 (SIGKILL)",
+        "worker 1 was killed by signal 9 (SIGKILL)",
         "worker 1 is stopped (SIGSTOP)",
     ]
 
 
 def test_at_most_one_epoch_is_lost_and_a_preemption_loses_none(disturbed):
-    kept = re.findall(r"goes on after epoch (\d+), from .*/(\w+)\n", disturbed.log("chief"))
+    kept = re.findall(r"resumes after epoch (\d+), from .*/(\w+)\n", disturbed.log("chief"))
 
     assert [int(epochs) for epochs, fit in kept if fit == "head"] == [
         1,

@@ -165,7 +165,7 @@ def test_after_a_lost_worker_the_whole_group_starts_again(api, cluster, start, w
     assert [one["metadata"]["name"] for one in api.store.all(f"{workload}s")] == [f"{NAME}-1"]
     told = capsys.readouterr().err
     assert "worker 1 (pod" in told
-    assert "was ended by signal 9 (SIGKILL). Restarting all workers (1 of 3)." in told
+    assert "was killed by signal 9 (SIGKILL). Restarting all workers (1 of 3)." in told
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from launchers.kubernetes import api as kubernetes_api
 from launchers.kubernetes import attempt, pod_log
 from launchers.kubernetes import launcher as kubernetes
 from launchers.kubernetes import objects as kubernetes_objects
-from launchers.kubernetes.settings import KubernetesSettings
+from launchers.kubernetes.settings import WorkerPods
 from launchers.worker_group import WorkerGroupFailed
 from tests.launchers.kube_api import KubeApi, check
 from tests.launchers.kube_cluster import Cluster
@@ -150,4 +150,4 @@ def test_the_page_names_every_setting():
     (table,) = re.findall(r"^## Settings\n(.*?)^## ", page, re.DOTALL | re.MULTILINE)
     named = [cell for line in table.splitlines() for cell in re.findall("`(.*?)`", line[:99])]
 
-    assert set(KubernetesSettings.model_fields) <= set(named)
+    assert set(WorkerPods.model_fields) <= set(named)

@@ -11,6 +11,7 @@ from launchers.kubernetes import indexed_job, objects
 from launchers.kubernetes.settings import read_settings
 from launchers.worker_group import Limits, WorkerGroup
 from tests.launchers.kube_api import Refused, check
+from trainer.errors import ThawError
 
 IMAGE = "registry.example/thaw:1"
 
@@ -242,7 +243,7 @@ def test_the_schemas_of_the_stand_in_refuse_what_is_wrong(kind):
     ],
 )
 def test_wrong_settings_are_named(told, said):
-    with pytest.raises(ValueError, match=r"settings are not right[\s\S]*The keys are: image") as e:
+    with pytest.raises(ThawError, match=r"cannot be read[\s\S]*The keys are: image") as e:
         read_settings(told)
 
     assert said in str(e.value)

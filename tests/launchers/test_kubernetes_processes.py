@@ -41,7 +41,7 @@ def test_workers_start_again_after_a_loss_meet_and_compute_together(tmp_path, ca
         {"total": 3.0, "type": "worker", "index": 0},
     ]
     assert "worker 1 (pod birds-fit-0-1-" in said
-    assert "was ended by signal 9 (SIGKILL)" in said
+    assert "was killed by signal 9 (SIGKILL)" in said
     assert names == ["birds-fit-1"]
     assert "worker 0 has 3.0" in (tmp_path / "logs" / "chief.log").read_text()
     assert living(uri) == []

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from launchers.kubernetes import api as kubernetes_api
-from launchers.kubernetes import status as kubernetes_status
+from launchers.kubernetes.workload import read_workload
 from launchers.worker_group import WorkerGroupFailed
 from tests.launchers.kube_api import Fault
 from tests.launchers.kube_cluster import QUEUE
@@ -221,6 +221,13 @@ def test_a_worker_whose_pod_was_refused_is_named_when_the_others_give_up(api, cl
     ],
 )
 def test_a_job_that_has_had_pods_is_not_one_without(status):
-    assert kubernetes_status.counts_pods({"status": status})
+    metadata = {
+        "name": "job",
+        "uid": "1",
+        "resourceVersion": "1",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
     empty = {"active": 0, "uncountedTerminatedPods": {}, "startTime": "2026-01-01T00:00:00Z"}
-    assert not kubernetes_status.counts_pods({"status": empty})
+
+    assert read_workload({"metadata": metadata, "status": status}).counts_pods
+    assert not read_workload({"metadata": metadata, "status": empty}).counts_pods

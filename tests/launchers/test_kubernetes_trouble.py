@@ -19,10 +19,10 @@ from tests.launchers.kube_runs import NAME, Running, created, group, jobs, setti
 
 LAUNCH = """
 import json, sys
-from launchers.registry import make_launcher
+from launchers.registry import make_launcher, read_settings
 from launchers.worker_group import WorkerGroup
 told, asked = json.loads(sys.argv[1])
-make_launcher(told).run(WorkerGroup(**asked))
+make_launcher(read_settings(told)).run(WorkerGroup(**asked))
 """
 
 # A destructor runs while the launcher looks at its pods: what is raised there is lost.

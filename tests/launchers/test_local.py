@@ -14,7 +14,7 @@ import pytest
 
 from launchers.failures import Failure
 from launchers.local import launcher as local
-from launchers.registry import make_launcher
+from launchers.registry import make_launcher, read_settings
 from launchers.worker_group import Limits, WorkerGroup, WorkerGroupFailed
 from tests.launchers.processes import lives, living, wait_until
 from trainer.errors import ThawError
@@ -32,7 +32,7 @@ def run(request_file: Path, workers: int = 3, limits: Limits | None = None, **to
     """Runs a worker group of which each worker does `todo`, for each of its starts."""
     actions = {name.replace("_", " "): done.split(", ") for name, done in todo.items()}
     request_file.write_text(json.dumps(actions))
-    launcher = make_launcher({"kind": "local", "command": [sys.executable, TINY]})
+    launcher = make_launcher(read_settings({"kind": "local", "command": [sys.executable, TINY]}))
     logs = str(request_file.with_name("logs"))
     launcher.run(WorkerGroup("birds-fit", str(request_file), workers, logs, limits or Limits()))
 
@@ -109,7 +109,7 @@ def test_after_a_lost_worker_all_are_started_again(request_file, capsys, fault, 
 
 def test_the_number_of_restarts_is_bounded(request_file):
     with pytest.raises(
-        WorkerGroupFailed, match=r"worker 1 was ended by signal 9 .*after 2 restarts"
+        WorkerGroupFailed, match=r"worker 1 was killed by signal 9 .*after 2 restarts"
     ):
         run(request_file, limits=Limits(max_restarts=2), worker_1="signal 9", chief="work 30")
 
@@ -229,10 +229,10 @@ def test_a_failures_message_quotes_what_the_user_should_read_once():
 
 
 def test_an_unknown_launcher_is_refused():
-    with pytest.raises(ValueError, match="'vertex' is not known: local or kubernetes"):
-        make_launcher({"kind": "vertex"})
+    with pytest.raises(ThawError, match="'vertex' is not known: local or kubernetes"):
+        read_settings({"kind": "vertex"})
 
 
 def test_an_unknown_setting_of_the_local_launcher_is_refused():
-    with pytest.raises(ValueError, match=r"(?s)local launcher's settings.*comand: Extra .*: comma"):
-        make_launcher({"kind": "local", "comand": ["true"]})
+    with pytest.raises(ThawError, match=r"(?s)LocalSettings cannot be.*comand: Extra .*: comma"):
+        read_settings({"kind": "local", "comand": ["true"]})

@@ -86,7 +86,8 @@ RUN: dict[str, Any] = {
         "blessed": True,
         "pushed": True,
         "gain": 0.15,
-        "rule": "accuracy on test must gain more than 0.0% over the baseline",
+        "rule": "the candidate's accuracy on the test split must exceed the baseline's by more "
+        "than 0.0 percentage points",
         "reasons": ["Test accuracy went from 70.0% to 85.0%, +15.0 points."],
         "serving_check": {
             "agrees": True,

@@ -39,7 +39,7 @@ class FitData:
 
     Attributes:
       train_from: passes without end, from the n-th on, counted from 0. Each is shuffled
-        anew, and the n-th is always alike: a fit that goes on after an interruption reads
+        differently, and the n-th is always alike: a fit that resumes after an interruption reads
         what it would have read.
       val: one pass, in the order of the files; early stopping watches it. Of several
         replicas, passes without end.
@@ -211,7 +211,7 @@ def make_fit_data(
       batch_size: global; the same number of steps for every view.
       num_classes: width of the one-hot labels.
       seed: decides the order of each pass; the n-th is always alike.
-      augmentation: changes training images anew in every pass; for uint8 images only.
+      augmentation: changes training images differently in every pass; for uint8 images only.
       share: what this process gets of every batch.
       num_val: records of the validation split; only asked for if there are several shares.
     """

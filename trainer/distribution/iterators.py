@@ -11,7 +11,7 @@ def without_autotune() -> tf.data.Options:
     """Options of a data set whose iterators end at once when they are dropped.
 
     tf.data tells an iterator's tuning thread to end shortly before it may: a thread that
-    looks in between sleeps on, and whoever drops the iterator waits for as long again as it
+    looks in between sleeps on, and the code that drops the iterator waits for as long again as it
     has lived, up to a minute (`Model::OptimizeLoop`, TensorFlow 2.21). A fit of 75 s then
     took 150.
     """

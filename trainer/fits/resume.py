@@ -2,7 +2,7 @@
 
 At an epoch's end the chief writes down all that the next epoch depends on: weights, the
 optimizer's slots, early stopping's memory, the history. A data set's position need not be
-kept, for `FitData.train_from` begins with any pass; nor dropout's, which begins anew with
+kept, for `FitData.train_from` begins with any pass; nor dropout's, which begins again with
 every epoch (`repeatable_dropout`). So an epoch is what can be lost.
 """
 
@@ -85,7 +85,7 @@ class FitCheckpointer(keras.callbacks.Callback):
         self._written_at = self._epoch_started = self._started = time.monotonic()
         self._resume()
         if self.epochs:
-            print(f"goes on after epoch {self.epochs}, from {checkpoint.directory}", flush=True)
+            print(f"resumes after epoch {self.epochs}, from {checkpoint.directory}", flush=True)
 
     def _resume(self) -> None:
         found = self._found

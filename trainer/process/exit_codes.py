@@ -1,4 +1,4 @@
-"""What a training process says by its exit code, to whoever started it and may start it again.
+"""What a training process says by its exit code, to its launcher, which may start it again.
 
 Any other code but 0 is an error of the work itself. `launchers.failures` says what each means to
 the user, and which are worth another start.
