@@ -19,7 +19,7 @@ from types import FrameType
 
 from launchers import failures
 from launchers.failures import Failure
-from launchers.kubernetes import api, objects
+from launchers.kubernetes import api, network, objects
 from launchers.kubernetes.api import ApiRefused
 from launchers.kubernetes.attempt import Attempt
 from launchers.kubernetes.manifest import Manifest
@@ -89,7 +89,7 @@ def _run(attempt: Attempt) -> None:
         attempt = _adopt(attempt, job)
     try:
         if job:
-            _make_service(attempt, job)
+            _make_network(attempt, job)
         else:
             _start(attempt)
         while failure := attempt.follow():
@@ -158,16 +158,19 @@ def _start(attempt: Attempt) -> None:
         except WorkerGroupFailed as error:
             raise _NotOurs(error) from refused
         job = found
-    _make_service(attempt, job)
+    _make_network(attempt, job)
     attempt.say(
         f"started {attempt.name} in namespace {attempt.cluster.namespace}: "
         f"{attempt.group.num_workers} workers of {attempt.settings.image}"
     )
 
 
-def _make_service(attempt: Attempt, job: Manifest) -> None:
+def _make_network(attempt: Attempt, job: Manifest) -> None:
+    """Gives the pods their host names, and lets nobody else connect to them."""
+    if attempt.settings.network_policy:
+        attempt.cluster.create_network_policy(network.network_policy(job))
     if attempt.kind is api.JOB:
-        attempt.cluster.create_service(objects.service(job, attempt.settings.port))
+        attempt.cluster.create_service(network.service(job, attempt.settings.port))
 
 
 def _check_same_request(attempt: Attempt, job: Manifest) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from launchers.kubernetes import network
 from launchers.kubernetes import objects as kubernetes_objects
 from launchers.kubernetes.settings import read_settings
 from launchers.worker_group import Limits, WorkerGroup
@@ -42,7 +43,7 @@ HEAD = """\
 def examples() -> dict[str, list[dict[str, Any]]]:
     """Objects by the file that shows them."""
     job = kubernetes_objects.workload(WORKER_GROUP, read_settings(SETTINGS), 0, 1e9, 1e9)
-    service = kubernetes_objects.service(
+    service = network.service(
         {**job, "metadata": {**job["metadata"], "uid": ""}}, read_settings(SETTINGS).port
     )
     # The Job's, which only the cluster knows.
