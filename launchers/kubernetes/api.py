@@ -63,6 +63,7 @@ class Kind:
 
 JOB = Kind("batch", "v1", "jobs")
 JOBSET = Kind("jobset.x-k8s.io", "v1alpha2", "jobsets")
+NETWORK_POLICY = Kind("networking.k8s.io", "v1", "networkpolicies")
 
 
 class Cluster:
@@ -146,6 +147,14 @@ class Cluster:
                 "create services",
                 lambda: self._core.create_namespaced_service(self.namespace, body, **_TIMEOUT),
             )
+        except ApiRefused as refused:
+            if refused.status != 409:
+                raise
+
+    def create_network_policy(self, body: Manifest) -> None:
+        """Creates a NetworkPolicy; does nothing if it is there."""
+        try:
+            self.create(NETWORK_POLICY, body)
         except ApiRefused as refused:
             if refused.status != 409:
                 raise
@@ -338,7 +347,7 @@ def _refused(what: str, namespace: str, error: Exception) -> ApiRefused:
         401: "The token is not accepted: log in again, or look at the pod's service account.",
         403: (
             f"The launcher's service account needs this: kubectl auth can-i {verb} {resource} "
-            f"-n {namespace}. kubeflow/manifests/launcher.yaml has the Role and its binding."
+            f"-n {namespace}. kubeflow/manifests/base/launcher.yaml has the Role and its binding."
         ),
         404: f"Is there a namespace {namespace}, and does the cluster know {resource}?"
         + (" The JobSet controller must be installed." if resource == JOBSET.plural else ""),

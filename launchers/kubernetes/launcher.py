@@ -19,7 +19,7 @@ from types import FrameType
 
 from launchers import failures
 from launchers.failures import Failure
-from launchers.kubernetes import api, objects
+from launchers.kubernetes import api, network, objects
 from launchers.kubernetes.api import ApiRefused
 from launchers.kubernetes.attempt import Attempt
 from launchers.kubernetes.settings import KubernetesSettings
@@ -80,7 +80,7 @@ def _run(attempt: Attempt) -> None:
         attempt = _adopt(attempt, job)
     try:
         if job:
-            _make_service(attempt, job)
+            _make_network(attempt, job)
         else:
             _start(attempt)
         while failure := attempt.follow():
@@ -148,17 +148,21 @@ def _start(attempt: Attempt) -> None:
         except WorkerGroupFailed as error:
             raise _NotOurs(error) from refused
         job = found
-    _make_service(attempt, job)
+    _make_network(attempt, job)
     attempt.say(
         f"started {attempt.name} in namespace {attempt.cluster.namespace}: "
         f"{attempt.group.num_workers} workers of {attempt.settings.image}"
     )
 
 
-def _make_service(attempt: Attempt, job: Workload) -> None:
+def _make_network(attempt: Attempt, job: Workload) -> None:
+    """Gives the pods their host names, and lets nobody else connect to them."""
+    if attempt.settings.network_policy:
+        attempt.cluster.create_network_policy(
+            network.network_policy(job, jobset=attempt.kind is api.JOBSET)
+        )
     if attempt.kind is api.JOB:
-        service = objects.service(job.name, job.uid, job.labels, attempt.settings.port)
-        attempt.cluster.create_service(service)
+        attempt.cluster.create_service(network.service(job, attempt.settings.port))
 
 
 def _check_same_request(attempt: Attempt, job: Workload) -> None:

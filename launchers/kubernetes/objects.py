@@ -13,7 +13,6 @@ Each attempt has a name of its own, so that no worker meets a pod of the attempt
 import hashlib
 import json
 import math
-from collections.abc import Mapping
 
 from launchers.kubernetes import indexed_job
 from launchers.kubernetes.manifest import Manifest
@@ -31,11 +30,15 @@ COMPONENT_LABELS = {
     "app.kubernetes.io/component": "worker",
 }
 # A sidecar outlives the worker, so its pod and its job would never end. Istio prefers the
-# label, and older releases read only the annotation.
-_NO_SIDECAR_LABELS = {"sidecar.istio.io/inject": "false"}
+# label, and older releases read only the annotation. Its ambient mode would move all traffic to
+# one port of its own, past the ports of a NetworkPolicy.
+_NO_SIDECAR_LABELS = {"sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "none"}
 _NO_SIDECAR_ANNOTATIONS = {"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled"}
 CONTAINER = "worker"
 JOBSET_API = "jobset.x-k8s.io/v1alpha2"
+HOME = "/home/thaw"
+"""Home of the image's user. Keras, Matplotlib and CUDA keep caches there."""
+_WRITABLE_DIRS = ("/tmp", HOME)
 
 _REPLICATED_JOB = "w"
 _MAX_LABEL = 63
@@ -121,43 +124,6 @@ def _jobset(metadata: Manifest, spec: Manifest, keep_secs: int) -> Manifest:
     }
 
 
-def service(job: str, uid: str, labels: Mapping[str, str], port: int) -> Manifest:
-    """The headless Service that gives the pods of a created Job their host names.
-
-    It belongs to the Job and goes with it.
-
-    Args:
-      job: name of the Job.
-      uid: that Kubernetes has given to the Job.
-      labels: of the Job.
-      port: of TensorFlow's server in every pod.
-    """
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {
-            "name": job,
-            "labels": dict(labels),
-            "ownerReferences": [
-                {
-                    # An item of a list does not say what it is.
-                    "apiVersion": "batch/v1",
-                    "kind": "Job",
-                    "name": job,
-                    "uid": uid,
-                }
-            ],
-        },
-        "spec": {
-            "clusterIP": "None",
-            # Workers look for each other long before they are ready.
-            "publishNotReadyAddresses": True,
-            "selector": {label: labels[label] for label in (GROUP_LABEL, ATTEMPT_LABEL)},
-            "ports": [{"name": "tensorflow", "port": port, "targetPort": port}],
-        },
-    }
-
-
 def attempt_name(group: WorkerGroup, attempt: int) -> str:
     """Of the Job or JobSet. Long names are cut and made unique again by a hash."""
     suffix = f"-{attempt}"
@@ -213,7 +179,7 @@ def _job_spec(
         "backoffLimit": 0,
         "template": {
             "metadata": _pod_metadata(group, settings, attempt),
-            "spec": _pod_spec(group, settings, attempt_name(group, attempt), hosts),
+            "spec": _pod_spec(group, settings, attempt, hosts),
         },
     }
 
@@ -234,8 +200,9 @@ def _pod_metadata(group: WorkerGroup, settings: KubernetesSettings, attempt: int
 
 
 def _pod_spec(
-    group: WorkerGroup, settings: KubernetesSettings, subdomain: str, hosts: str
+    group: WorkerGroup, settings: KubernetesSettings, attempt: int, hosts: str
 ) -> Manifest:
+    subdomain = attempt_name(group, attempt)
     volumes, mounts = _volumes(settings)
     spot_selector, _ = _SPOT.get(settings.spot or "", ({}, []))
     spec = {
@@ -245,6 +212,8 @@ def _pod_spec(
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": settings.grace_secs,
         "priorityClassName": settings.priority_class,
+        "runtimeClassName": settings.runtime_class,
+        "topologySpreadConstraints": _topology_spread(group, settings, attempt),
         "nodeSelector": {**spot_selector, **settings.node_selector},
         "tolerations": _tolerations(settings),
         "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
@@ -266,6 +235,7 @@ def _container(
     mounts: list[Manifest],
 ) -> Manifest:
     environment = {
+        "HOME": HOME,  # another image's may be read-only
         **settings.env,
         **indexed_job.variables(group.num_workers, hosts, subdomain, settings.port),
     }
@@ -280,6 +250,7 @@ def _container(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": mounts,
@@ -305,6 +276,21 @@ def _tolerations(settings: KubernetesSettings) -> list[Manifest]:
     return [one.model_dump(exclude_none=True) for one in [*tolerations, *settings.tolerations]]
 
 
+def _topology_spread(
+    group: WorkerGroup, settings: KubernetesSettings, attempt: int
+) -> list[Manifest]:
+    labels = {GROUP_LABEL: _group_label(group), ATTEMPT_LABEL: str(attempt)}
+    return [
+        {
+            "topologyKey": key,
+            "maxSkew": 1,
+            "whenUnsatisfiable": otherwise,
+            "labelSelector": {"matchLabels": labels},
+        }
+        for key, otherwise in sorted(settings.topology_spread.items())
+    ]
+
+
 def _volumes(settings: KubernetesSettings) -> tuple[list[Manifest], list[Manifest]]:
     volumes: list[Manifest] = []
     mounts: list[Manifest] = []
@@ -321,6 +307,11 @@ def _volumes(settings: KubernetesSettings) -> tuple[list[Manifest], list[Manifes
         room = _without_empty({"medium": "Memory", "sizeLimit": settings.shared_memory})
         volumes.append({"name": "shm", "emptyDir": room})
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})
+    taken = {mount["mountPath"] for mount in mounts}
+    wanted = dict.fromkeys([*_WRITABLE_DIRS, *settings.writable_dirs])
+    for number, path in enumerate(path for path in wanted if path not in taken):
+        volumes.append({"name": f"writable-{number}", "emptyDir": {}})
+        mounts.append({"name": f"writable-{number}", "mountPath": path})
     return volumes, mounts
 
 

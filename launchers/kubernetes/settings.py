@@ -21,6 +21,7 @@ _GPUS = "Number of GPUs of each worker."
 _GPU_RESOURCE = "Resource name that the device plug-in gives to a GPU."
 
 Text = Annotated[str, Field(min_length=1)]
+IfNotSpread = Literal["ScheduleAnyway", "DoNotSchedule"]
 Secs = Annotated[float, Field(gt=0, le=_MAX_SECS)]
 
 
@@ -128,6 +129,35 @@ class WorkerPods(Settings):
         ),
     )
     priority_class: Text | None = Field(None, description="Priority class of the pods.")
+    runtime_class: Text | None = Field(
+        None,
+        description=(
+            "Runtime class of the pods, where GPUs or a sandbox need one, such as nvidia or gvisor."
+        ),
+    )
+    topology_spread: dict[str, IfNotSpread] = Field(
+        {"kubernetes.io/hostname": "ScheduleAnyway"},
+        description=(
+            "Node labels over whose values the workers of a job are spread evenly, and what "
+            "happens where that is impossible. By default each gets a node of its own if there "
+            "are enough. {}: the scheduler's own defaults."
+        ),
+    )
+    writable_dirs: list[Text] = Field(
+        default_factory=list,
+        description=(
+            "Folders that are empty and writable in every pod, besides /tmp, /home/thaw and "
+            "/dev/shm. The rest of the image is read-only."
+        ),
+    )
+    network_policy: bool = Field(
+        True,
+        strict=True,
+        description=(
+            "Create a NetworkPolicy with each job, so that only its own workers can connect to "
+            "its workers. Needs a network plug-in that enforces policies."
+        ),
+    )
     port: PositiveInt = Field(
         2222, ge=1024, le=65535, description="Port of TensorFlow's server in every pod."
     )

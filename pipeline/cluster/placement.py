@@ -67,12 +67,12 @@ def launcher_settings(config: Config, node: str) -> dict[str, Any]:
         "claims": resources.claims,
         "secrets": resources.secrets,
         "shared_memory": resources.shared_memory,
-        **config.cluster.launcher.chosen(),
-        "labels": {**config.cluster.labels, **config.cluster.launcher.labels},
     }
-    # Of the numbers that may be 0 only `keep_secs` has another default.
-    settings = {name: value for name, value in settings.items() if value or name == "keep_secs"}
-    return {"kind": KUBERNETES, **settings}
+    settings = {name: value for name, value in settings.items() if value}
+    # Also those that are 0, off or empty: they differ from the defaults.
+    chosen = config.cluster.launcher.chosen()
+    labels = {**config.cluster.labels, **config.cluster.launcher.labels}
+    return {"kind": KUBERNETES, **settings, **chosen, **({"labels": labels} if labels else {})}
 
 
 def _gpus(resources: Resources) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_gpus_of_the_launcher_override_those_of_the_node():
 
     assert gpus() == (2, "amd.com/gpu")
     assert gpus("cluster.launcher={gpus: 4, gpu_resource: nvidia.com/gpu}") == (4, "nvidia.com/gpu")
-    assert gpus("cluster.launcher.gpus=0") == (None, "amd.com/gpu")
+    assert gpus("cluster.launcher.gpus=0") == (0, "amd.com/gpu")
 
 
 def test_accelerators_are_bounded():

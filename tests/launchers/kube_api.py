@@ -35,6 +35,7 @@ KNOWN = {
     (None, "events"),
     ("batch", "jobs"),
     ("jobset.x-k8s.io", "jobsets"),
+    ("networking.k8s.io", "networkpolicies"),
 }
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import yaml
 
+from launchers.kubernetes import network
 from launchers.kubernetes import objects as kubernetes_objects
 from launchers.kubernetes.settings import read_settings
+from launchers.kubernetes.workload import Workload, read_workload
 from launchers.worker_group import Limits, WorkerGroup
 
 FOLDER = Path(__file__).parents[2] / "kubeflow" / "examples"
@@ -39,12 +41,16 @@ HEAD = """\
 """
 
 
+def created(job: dict[str, Any], uid: str = "1") -> Workload:
+    """The job as the launcher reads it once the API server has created it."""
+    by_server = {"uid": uid, "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    return read_workload({**job, "metadata": {**job["metadata"], **by_server}})
+
+
 def examples() -> dict[str, list[dict[str, Any]]]:
     """Objects by the file that shows them."""
     job = kubernetes_objects.workload(WORKER_GROUP, read_settings(SETTINGS), 0, 1e9, 1e9)
-    service = kubernetes_objects.service(
-        job["metadata"]["name"], "", job["metadata"]["labels"], read_settings(SETTINGS).port
-    )
+    service = network.service(created(job), read_settings(SETTINGS).port)
     # The Job's, which only the cluster knows.
     del service["metadata"]["ownerReferences"]
     jobset = kubernetes_objects.workload(

@@ -1,6 +1,7 @@
 """`kubeflow/manifests` and `kubeflow/examples`: valid, no more allowed than is needed."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,48 +9,75 @@ import pytest
 import yaml
 
 from launchers.kubernetes import api as kubernetes_api
-from launchers.kubernetes import attempt, pod_log
+from launchers.kubernetes import attempt, network, pod_log
 from launchers.kubernetes import launcher as kubernetes
 from launchers.kubernetes import objects as kubernetes_objects
-from launchers.kubernetes.settings import WorkerPods
+from launchers.kubernetes.settings import WorkerPods, read_settings
 from launchers.worker_group import WorkerGroupFailed
 from tests.launchers.kube_api import KubeApi, check
 from tests.launchers.kube_cluster import Cluster
-from tests.launchers.kube_examples import FOLDER, examples
-from tests.launchers.kube_runs import NAME, Running, group, settings, until
+from tests.launchers.kube_examples import FOLDER, created, examples
+from tests.launchers.kube_runs import IMAGE, NAME, Running, group, settings, until
+from tests.launchers.kube_tools import OVERLAYS, build, of_kind
 
-MANIFESTS = FOLDER.parent / "manifests"
+# Kinds that come with their controllers; the real API server checks these.
+DEFINED_ELSEWHERE = {"ResourceFlavor", "ClusterQueue", "LocalQueue"}
 
 
 def read(path: Path) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
 
-def manifests(kind: str) -> list[dict[str, Any]]:
-    return [one for path in MANIFESTS.glob("*.yaml") for one in read(path) if one["kind"] == kind]
+def manifests(kind: str, overlay: str = "single-user") -> list[dict[str, Any]]:
+    return of_kind(build(overlay), kind)
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted([*MANIFESTS.glob("*.yaml"), *FOLDER.glob("*.yaml")]),
-    ids=lambda path: path.name,
-)
-def test_kubernetes_takes_what_the_files_hold(path):
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kubernetes_takes_what_the_overlays_hold(overlay):
+    objects = build(overlay)
+
+    for one in objects:
+        if one["kind"] not in DEFINED_ELSEWHERE:
+            check(one)
+    names = [(one["kind"], one["metadata"]["name"]) for one in objects]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.name)
+def test_kubernetes_takes_what_the_examples_hold(path):
     for one in read(path):
         check(one)
 
 
-def test_there_is_one_of_each_kind():
-    kinds = [one["kind"] for path in MANIFESTS.glob("*.yaml") for one in read(path)]
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_overlay_holds_what_workers_may_be(overlay):
+    bindings = manifests("ValidatingAdmissionPolicyBinding", overlay)
+    policies = {one["metadata"]["name"] for one in manifests("ValidatingAdmissionPolicy", overlay)}
+    (settings,) = manifests("ConfigMap", overlay)
+    (account,) = manifests("ServiceAccount", overlay)
 
-    assert sorted(kinds) == [
-        "Namespace",
-        "NetworkPolicy",
-        "NetworkPolicy",
-        "Role",
-        "RoleBinding",
-        "ServiceAccount",
-    ]
+    assert {one["spec"]["policyName"] for one in bindings} == policies
+    assert all(one["spec"]["validationActions"] == ["Deny"] for one in bindings)
+    assert settings["data"]["service_accounts"] == account["metadata"]["name"]
+    assert settings["data"]["images"].endswith("thaw:")
+    assert settings["metadata"]["namespace"] == account["metadata"]["namespace"]
+
+
+def test_overlays_differ_in_what_they_are_for():
+    assert [one["apiGroups"] for one in manifests("Role", "jobset")[0]["rules"]].count(
+        ["jobset.x-k8s.io"]
+    ) == 1
+    (queue,) = manifests("LocalQueue", "kueue")
+    assert queue["metadata"]["namespace"] == "thaw"
+    (account,) = manifests("ServiceAccount", "eks")
+    assert "eks.amazonaws.com/role-arn" in account["metadata"]["annotations"]
+    (account,) = manifests("ServiceAccount", "air-gapped")
+    assert account["imagePullSecrets"] == [{"name": "registry"}]
+    (namespace,) = manifests("Namespace", "istio")
+    assert namespace["metadata"]["labels"]["istio-injection"] == "disabled"
+    assert not manifests("Namespace", "multi-user")
+    (binding,) = manifests("RoleBinding", "multi-user")
+    assert [one["name"] for one in binding["subjects"]] == ["default-editor"]
 
 
 def test_examples_are_what_the_launcher_asks_for():
@@ -57,8 +85,8 @@ def test_examples_are_what_the_launcher_asks_for():
         assert read(FOLDER / name) == objects, "run: python -m tests.launchers.kube_examples"
 
 
-def allowed() -> set[tuple[str, str, str]]:
-    (role,) = manifests("Role")
+def allowed(overlay: str) -> set[tuple[str, str, str]]:
+    (role,) = manifests("Role", overlay)
     return {
         (group, resource, verb)
         for rule in role["rules"]
@@ -97,8 +125,10 @@ def calls_of_a_groups_life(folder: Path, workload: str) -> set[tuple[str, str, s
 
 
 def test_the_launchers_role_allows_what_it_does_and_nothing_else(tmp_path, quick):
-    calls = calls_of_a_groups_life(tmp_path, "job") | calls_of_a_groups_life(tmp_path, "jobset")
-    assert allowed() == calls
+    with_jobs = calls_of_a_groups_life(tmp_path, "job")
+
+    assert allowed("single-user") == with_jobs
+    assert allowed("jobset") == with_jobs | calls_of_a_groups_life(tmp_path, "jobset")
 
 
 def test_the_role_is_bound_to_whom_the_nodes_run_as_and_workers_have_none():
@@ -117,32 +147,68 @@ def test_the_role_is_bound_to_whom_the_nodes_run_as_and_workers_have_none():
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def let_in(pod: dict[str, str], other: dict[str, str]) -> bool:
-    """Whether the policies let `other` connect to `pod`, both given by their labels."""
-    applying = [
-        one["spec"]
-        for one in manifests("NetworkPolicy")
-        if one["spec"]["podSelector"].get("matchLabels", {}).items() <= pod.items()
+def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    assert set(selector) <= {"matchLabels"}
+    return selector.get("matchLabels", {}).items() <= labels.items()
+
+
+def let_in(policies: list[dict[str, Any]], pod: dict[str, str], other: dict[str, str]) -> bool:
+    """Whether policies let `other` of the same namespace connect to `pod`, given by labels."""
+    applying = [one["spec"] for one in policies if matches(one["spec"]["podSelector"], pod)]
+    applying = [spec for spec in applying if "Ingress" in spec["policyTypes"]]
+    peers = [peer for spec in applying for rule in spec.get("ingress", []) for peer in rule["from"]]
+    return not applying or any(matches(peer["podSelector"], other) for peer in peers)
+
+
+def worker(attempt: int, name: str = NAME) -> tuple[dict[str, str], dict[str, Any]]:
+    """The labels of a worker's pod, and the policy that the launcher makes for its job."""
+    asked = replace(group(Path("logs")), name=name)
+    settings_ = read_settings({"image": IMAGE})
+    job = kubernetes_objects.workload(asked, settings_, attempt, 1, 1)
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    return labels, network.network_policy(created(job), jobset=False)
+
+
+def test_only_workers_of_the_same_job_reach_workers():
+    (one, policy), (next_one, next_policy), (other, other_policy) = (
+        worker(0),
+        worker(1),
+        worker(0, "cats"),
+    )
+    here = [one for one in manifests("NetworkPolicy") if one["metadata"]["namespace"] == "thaw"]
+    policies = [*here, policy, next_policy, other_policy]
+
+    assert let_in(policies, one, one)
+    assert not let_in(policies, one, next_one)
+    assert not let_in(policies, one, other)
+    assert not let_in(policies, one, {"app.kubernetes.io/name": "thaw"})
+    assert not let_in(policies, {"app": "other"}, one)
+    # In a namespace without these manifests, too.
+    assert not let_in([policy], one, other)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_workers_may_connect_to_names_each_other_and_a_store_alone(overlay):
+    (labels, _) = worker(0)
+    rules = [
+        rule
+        for one in manifests("NetworkPolicy", overlay)
+        if "Egress" in one["spec"]["policyTypes"] and matches(one["spec"]["podSelector"], labels)
+        for rule in one["spec"].get("egress", [])
     ]
-    assert all(spec["policyTypes"] == ["Ingress"] for spec in applying)
-    peers = [
-        peer["podSelector"]["matchLabels"]
-        for spec in applying
-        for rule in spec.get("ingress", [])
-        for peer in rule["from"]
+    open_ports = {port["port"] for rule in rules for port in rule.get("ports", [])}
+    everywhere = [
+        peer["ipBlock"]
+        for rule in rules
+        for peer in rule["to"]
+        if peer.get("ipBlock", {}).get("cidr") == "0.0.0.0/0"
     ]
-    return not applying or any(labels.items() <= other.items() for labels in peers)
 
-
-def test_only_workers_reach_workers():
-    (job, _) = examples()["job.yaml"]
-    worker = job["spec"]["template"]["metadata"]["labels"]
-
-    assert let_in(worker, worker)
-    assert not let_in(worker, {"app.kubernetes.io/name": "thaw"})
-    assert not let_in(worker, {"thaw-worker-group": worker["thaw-worker-group"]})
-    assert not let_in({"app": "other"}, worker)
-    assert kubernetes_objects.COMPONENT_LABELS.items() <= worker.items()
+    assert all(rule["to"] for rule in rules)
+    assert {53} < open_ports <= {53, 80, 443, 988, 8333, 9000}
+    assert (443 in open_ports) == bool(everywhere) == (overlay != "air-gapped")
+    # The API server and the node's metadata are not on the internet.
+    assert all("169.254.0.0/16" in block["except"] for block in everywhere)
 
 
 def test_the_page_names_every_setting():

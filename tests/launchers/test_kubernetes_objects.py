@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launchers.kubernetes import indexed_job, objects
+from launchers.kubernetes import indexed_job, network, objects
 from launchers.kubernetes.settings import read_settings
 from launchers.worker_group import Limits, WorkerGroup
 from tests.launchers.kube_api import Refused, check
+from tests.launchers.kube_examples import created
 from trainer.errors import ThawError
 
 IMAGE = "registry.example/thaw:1"
@@ -80,8 +81,8 @@ def test_resources_gpus_and_nodes_come_from_the_settings():
         {"key": "team", "operator": "Equal", "value": "birds", "effect": "NoExecute"},
     ]
     shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}
-    assert spec["volumes"] == [shm]
-    assert container["volumeMounts"] == [{"name": "shm", "mountPath": "/dev/shm"}]
+    assert spec["volumes"][0] == shm
+    assert container["volumeMounts"][0] == {"name": "shm", "mountPath": "/dev/shm"}
     assert spec["priorityClassName"] == "low"
     assert spec["terminationGracePeriodSeconds"] == 90
 
@@ -120,6 +121,77 @@ def test_claims_secrets_and_variables_reach_the_worker():
     assert spec["imagePullSecrets"] == [{"name": "registry"}]
     variables = {one["name"]: one["value"] for one in container["env"]}
     assert variables["GOOGLE_APPLICATION_CREDENTIALS"] == "/var/key/key.json"
+
+
+def writable(spec: dict[str, Any]) -> list[str]:
+    """Where the pods find an empty folder of their own."""
+    (container,) = spec["containers"]
+    empty = {one["name"] for one in spec["volumes"] if one.get("emptyDir") == {}}
+    return [one["mountPath"] for one in container["volumeMounts"] if one["name"] in empty]
+
+
+def test_the_image_is_read_only_but_for_the_folders_that_are_named():
+    spec = pod_spec(writable_dirs=["/var/cache/thaw", "/tmp"], env={"LANG": "C"})
+    (container,) = spec["containers"]
+
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert writable(spec) == ["/tmp", "/home/thaw", "/var/cache/thaw"]
+    assert {"name": "HOME", "value": "/home/thaw"} in container["env"]
+
+
+def test_a_claim_on_a_writable_folder_takes_its_place():
+    spec = pod_spec(claims={"/tmp": "scratch"})
+    (container,) = spec["containers"]
+
+    assert writable(spec) == ["/home/thaw"]
+    assert [one["mountPath"] for one in container["volumeMounts"]] == ["/tmp", "/home/thaw"]
+
+
+def test_another_home_is_kept():
+    (container,) = pod_spec(env={"HOME": "/root"})["containers"]
+
+    assert [one["value"] for one in container["env"] if one["name"] == "HOME"] == ["/root"]
+
+
+def test_workers_of_a_job_are_spread_over_the_nodes():
+    job = workload(attempt=1)
+    (spread,) = pod_spec()["topologySpreadConstraints"]
+    (of_second,) = job["spec"]["template"]["spec"]["topologySpreadConstraints"]
+
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"], spread["maxSkew"]) == (
+        "kubernetes.io/hostname",
+        "ScheduleAnyway",
+        1,
+    )
+    # Pods of the attempt before may still be ending.
+    chosen = of_second["labelSelector"]["matchLabels"]
+    assert chosen == {"thaw-worker-group": "birds-fit-0123456789", "thaw-attempt": "1"}
+    assert chosen.items() <= job["spec"]["template"]["metadata"]["labels"].items()
+    assert "topologySpreadConstraints" not in pod_spec(topology_spread={})
+
+
+def test_a_runtime_class_is_passed_on():
+    assert pod_spec(runtime_class="nvidia")["runtimeClassName"] == "nvidia"
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner"),
+    [("job", ("batch/v1", "Job")), ("jobset", ("jobset.x-k8s.io/v1alpha2", "JobSet"))],
+)
+def test_only_pods_of_the_same_attempt_may_connect(kind, owner):
+    job = workload(attempt=2, workload=kind)
+    policy = network.network_policy(created(job, uid="7"), jobset=kind == "jobset")
+    check(policy)
+
+    own = {"thaw-worker-group": "birds-fit-0123456789", "thaw-attempt": "2"}
+    assert policy["spec"] == {
+        "podSelector": {"matchLabels": own},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [{"podSelector": {"matchLabels": own}}]}],
+    }
+    (reference,) = policy["metadata"]["ownerReferences"]
+    assert (reference["apiVersion"], reference["kind"]) == owner
+    assert (reference["name"], reference["uid"]) == (job["metadata"]["name"], "7")
 
 
 def test_labels_of_a_team_do_not_replace_our_own():
