@@ -3,10 +3,12 @@
 How they run there is the affair of `launchers.kubernetes` and `pipeline.cluster.vertex_jobs`.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from launchers.registry import KUBERNETES
+from pipeline.cluster import sizes
+from pipeline.cluster.store_access import store_access
 from pipeline.cluster.target import ClusterError, Target
 from pipeline.config.cluster import TRAINING_NODES, Resources
 from pipeline.config.schema import Config
@@ -72,7 +74,36 @@ def launcher_settings(config: Config, node: str) -> dict[str, Any]:
     # Also those that are 0, off or empty: they differ from the defaults.
     chosen = config.cluster.launcher.chosen()
     labels = {**config.cluster.labels, **config.cluster.launcher.labels}
-    return {"kind": KUBERNETES, **settings, **chosen, **({"labels": labels} if labels else {})}
+    chosen = {**chosen, **({"labels": labels} if labels else {})}
+    return {"kind": KUBERNETES, **_with_store({**settings, **chosen}, config, node)}
+
+
+def _with_store(settings: dict[str, Any], config: Config, node: str) -> dict[str, Any]:
+    """Adds what the workers' pods need to reach the store, under what the config says of pods."""
+    store = store_access(config)
+    added = {
+        "env": {**store.env, **settings.get("env", {})},
+        "claims": {**store.claims, **settings.get("claims", {})},
+        "secrets": {**store.secrets, **settings.get("secrets", {})},
+        "secret_env": {
+            **{name: asdict(entry) for name, entry in store.secret_env.items()},
+            **settings.get("secret_env", {}),
+        },
+        "disk": settings.get("disk") or _disk(config, node),
+    }
+    group = settings.get("fs_group", store.group)
+    return {
+        **settings,
+        **{name: value for name, value in added.items() if value},
+        **({} if group is None else {"fs_group": group}),
+    }
+
+
+def _disk(config: Config, node: str) -> str | None:
+    """What a worker requests for its local copies and vectors, where the images are counted."""
+    if not config.cluster.num_images:
+        return None
+    return sizes.whole_gibibytes(sizes.disk_bytes(config, node, config.cluster.num_images))
 
 
 def _gpus(resources: Resources) -> dict[str, Any]:
