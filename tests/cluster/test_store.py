@@ -58,7 +58,7 @@ def pod_of(platform, node):
 def test_features_reach_the_pods_that_start_workers_by_their_address_alone(staged):
     spec, _ = staged
 
-    for node in ("HeadTrainer", "FineTuner", "Tuner"):
+    for node in ("HeadTrainer", "FineTuner"):
         artifacts, references = inputs_of(spec, node)
         assert references == {"examples_reference"}
         assert "examples" not in artifacts
