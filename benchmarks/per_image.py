@@ -69,10 +69,10 @@ def _run(images: Path, output: Path, size: int, epochs: int, weights: str) -> di
     for name in [node.pipeline_node.node_info.id for node in ir.nodes]:
         before, started = _cpu_of_children(), time.monotonic()
         outcome = runner.run_forked(name, run_dir, runner._launch, ir, name)
-        if not outcome["ok"]:
-            raise SystemExit(f"{name}: {outcome['error']}")
+        if not outcome.ok:
+            raise SystemExit(f"{name}: {outcome.error}")
         wall = time.monotonic() - started
-        nodes[name] = {"cpu": _cpu_of_children() - before, "wall": wall, **outcome}
+        nodes[name] = {"cpu": _cpu_of_children() - before, "wall": wall, **vars(outcome)}
         if name == LAST:
             break
     artifacts = output / "artifacts"

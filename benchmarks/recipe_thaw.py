@@ -120,9 +120,9 @@ def in_fork(name: str, work: Any, *arguments: Any) -> dict[str, float]:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as logs:
         outcome = run_forked(name, Path(logs), work, *arguments)
-        if not outcome["ok"]:
+        if not outcome.ok:
             raise SystemExit((Path(logs) / f"{name}.log").read_text()[-3000:])
-    return {**outcome["state"], "seconds": time.monotonic() - started}
+    return {**outcome.state, "seconds": time.monotonic() - started}
 
 
 def main(recipe: Recipe) -> None:

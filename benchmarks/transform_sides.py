@@ -51,8 +51,8 @@ def run_node(folder: Path, size_px: int) -> dict[str, Any]:
     logs.mkdir(parents=True)
     for node in nodes:
         outcome = run_forked(node.id, logs, _launch, ir, node.id)
-        if not outcome["ok"]:
-            raise SystemExit(f"{node.id}: {outcome['error']}")
+        if not outcome.ok:
+            raise SystemExit(f"{node.id}: {outcome.error}")
     found = read_nodes(database, run_id)
     examples = found["ImageExampleGen"].uri("examples")
     card = read_card(examples)

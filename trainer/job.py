@@ -1,7 +1,6 @@
 """One training job from examples to an exported model: what each Trainer node does."""
 
 import functools
-import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,16 +26,17 @@ from trainer.distribution.strategy import (
 )
 from trainer.export import Evaluation, Export, ExportInfo, ServedImages, export_saved_model
 from trainer.fits import recipe, resume
+from trainer.fits.record import write_fit
 from trainer.model import trunk
 from trainer.model.classifier import build_classifier, on_pooled, on_trunk_features, pooling
 from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights, save_weights
 from trainer.process import progress, supervision
+from trainer.records import to_json
 from trainer.specs import NO_CHANGE, Augmentation, FineTune, HeadFit, ModelSpec, TrunkSpec
 from trainer.start_weights import load_start_weights
 
 WEIGHTS_FILE = os.path.join("warm_start", "classifier.weights.h5")
-HISTORY_FILE = "history.json"
 
 
 @dataclass(frozen=True)
@@ -323,11 +323,9 @@ def _export(job: Job, plain: BuiltClassifier, weights: list, record: recipe.FitR
         plain.classifier,
         ServedImages(job.spec.image_size_px, job.max_pixels),
         Evaluation(_parser(job, evaluated), evaluated),
-        ExportInfo(job.labels, job.config, job.data_card.to_json()),
+        ExportInfo(job.labels, job.config, to_json(job.data_card)),
         job.saved_model_dir,
     )
     save_weights(plain.classifier, os.path.join(job.model_dir, WEIGHTS_FILE))
     for folder in (job.model_dir, job.log_dir):
-        tf.io.gfile.makedirs(folder)
-        with tf.io.gfile.GFile(os.path.join(folder, HISTORY_FILE), "w") as file:
-            file.write(json.dumps(record.to_json(), indent=2))
+        write_fit(record, folder)

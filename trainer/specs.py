@@ -11,75 +11,47 @@ Example:
   True
 """
 
-import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
 from trainer.backbones.table import BACKBONES
 from trainer.errors import ThawError
+from trainer.records import Json, Mismatch, Record, parse, to_json
 
 ARGS = "args"
 """Key of a training node's record in `custom_config`; where the node runs stands beside it."""
 
-Json = dict[str, Any]
-
-
-class Record:
-    """A record that is written and read as JSON. Keys it does not know are refused."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-
 _R = TypeVar("_R", bound=Record)
 
 
-def to_json(record: Record) -> Json:
-    """The record as plain values."""
-    return asdict(record)  # type: ignore[call-overload]
-
-
-def from_json(kind: type[_R], values: Mapping[str, Any]) -> _R:
+def from_json(kind: type[_R], values: Json) -> _R:
     """Reads what `to_json` wrote.
 
     Raises:
       ThawError: naming each key that is unknown, missing or of another type.
     """
     try:
-        # From JSON text: there pydantic is strict about types, but takes a list for a tuple.
-        record = _reader(kind).validate_json(json.dumps(values), strict=True)  # type: ignore[arg-type]
-        problems = [f"{key}: missing" for key in _missing(to_json(record), values)]
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, one['loc']))}: {_PROBLEMS.get(one['type'], one['msg'])}"
-            for one in error.errors()
-        ]
+        record = parse(kind, json.dumps(values))
+        problems = "; ".join(f"{key}: missing" for key in _missing(to_json(record), values))
+    except Mismatch as error:
+        problems = str(error)
     if problems:
         raise ThawError(
-            f"a node's arguments do not match {kind.__name__}: {'; '.join(problems)}.",
+            f"a node's arguments do not match {kind.__name__}: {problems}.",
             to_do="The pipeline was made by another version of Thaw than runs this node. "
             "Use the same version for both: build the image again, then compile again.",
         )
     return record
 
 
-@functools.cache
-def _reader(kind: type) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-_PROBLEMS = {"unexpected_keyword_argument": "unknown", "missing": "missing"}
-
-
-def _missing(whole: Mapping[str, Any], given: Mapping[str, Any], path: str = "") -> Iterator[str]:
+def _missing(whole: Json, given: Json, path: str = "") -> Iterator[str]:
     """Keys that were filled in with a default: what was written has all of them."""
     for key, value in whole.items():
         if key not in given:
             yield f"{path}{key}"
-        elif isinstance(value, Mapping):
+        elif isinstance(value, dict):
             yield from _missing(value, given[key], f"{path}{key}.")
 
 

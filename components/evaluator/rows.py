@@ -6,21 +6,59 @@ calls `extractors` by name: a context variable hands it over. It lives in this m
 because TFX reloads the one that it calls.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
 
 from components.evaluator.gate import BASELINE, CANDIDATE
-from trainer import keys
+from trainer import keys, records
+from trainer.records import Record
 
 ROWS_FOLDER = "rows"
+
+
+@dataclass(frozen=True)
+class Choice(Record):
+    """What a model said of an image.
+
+    Attributes:
+      label_id: its first choice.
+      probability: of that; None where the model's output is not finite.
+    """
+
+    label_id: int
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class Row(Record):
+    """What both models said of one test image.
+
+    Attributes:
+      id: SHA-256 of the image file, in hexadecimal.
+      path: of the image file.
+      label: the true class.
+      baseline: first choice of the model after fit 1.
+      candidate: first choice of the model after fit 2.
+    """
+
+    id: str
+    path: str
+    label: str
+    baseline: Choice
+    candidate: Choice
+
+    def choice(self, model: str) -> Choice:
+        """The first choice of `BASELINE` or of `CANDIDATE`."""
+        return {BASELINE: self.baseline, CANDIDATE: self.candidate}[model]
+
 
 _rows_dir: ContextVar[str | None] = ContextVar("rows_dir", default=None)
 
@@ -52,34 +90,43 @@ class WriteRows(beam.PTransform):
         _ = (
             extracts
             | "Rows" >> beam.FlatMap(rows_of_batch)
-            | "Lines" >> beam.Map(json.dumps)
+            | "Lines" >> beam.Map(records.dumps)
             | "Write"
             >> beam.io.WriteToText(os.path.join(self._directory, "row"), file_name_suffix=".jsonl")
         )
         return extracts
 
 
-def rows_of_batch(extracts: tfma.types.Extracts) -> Iterator[dict[str, Any]]:
-    """One row for each example of a batch of TFMA's extracts.
+def read_rows(evaluation_uri: str) -> Iterator[Row]:
+    """Yields one row per image of an evaluation.
 
-    A row holds `id`, `path`, `label` and, for each model, `label_id` and `probability`
-    of its first choice (None where the model's output is not finite).
+    Raises:
+      ThawError: if a line is not that of a row.
     """
+    for path in sorted(tf.io.gfile.glob(f"{evaluation_uri}/{ROWS_FOLDER}/*.jsonl")):
+        with tf.io.gfile.GFile(path) as file:
+            for line in file:
+                yield records.read(Row, line, path)
+
+
+def rows_of_batch(extracts: tfma.types.Extracts) -> Iterator[Row]:
+    """One row for each example of a batch of TFMA's extracts."""
     values = extracts[tfma.FEATURES_KEY]
-    choices = {
-        model: np.asarray(extracts[tfma.PREDICTIONS_KEY][model]) for model in (BASELINE, CANDIDATE)
-    }
+    baseline, candidate = (
+        np.asarray(extracts[tfma.PREDICTIONS_KEY][model]) for model in (BASELINE, CANDIDATE)
+    )
     columns = [np.ravel(values[name]) for name in (keys.ID, keys.PATH, keys.LABEL)]
     for index, (identity, path, label) in enumerate(zip(*columns, strict=True)):
-        yield {
-            "id": identity.decode(),
-            "path": path.decode(),
-            "label": label.decode(),
-            **{model: _first_choice(scores[index]) for model, scores in choices.items()},
-        }
+        yield Row(
+            identity.decode(),
+            path.decode(),
+            label.decode(),
+            _first_choice(baseline[index]),
+            _first_choice(candidate[index]),
+        )
 
 
-def _first_choice(probabilities: np.ndarray) -> dict[str, Any]:
+def _first_choice(probabilities: np.ndarray) -> Choice:
     best = int(np.argmax(probabilities))
     probability = float(probabilities[best])
-    return {"label_id": best, "probability": probability if np.isfinite(probability) else None}
+    return Choice(best, probability if np.isfinite(probability) else None)

@@ -7,7 +7,6 @@ keeps its groups in memory, as Beam's DirectRunner does, never holds the images.
 import bisect
 import hashlib
 import itertools
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,10 +36,11 @@ from components.image_example_gen.rejected import (
     shard_of_rejected,
     write_rejected,
 )
-from trainer import keys
+from trainer import keys, records
 from trainer.data.card import DataCard, write_card
 from trainer.data.labels import is_utf8
 from trainer.process import progress
+from trainer.records import Record
 
 _REJECTED = "rejected"
 _A_COPY = "a copy of another file of its class"
@@ -74,6 +74,23 @@ class ImageFile:
     width_px: int
 
 
+@dataclass(frozen=True)
+class ShardSummary(Record):
+    """What one output file holds.
+
+    Attributes:
+      split: that it belongs to.
+      shard: its number in the split.
+      counts: class name -> number of images.
+      fingerprint: of its images.
+    """
+
+    split: str
+    shard: int
+    counts: dict[str, int]
+    fingerprint: str
+
+
 class Executor(BaseExampleGenExecutor):
     """Writes the splits, the data card and the list of rejected files."""
 
@@ -98,22 +115,22 @@ class Executor(BaseExampleGenExecutor):
             self._make_beam_pipeline(),
             images_dir,
             artifact.uri,
-            _splits(exec_properties),
-            _limits(exec_properties),
+            _splits(exec_properties[standard_component_specs.OUTPUT_CONFIG_KEY]),
+            _limits(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY]),
         )
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(artifact, "tfrecords_gzip")
 
 
-def _splits(exec_properties: dict[str, Any]) -> dict[str, int]:
+def _splits(output_config: str) -> dict[str, int]:
     output = example_gen_pb2.Output()
-    proto_utils.json_to_proto(exec_properties[standard_component_specs.OUTPUT_CONFIG_KEY], output)
+    proto_utils.json_to_proto(output_config, output)
     return {split.name: split.hash_buckets for split in output.split_config.splits}
 
 
-def _limits(exec_properties: dict[str, Any]) -> Limits:
+def _limits(custom_config: str) -> Limits:
     packed = example_gen_pb2.CustomConfig()
-    proto_utils.json_to_proto(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], packed)
+    proto_utils.json_to_proto(custom_config, packed)
     config = struct_pb2.Struct()
     packed.custom_config.Unpack(config)
     return Limits(**{name: int(value) for name, value in config.items() if name != VERSION})
@@ -251,12 +268,8 @@ class _WriteShard(beam.DoFn):
                     writer.write(_example(image, content).SerializeToString(deterministic=True))
                     written.append(image)
         yield from (_reject(path, reason) for path, reason in rejected)
-        yield {
-            "split": split,
-            "shard": shard,
-            "counts": Counter(image.label for image in written),
-            "fingerprint": fingerprint(written),
-        }
+        counts = dict(Counter(image.label for image in written))
+        yield ShardSummary(split, shard, counts, fingerprint(written))
 
     def _read_one(
         self, copies: Sequence[ImageFile]
@@ -341,22 +354,23 @@ def _example(image: ImageFile, content: bytes) -> tf.train.Example:
     )
 
 
-def _write_summary(summary: dict[str, Any], uri: str) -> None:
+def _write_summary(summary: ShardSummary, uri: str) -> None:
     folder = os.path.join(uri, _SUMMARIES_FOLDER)
     tf.io.gfile.makedirs(folder)
-    name = f"{summary['split']}-{summary['shard']:05d}.json"
+    name = f"{summary.split}-{summary.shard:05d}.json"
     with tf.io.gfile.GFile(os.path.join(folder, name), "w") as file:
-        file.write(json.dumps(summary))
+        file.write(records.dumps(summary))
 
 
-def _take_summaries(uri: str) -> Iterator[dict[str, Any]]:
+def _take_summaries(uri: str) -> Iterator[ShardSummary]:
     """What the shards reported; deletes it. Nothing if no image was usable."""
     folder = os.path.join(uri, _SUMMARIES_FOLDER)
     if not tf.io.gfile.isdir(folder):
         return
     for name in tf.io.gfile.listdir(folder):
-        with tf.io.gfile.GFile(os.path.join(folder, name)) as file:
-            yield json.loads(file.read())
+        path = os.path.join(folder, name)
+        with tf.io.gfile.GFile(path) as file:
+            yield records.read(ShardSummary, file.read(), path)
     tf.io.gfile.rmtree(folder)
 
 
@@ -365,8 +379,8 @@ def _make_card(images_dir: str, uri: str, rejected: dict[str, Counter[str]]) -> 
     counts: dict[str, Counter[str]] = {split: Counter() for split in keys.SPLITS}
     digest = 0
     for summary in _take_summaries(uri):
-        counts[summary["split"]].update(summary["counts"])
-        digest ^= int(summary["fingerprint"], 16)
+        counts[summary.split].update(summary.counts)
+        digest ^= int(summary.fingerprint, 16)
     return DataCard(
         images_dir=images_dir,
         fingerprint=f"{digest:064x}",

@@ -1,21 +1,22 @@
 """The list of files that were left out, written beside the examples: each with its reason."""
 
 import hashlib
-import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import tensorflow as tf
 
-from trainer.data.labels import printable
+from trainer import records
+from trainer.data.labels import as_utf8, printable
+from trainer.records import Record
 
 SET_ASIDE_FOLDER = "set_aside"
 
 
 @dataclass(frozen=True, order=True)
-class Rejected:
+class Rejected(Record):
     """A file that was left out. Its path is UTF-8, whatever the file system holds."""
 
     path: str
@@ -24,8 +25,7 @@ class Rejected:
 
 def reject(path: str, reason: object) -> Rejected:
     """Makes an entry of the list from a path as the operating system gives it."""
-    safe = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return Rejected(safe, str(reason))
+    return Rejected(as_utf8(path), str(reason))
 
 
 def shard_of_rejected(entry: Rejected, num_shards: int) -> int:
@@ -39,25 +39,32 @@ def write_rejected(uri: str, num_shards: int, shard: int, entries: Iterable[Reje
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.gfile.GFile(path, "w") as file:
         for entry in sorted(entries):
-            file.write(json.dumps(asdict(entry)) + "\n")
+            file.write(records.dumps(entry) + "\n")
 
 
 def count_reasons(uri: str) -> dict[str, Counter[str]]:
     """Counts the list: class -> reason -> number of files."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for entry in _read_rejected(os.path.join(uri, SET_ASIDE_FOLDER)):
+    for entry in read_rejected(uri):
         label = os.path.basename(os.path.dirname(entry.path))
         counts[label][entry.reason] += 1
     return dict(counts)
 
 
-def _read_rejected(folder: str) -> Iterator[Rejected]:
+def read_rejected(uri: str) -> Iterator[Rejected]:
+    """Yields the entries of the list of an examples folder, file by file.
+
+    Raises:
+      ThawError: if a line is not that of an entry.
+    """
+    folder = os.path.join(uri, SET_ASIDE_FOLDER)
     # Not by a pattern: one with the folder's name in it would be another if that has a [.
     names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
     for name in sorted(names):
-        with tf.io.gfile.GFile(os.path.join(folder, name)) as file:
+        path = os.path.join(folder, name)
+        with tf.io.gfile.GFile(path) as file:
             for line in file:
-                yield Rejected(**json.loads(line))
+                yield records.read(Rejected, line, path)
 
 
 def commonest(reasons: Counter[str], most: int) -> str:

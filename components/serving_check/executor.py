@@ -1,10 +1,9 @@
 """Compares the two ways into an exported model."""
 
 import itertools
-import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,11 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from trainer import keys
+from trainer import keys, records
 from trainer.data import fit_data
+from trainer.errors import ThawError
 from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES, SERVING_SIGNATURE
+from trainer.records import Record
 
 MODEL = "model"
 IMAGES = "images"
@@ -29,7 +30,7 @@ RESULT_FILE = "serving_check.json"
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Agreement(Record):
     """How far the two ways into a model agree.
 
     Attributes:
@@ -44,6 +45,25 @@ class Agreement:
     max_difference: float | None
     tolerance: float
     agrees: bool
+
+
+def write_agreement(agreement: Agreement, blessing_uri: str) -> None:
+    """Writes the result beside a blessing, into a folder that is made if it is missing."""
+    # The local runner makes it; the one in a pod does not.
+    tf.io.gfile.makedirs(blessing_uri)
+    with tf.io.gfile.GFile(os.path.join(blessing_uri, RESULT_FILE), "w") as file:
+        file.write(records.dumps(agreement))
+
+
+def read_agreement(blessing_uri: str) -> Agreement:
+    """Reads what `write_agreement` has written.
+
+    Raises:
+      ThawError: naming the keys that are unknown, missing or of another type.
+    """
+    path = os.path.join(blessing_uri, RESULT_FILE)
+    with tf.io.gfile.GFile(path) as file:
+        return records.read(Agreement, file.read(), path)
 
 
 class Executor(base_executor.BaseExecutor):
@@ -65,10 +85,7 @@ class Executor(base_executor.BaseExecutor):
             exec_properties[TOLERANCE],
             exec_properties[NUM_IMAGES],
         )
-        # The local runner makes the folder; the one in a pod does not.
-        tf.io.gfile.makedirs(blessing.uri)
-        with tf.io.gfile.GFile(os.path.join(blessing.uri, RESULT_FILE), "w") as file:
-            file.write(json.dumps(asdict(agreement)))
+        write_agreement(agreement, blessing.uri)
         # What TFX's Pusher asks an InfraBlessing for.
         blessing.set_int_custom_property("blessed", int(agreement.agrees))
 
@@ -86,7 +103,7 @@ def check(
       num_images: how many images at most.
 
     Raises:
-      ValueError: if there are no test images, or the two sets of examples do not match.
+      ThawError: if there are no test images, or the two sets of examples do not match.
     """
     evaluated = {
         _bytes(example, keys.ID): example
@@ -99,9 +116,17 @@ def check(
         if len(files) == len(evaluated):
             break
     if not evaluated:
-        raise ValueError(f"{examples_uri} holds no test images.")
+        raise ThawError(
+            "holds no test images.",
+            where=examples_uri,
+            to_do="Raise data.splits.test, or add images.",
+        )
     if files.keys() != evaluated.keys():
-        raise ValueError(f"{examples_uri} holds test images that {images_uri} does not.")
+        raise ThawError(
+            f"holds test images that {images_uri} does not.",
+            where=examples_uri,
+            to_do="Delete both folders, and run the same command again.",
+        )
     model = tf.saved_model.load(saved_model_dir)
     order = sorted(files)
     served = model.signatures[SERVING_SIGNATURE](

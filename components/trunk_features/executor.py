@@ -11,6 +11,7 @@ import os
 import uuid
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -30,9 +31,11 @@ from trainer.data.augment import augment
 from trainer.data.card import read_card, write_card
 from trainer.data.images import parse_image
 from trainer.distribution.strategy import make_deterministic
+from trainer.errors import ThawError
 from trainer.model.trunk import BACKBONE_FILE, Trunk, view_name
 from trainer.model.weight_files import save_weights
 from trainer.process import progress
+from trainer.remote_files import replacing
 from trainer.specs import TrunkFeaturesArgs, from_json
 from trainer.start_weights import load_start_weights
 
@@ -115,7 +118,7 @@ def write_features(
       weights_path: from `write_backbone`.
 
     Raises:
-      RuntimeError: if a file was not written whole.
+      ThawError: if a file was not written whole.
     """
     shards = list_shards(examples_uri, uri, settings.augmented_views)
     card = read_card(examples_uri)
@@ -141,7 +144,12 @@ def write_features(
         )
     missing = [shard for shard in shards if not _is_written(shard)]
     if missing:
-        raise RuntimeError(f"{missing[0].target} and {len(missing) - 1} more were not written.")
+        more = f" and {len(missing) - 1} more were" if len(missing) > 1 else " was"
+        raise ThawError(
+            f"the file{more} not written, although Beam reports success.",
+            where=missing[0].target,
+            to_do="Look at the log of Beam's workers, and run the same command again.",
+        )
     if tf.io.gfile.exists(os.path.join(uri, _PARTIAL_FOLDER)):
         tf.io.gfile.rmtree(os.path.join(uri, _PARTIAL_FOLDER))
     write_card(card, uri)
@@ -229,9 +237,15 @@ class _WriteRows(beam.DoFn):
 
     def finish_bundle(self) -> None:
         if self._open:
-            raise RuntimeError(
-                f"{next(iter(self._open))} is incomplete: the runner split one file's images."
-            )
+            raise _split_by_runner(next(iter(self._open)))
+
+
+def _split_by_runner(target: str) -> ThawError:
+    return ThawError(
+        "is incomplete: the Beam runner has split or reordered the images of one file.",
+        where=target,
+        to_do="Choose another --runner in beam.options or beam.nodes.TrunkFeatures.",
+    )
 
 
 class _PartialFile:
@@ -242,13 +256,16 @@ class _PartialFile:
         # Not beside the target: readers take every file there.
         folder = os.path.join(os.path.dirname(os.path.dirname(target)), _PARTIAL_FOLDER)
         tf.io.gfile.makedirs(folder)
-        self._partial = os.path.join(folder, uuid.uuid4().hex)
-        self._writer = tf.io.TFRecordWriter(self._partial)
+        self._complete = ExitStack()
+        partial = self._complete.enter_context(
+            replacing(target, os.path.join(folder, uuid.uuid4().hex))
+        )
+        self._writer = tf.io.TFRecordWriter(partial)
         self._rows = 0
 
     def write(self, row: Row, found: bytes) -> None:
         if row.position != self._rows:
-            raise RuntimeError(f"{self._target}: row {row.position} came after {self._rows} rows.")
+            raise _split_by_runner(self._target)
         self._rows += 1
         example = tf.train.Example.FromString(row.about)
         example.features.feature[keys.TRUNK].bytes_list.value.append(found)
@@ -256,4 +273,4 @@ class _PartialFile:
 
     def finish(self) -> None:
         self._writer.close()
-        tf.io.gfile.rename(self._partial, self._target, overwrite=True)
+        self._complete.close()

@@ -1,20 +1,15 @@
 """Runs the search and writes what it found."""
 
-import json
-import os
 from typing import Any
 
 from tfx import types
 from tfx.components.tuner import executor as tfx_tuner
 from tfx.types import artifact_utils
 from tfx.types import standard_component_specs as specs
-from tfx.utils import io_utils
 
 from launchers.execution import read_settings, run_by_workers
 from trainer.artifact_dirs import node_dir
-
-# Beside TFX's own file, which leaves out stages, epochs, seconds and trials that failed.
-TRIALS_FILE = "trials.json"
+from trainer.tuning.trials import write_trials
 
 
 class Executor(tfx_tuner.Executor):
@@ -33,9 +28,7 @@ class Executor(tfx_tuner.Executor):
         uri = artifact_utils.get_single_uri(output_dict[specs.TUNER_RESULTS_KEY])
         search = tfx_tuner.search(input_dict, exec_properties, node_dir(uri))
         tfx_tuner.write_best_hyperparameters(search, output_dict)
-        io_utils.write_string_file(
-            os.path.join(uri, TRIALS_FILE), json.dumps(search.to_json(), indent=2)
-        )
+        write_trials(search.results(), uri)
 
 
 class LaunchedExecutor(Executor):

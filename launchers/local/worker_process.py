@@ -1,12 +1,11 @@
 """One worker as a process of this machine: how it is started, watched and ended."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +14,12 @@ import psutil
 from launchers import failures
 from launchers.failures import Ending, Failure, Fault
 from launchers.local.kill_with_parent import inherited_lock
+from launchers.local.process_tree import end_processes, family_of, group_of, status_of
 from launchers.worker_group import LAST_LINES
 from trainer.process import progress, watchdog
 from trainer.process import tf_config as tasks
 
 _TAIL_BYTES = 32_768
-_POLL_SECS = 0.02
-_END_SECS = 5.0
 
 
 class WorkerProcess:
@@ -75,24 +73,11 @@ class WorkerProcess:
 
     def end(self) -> None:
         """Kills it with all that it has started, stopped or not."""
-        family = self._family()
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        for one in family:
-            with suppress(psutil.NoSuchProcess):
-                one.kill()
+        leader = self._process.pid
+        family = family_of(leader)  # also those that have left the process group
+        end_processes(lambda: {*family, *group_of(leader)}, grace_secs=0)
         self._process.wait()
-        until = time.monotonic() + _END_SECS
-        while any(_runs(one) for one in family) and time.monotonic() < until:
-            time.sleep(_POLL_SECS)
         self._pid.unlink(missing_ok=True)
-
-    def _family(self) -> list[psutil.Process]:
-        """The process that started it, and all that was started since."""
-        with suppress(psutil.NoSuchProcess):
-            parent = psutil.Process(self._process.pid)
-            return [parent, *parent.children(recursive=True)]
-        return []
 
     def _quiet_secs(self) -> float:
         """Since its last sign of life, or since its start if there was none."""
@@ -106,7 +91,7 @@ class WorkerProcess:
         return time.monotonic() - self._heartbeat_seen
 
     def _is_stopped(self) -> bool:
-        return any(_status(one) == psutil.STATUS_STOPPED for one in self._family())
+        return any(status_of(one) == psutil.STATUS_STOPPED for one in family_of(self._process.pid))
 
 
 @contextmanager
@@ -162,16 +147,6 @@ def _start_with_parent(
             )
     finally:
         os.close(read_end)
-
-
-def _status(process: psutil.Process) -> str | None:
-    with suppress(psutil.NoSuchProcess):
-        return process.status()
-    return None
-
-
-def _runs(process: psutil.Process) -> bool:
-    return _status(process) not in (None, psutil.STATUS_ZOMBIE)
 
 
 def _last_lines(log: Path) -> list[str]:

@@ -13,6 +13,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.events import End, Event, NodeState, Note, Plan, Progress
+
 _PLAIN_INTERVAL_SECS = 10.0
 
 
@@ -51,29 +53,29 @@ class RunView:
     finished: bool = False
     error: str = ""
 
-    def update(self, event: dict[str, Any]) -> None:
-        """Applies one event; see `pipeline.events`."""
-        kind = event.get("event")
-        if kind == "plan":
-            self.nodes = {name: NodeView() for name in event["nodes"]}
-        elif kind == "node":
-            self._update_node(self.nodes.setdefault(event["node"], NodeView()), event)
-        elif kind == "progress" and event["node"] in self.nodes:
-            node = self.nodes[event["node"]]
-            for name in ("done", "total", "unit", "detail"):
-                setattr(node, name, event[name])
-        elif kind == "end":
-            self.finished = True
-            self.error = event.get("error", "")
+    def update(self, event: Event) -> None:
+        """Applies one event."""
+        match event:
+            case Plan():
+                self.nodes = {name: NodeView() for name in event.nodes}
+            case NodeState():
+                self._update_node(self.nodes.setdefault(event.node, NodeView()), event)
+            case Progress() if event.node in self.nodes:
+                node = self.nodes[event.node]
+                node.done, node.total = event.done, event.total
+                node.unit, node.detail = event.unit, event.detail
+            case End():
+                self.finished = True
+                self.error = event.error or ""
 
-    def _update_node(self, node: NodeView, event: dict[str, Any]) -> None:
-        node.state = event["state"]
-        node.log = event.get("log", node.log)
-        node.error = event.get("error", "")
+    def _update_node(self, node: NodeView, event: NodeState) -> None:
+        node.state = event.state
+        node.log = event.log or node.log
+        node.error = event.error or ""
         if node.state == "running":
-            node.started = event["time"]
+            node.started = event.time
         else:
-            node.ended = event["time"]
+            node.ended = event.time
 
     def failed(self) -> tuple[str, NodeView] | None:
         """The node that failed, if one did; otherwise the one that was running."""
@@ -93,7 +95,7 @@ class LiveView:
 
     Example:
       with LiveView(console, RunView()) as display:
-        display.on_event({"event": "plan", "nodes": ["Transform"]})
+        display.on_event(Plan(("Transform",), time.time()))
     """
 
     def __init__(self, console: Console, view: RunView) -> None:
@@ -108,11 +110,11 @@ class LiveView:
     def __exit__(self, *error: Any) -> None:
         self._live.__exit__(*error)
 
-    def on_event(self, event: dict[str, Any]) -> None:
+    def on_event(self, event: Event) -> None:
         """Applies one event; the next refresh shows it."""
         self._view.update(event)
-        if event["event"] == "note":
-            self._live.console.print(event["text"], style="yellow", markup=False)
+        if isinstance(event, Note):
+            self._live.console.print(event.text, style="yellow", markup=False)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
@@ -148,18 +150,19 @@ class PlainView:
     def __exit__(self, *error: Any) -> None:
         pass
 
-    def on_event(self, event: dict[str, Any]) -> None:
+    def on_event(self, event: Event) -> None:
         """Applies one event and prints what is new."""
         self._view.update(event)
-        name = event.get("node", "")
-        node = self._view.nodes.get(name)
-        if event["event"] == "node" and node:
-            clock = f" {node.seconds(time.time()):.1f} s" if node.ended else ""
-            self._write(f"{name}: {node.state}{clock}")
-        elif event["event"] == "note":
-            self._write(event["text"])
-        elif event["event"] == "progress" and node and self._due():
-            self._write(f"{name}: {node.amount()} {node.detail}".rstrip())
+        match event:
+            case NodeState():
+                node = self._view.nodes[event.node]
+                clock = f" {node.seconds(time.time()):.1f} s" if node.ended else ""
+                self._write(f"{event.node}: {node.state}{clock}")
+            case Note():
+                self._write(event.text)
+            case Progress() if event.node in self._view.nodes and self._due():
+                node = self._view.nodes[event.node]
+                self._write(f"{event.node}: {node.amount()} {node.detail}".rstrip())
 
     def _due(self) -> bool:
         now = time.monotonic()

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -33,6 +33,8 @@ from pipeline.config.schema import Config
 from pipeline.local import disk
 
 if TYPE_CHECKING:
+    from pipeline.cli.live_view import RunView
+    from pipeline.local.supervisor import RunFiles
     from pipeline.report.run_record import RunRecord
 
 app = typer.Typer(
@@ -129,7 +131,7 @@ def _absolute(images: str | None) -> str | None:
     return os.path.realpath(images) if images and "://" not in images else images
 
 
-def _watch(files: Any, command: list[str], lock: int) -> int:
+def _watch(files: "RunFiles", command: list[str], lock: int) -> int:
     """Shows a run until it ends, then what went wrong, if anything. Returns an exit code."""
     from pipeline.cli.live_view import LiveView, PlainView, RunView
     from pipeline.local import supervisor
@@ -151,7 +153,7 @@ def _watch(files: Any, command: list[str], lock: int) -> int:
     return FAILED
 
 
-def _show_failure(view: Any, code: int, files: Any) -> None:
+def _show_failure(view: "RunView", code: int, files: "RunFiles") -> None:
     name, node = view.failed() or ("", None)
     if node and node.error:
         err.print(f"[bold red]{name} failed:[/] {escape(node.error)}")

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import tenacity
 
@@ -17,7 +16,7 @@ _LONGEST_WAIT_SECS = 30
 # Shorter outages are not worth a word.
 _ATTEMPTS_BEFORE_NOTE = 3
 
-OnEvent = Callable[[dict[str, Any]], None]
+OnEvent = Callable[[events.Event], None]
 
 
 def follow(
@@ -37,7 +36,7 @@ def follow(
       RunFailed: naming the tasks that failed and why.
       ClusterError: if the service no longer accepts us, or stays unreachable. The run goes on.
     """
-    on_event({"event": "plan", "nodes": list(nodes), "time": time.time()})
+    on_event(events.Plan(tuple(nodes), time.time()))
     patient = _patiently(get_status, on_event)
     known: dict[str, Task] = {}
     while True:
@@ -45,12 +44,11 @@ def follow(
         for name, task in status.tasks.items():
             if name in nodes and known.get(name) != task:
                 known[name] = task
-                event = {"event": "node", "node": name, "time": time.time(), **vars(task)}
-                on_event(event)
+                on_event(events.NodeState(name, task.state, time.time(), error=task.error or None))
         if status.state != events.RUNNING:
             break
         time.sleep(POLL_SECS)
-    on_event({"event": "end", "ok": status.state == events.DONE})
+    on_event(events.End(status.state == events.DONE))
     if status.state != events.DONE:
         raise RunFailed(_what_failed(status, url))
 
@@ -60,9 +58,7 @@ def _patiently(get_status: Callable[[], RunStatus], on_event: OnEvent) -> Callab
         if state.attempt_number == _ATTEMPTS_BEFORE_NOTE and state.outcome:
             problem = state.outcome.exception()
             what = problem.what if isinstance(problem, Unreachable) else str(problem)
-            on_event(
-                {"event": "note", "text": f"{what.rstrip('.')}. Trying again; the run goes on."}
-            )
+            on_event(events.Note(f"{what.rstrip('.')}. Trying again; the run goes on."))
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(Unreachable),

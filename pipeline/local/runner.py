@@ -1,4 +1,4 @@
-"""Runs the pipeline on this machine, one process a node. `local_process` starts it.
+"""Runs the pipeline on this machine, one process a node. `pipeline.local.process` starts it.
 
 TensorFlow and TFX are imported once; each node then runs in a fork of this process. So a
 node starts at once, its memory is given back when it ends, its output goes to a log of
@@ -16,10 +16,11 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec
 
 import psutil
 from ml_metadata.proto import metadata_store_pb2
@@ -33,6 +34,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.proto.orchestration.execution_result_pb2 import ExecutorOutput
 
 import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
+from launchers.local import process_tree
 from pipeline import beam_options, events
 from pipeline.config.schema import Config
 from pipeline.dag import local_pipeline
@@ -42,8 +44,25 @@ from trainer.errors import ThawError
 
 REPORT_NODE = "Report"
 
+_Arguments = ParamSpec("_Arguments")
+
 _State = metadata_store_pb2.Execution.State
 _GRACE_SECS = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a node ended.
+
+    Attributes:
+      ok: whether it did its work.
+      state: then `events.DONE` or `events.CACHED`.
+      error: otherwise, why it failed.
+    """
+
+    ok: bool
+    state: str = ""
+    error: str = ""
 
 
 def main(arguments: list[str]) -> int:
@@ -79,12 +98,12 @@ def run_nodes(
         events.end(ok=False, error=str(problem))
         return 1
     for node in nodes:
-        if not run_forked(node, run_dir, _launch, ir, node)["ok"]:
+        if not run_forked(node, run_dir, _launch, ir, node).ok:
             events.end(ok=False)
             return 1
     outcome = run_forked(REPORT_NODE, run_dir, report)
-    events.end(ok=outcome["ok"])
-    return 0 if outcome["ok"] else 1
+    events.end(ok=outcome.ok)
+    return 0 if outcome.ok else 1
 
 
 def _check_earlier_results(output_dir: Path) -> None:
@@ -111,11 +130,24 @@ def compile_pipeline(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
     return ir
 
 
-def run_forked(node: str, run_dir: Path, work: Any, *arguments: Any) -> dict[str, Any]:
-    """Runs `work(*arguments)` in a fork whose output goes to `<run_dir>/<node>.log`.
+def run_forked(
+    node: str,
+    run_dir: Path,
+    work: Callable[_Arguments, str],
+    *arguments: _Arguments.args,
+    **options: _Arguments.kwargs,
+) -> Outcome:
+    """Runs `work` in a fork whose output goes to `<run_dir>/<node>.log`.
+
+    Args:
+      node: its name.
+      run_dir: for its log.
+      work: returns `events.DONE` or `events.CACHED`.
+      *arguments: of `work`.
+      **options: likewise.
 
     Returns:
-      `ok`, and `state` ("done" or "cached") or `error`. Events tell the same.
+      How it ended; events say the same.
     """
     log = run_dir / f"{node}.log"
     events.node(node, events.RUNNING, log)
@@ -125,26 +157,23 @@ def run_forked(node: str, run_dir: Path, work: Any, *arguments: Any) -> dict[str
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory(prefix="thaw-", ignore_cleanup_errors=True) as scratch:
         process = context.Process(
-            target=_in_fork, args=(node, log, scratch, sender, work, arguments)
+            target=_in_fork,
+            args=(node, log, scratch, sender, functools.partial(work, *arguments, **options)),
         )
         process.start()
         sender.close()
         try:
-            outcome = receiver.recv()
+            outcome: Outcome | None = receiver.recv()
         except EOFError:
             outcome = None
         process.join()
-    if outcome is None:
-        outcome = {"ok": False, "error": cause_of_exit(process.exitcode)}
-    if outcome["ok"]:
-        events.node(node, outcome["state"], log)
-    else:
-        events.node(node, events.FAILED, log, outcome["error"])
+    outcome = outcome or Outcome(ok=False, error=cause_of_exit(process.exitcode))
+    events.node(node, outcome.state if outcome.ok else events.FAILED, log, outcome.error)
     return outcome
 
 
 def _in_fork(
-    node: str, log: Path, scratch: str, sender: Connection, work: Any, arguments: tuple[Any, ...]
+    node: str, log: Path, scratch: str, sender: Connection, work: Callable[[], str]
 ) -> None:
     os.environ[events.NODE] = node
     # TFX and Beam leave packages and staged files there for the interpreter's shutdown.
@@ -153,10 +182,10 @@ def _in_fork(
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
     try:
-        sender.send({"ok": True, "state": work(*arguments)})
+        sender.send(Outcome(ok=True, state=work()))
     except BaseException as error:
         # First, for the log may be on a disk that is full.
-        sender.send({"ok": False, "error": cause(error)})
+        sender.send(Outcome(ok=False, error=cause(error)))
         with suppress(OSError):
             traceback.print_exc()
     finally:
@@ -171,13 +200,7 @@ def _in_fork(
 def _end_children() -> None:
     """Ends what a node has started and left: Beam stops Flink's job server at shutdown only."""
     children = psutil.Process().children(recursive=True)
-    for child in children:
-        with suppress(psutil.NoSuchProcess):
-            child.terminate()
-    _, alive = psutil.wait_procs(children, timeout=_GRACE_SECS)
-    for child in alive:
-        with suppress(psutil.NoSuchProcess):
-            child.kill()
+    process_tree.end_processes(lambda: children, _GRACE_SECS)
 
 
 def _launch(ir: pipeline_pb2.Pipeline, node_id: str) -> str:

@@ -1,22 +1,23 @@
 """Starts a local run as a child process, watches it, and ends it cleanly."""
 
 import fcntl
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
-from launchers.local import kill_with_parent
+from launchers.local import kill_with_parent, process_tree
+from pipeline import events
 from pipeline.config.schema import Config
+from pipeline.events import Event
 from trainer.errors import ThawError
 
 _POLL_SECS = 0.1
@@ -135,10 +136,10 @@ def _holder_lives(lock: IO[str]) -> bool:
 def watch(
     command: Sequence[str],
     files: RunFiles,
-    on_event: Callable[[dict[str, Any]], None],
+    on_event: Callable[[Event], None],
     lock: int,
 ) -> int:
-    """Runs a child to its end, handing on what it tells.
+    """Runs a child to its end, passing on its events.
 
     The child gets a session of its own, so that all its processes can be ended at once:
     on Ctrl-C, on any other exception here, and when this process ends, in whatever way.
@@ -186,27 +187,27 @@ def _start(
 
 
 def _watch(
-    child: subprocess.Popen[bytes], files: RunFiles, on_event: Callable[[dict[str, Any]], None]
+    child: subprocess.Popen[bytes], files: RunFiles, on_event: Callable[[Event], None]
 ) -> int:
     try:
-        with open(files.events, encoding="utf-8") as events:
+        with open(files.events, encoding="utf-8") as file:
             while child.poll() is None:
-                _hand_on(events, on_event)
+                _hand_on(file, on_event)
                 time.sleep(_POLL_SECS)
-            _hand_on(events, on_event)
+            _hand_on(file, on_event)
         return child.returncode
     finally:
         end_group(child)
 
 
-def _hand_on(events: Any, on_event: Callable[[dict[str, Any]], None]) -> None:
+def _hand_on(file: IO[str], on_event: Callable[[Event], None]) -> None:
     while True:
-        start = events.tell()
-        line = events.readline()
+        start = file.tell()
+        line = file.readline()
         if not line.endswith("\n"):
-            events.seek(start)  # the rest of the line is still being written
+            file.seek(start)  # the rest of the line is still being written
             return
-        on_event(json.loads(line))
+        on_event(events.read(line))
 
 
 def end_group(child: subprocess.Popen[bytes]) -> None:
@@ -217,27 +218,8 @@ def end_group(child: subprocess.Popen[bytes]) -> None:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
     try:
-        _end_group(child)
+        process_tree.end_processes(lambda: process_tree.group_of(child.pid), _GRACE_SECS)
+        child.poll()
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-
-
-def _end_group(child: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-        deadline = time.monotonic() + _GRACE_SECS
-        while time.monotonic() < deadline and _group_lives(child):
-            time.sleep(_POLL_SECS)
-        if not _group_lives(child):
-            return
-
-
-def _group_lives(child: subprocess.Popen[bytes]) -> bool:
-    child.poll()
-    try:
-        os.killpg(child.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

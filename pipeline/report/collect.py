@@ -1,25 +1,22 @@
 """Collects the results of a run in `run.json`: metrics, verdict, and where everything is."""
 
 import itertools
-import json
 import os
 import platform
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from importlib import metadata as distributions
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
-from components.evaluator.gate import ACCURACY, BASELINE, CANDIDATE
-from components.image_example_gen.rejected import SET_ASIDE_FOLDER
-from components.serving_check.executor import RESULT_FILE
-from components.tuner.executor import TRIALS_FILE
-from pipeline import __version__, node_args
+from components.evaluator.gate import ACCURACY
+from components.evaluator.rows import Row, read_rows
+from components.image_example_gen.rejected import SET_ASIDE_FOLDER, read_rejected
+from components.serving_check.executor import read_agreement
+from pipeline import __version__, events, node_args
 from pipeline.config.schema import Config
 from pipeline.report import paired
-from pipeline.report.evaluation import MODELS, confusion, failed_thresholds, read_metrics, read_rows
+from pipeline.report.evaluation import MODELS, confusion, failed_thresholds, read_metrics
 from pipeline.report.lineage import NodeRun, read_nodes
 from pipeline.report.page import REPORT_FILE
 from pipeline.report.run_record import (
@@ -44,7 +41,9 @@ from pipeline.report.run_record import (
 from pipeline.report.thumbnails import write_samples
 from trainer.data.card import read_card
 from trainer.export import LABELS_FILE
-from trainer.job import HISTORY_FILE
+from trainer.fits.record import read_fit
+from trainer.records import to_json
+from trainer.tuning.trials import read_trials
 
 _MOST_FILES = 1000
 _PACKAGES = (
@@ -118,8 +117,9 @@ def _ids(outputs: dict[str, list[Artifact]]) -> dict[str, list[int]]:
 
 def _started(run_dir: Path) -> datetime:
     with open(run_dir / "events.jsonl", encoding="utf-8") as file:
-        plan = json.loads(file.readline())
-    return datetime.fromtimestamp(plan["time"], timezone.utc)
+        plan = events.read(file.readline())
+    assert isinstance(plan, events.Plan)  # what a run writes first
+    return datetime.fromtimestamp(plan.time, timezone.utc)
 
 
 def _labels(fine_tuner: NodeRun) -> list[str]:
@@ -129,26 +129,20 @@ def _labels(fine_tuner: NodeRun) -> list[str]:
 
 
 def _fit(node: NodeRun) -> Fit:
-    return Fit.model_validate(_read_json(node.uri("model"), HISTORY_FILE))
+    return Fit(**to_json(read_fit(node.uri("model"))))
 
 
 def _search(node: NodeRun) -> Search:
-    return Search.model_validate(_read_json(node.uri("tuner_results"), TRIALS_FILE))
+    return Search.model_validate(to_json(read_trials(node.uri("tuner_results"))))
 
 
 def _serving_check(node: NodeRun) -> ServingCheck:
-    return ServingCheck.model_validate(_read_json(node.uri("blessing"), RESULT_FILE))
-
-
-def _read_json(uri: str, name: str) -> Any:
-    with tf.io.gfile.GFile(os.path.join(uri, name)) as file:
-        return json.load(file)
+    return ServingCheck(**to_json(read_agreement(node.uri("blessing"))))
 
 
 def _data(node: NodeRun, config: Config, labels: list[str]) -> Data:
     uri = node.uri("examples")
     card = read_card(uri)
-    pattern = os.path.join(uri, SET_ASIDE_FOLDER, "*.jsonl")
     return Data(
         images_dir=card.images_dir,
         fingerprint=card.fingerprint,
@@ -158,31 +152,23 @@ def _data(node: NodeRun, config: Config, labels: list[str]) -> Data:
         set_aside=RejectedFiles(
             count=sum(card.set_aside.values()),
             reasons=card.set_aside,
-            files=list(itertools.islice(_rejected_files(pattern), _MOST_FILES)),
-            pattern=pattern,
+            files=[
+                RejectedFile(path=entry.path, reason=entry.reason)
+                for entry in itertools.islice(read_rejected(uri), _MOST_FILES)
+            ],
+            pattern=os.path.join(uri, SET_ASIDE_FOLDER, "*.jsonl"),
         ),
     )
 
 
-def _rejected_files(pattern: str) -> Iterator[RejectedFile]:
-    for path in sorted(tf.io.gfile.glob(pattern)):
-        with tf.io.gfile.GFile(path) as file:
-            yield from (RejectedFile.model_validate_json(line) for line in file)
-
-
-def _metrics(
-    evaluator: NodeRun, rows: list[dict[str, Any]], labels: list[str], config: Config
-) -> Metrics:
+def _metrics(evaluator: NodeRun, rows: list[Row], labels: list[str], config: Config) -> Metrics:
     uri = evaluator.uri("evaluation")
     classes = sorted(labels)
     baseline, candidate = (
-        ModelMetrics.model_validate(
-            {
-                **read_metrics(uri, model),
-                "confusion": confusion(rows, model, labels, classes),
-            }
+        ModelMetrics(
+            **dict(read_metrics(uri, model)), confusion=confusion(rows, model, labels, classes)
         )
-        for model in (BASELINE, CANDIDATE)
+        for model in MODELS
     )
     return Metrics(
         test_images=len(rows), top_k=config.gate.top_k, baseline=baseline, candidate=candidate
@@ -192,14 +178,18 @@ def _metrics(
 def _verdict(
     nodes: dict[str, NodeRun],
     metrics: Metrics,
-    rows: list[dict[str, Any]],
+    rows: list[Row],
     labels: list[str],
     config: Config,
 ) -> Verdict:
     evaluator = nodes["Evaluator"]
     baseline, candidate = metrics.baseline.accuracy, metrics.candidate.accuracy
     outcomes = (
-        tuple(labels[row[model]["label_id"]] == row["label"] for model in MODELS) for row in rows
+        (
+            labels[row.baseline.label_id] == row.label,
+            labels[row.candidate.label_id] == row.label,
+        )
+        for row in rows
     )
     agreement = _serving_check(nodes["ServingCheck"])
     return Verdict(

@@ -1,56 +1,62 @@
-"""Reads what the Evaluator wrote: metrics, the verdict, and a row for every image."""
+"""Reads what the Evaluator wrote of the models: metrics and the verdict."""
 
-import json
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-import tensorflow as tf
 import tensorflow_model_analysis as tfma
 
 from components.evaluator.gate import ACCURACY, BASELINE, CANDIDATE, LOSS, TOP_K_ACCURACY
-from components.evaluator.rows import ROWS_FOLDER
+from components.evaluator.rows import Row
+from pipeline.report.run_record import ClassMetrics, Measures
+from trainer.errors import ThawError
 
 MODELS = (BASELINE, CANDIDATE)
 
-
-def read_rows(evaluation_uri: str) -> Iterator[dict[str, Any]]:
-    """Yields one row per image; see `components.evaluator.rows.rows_of_batch`."""
-    for path in sorted(tf.io.gfile.glob(f"{evaluation_uri}/{ROWS_FOLDER}/*.jsonl")):
-        with tf.io.gfile.GFile(path) as file:
-            for line in file:
-                yield json.loads(line)
+_Outputs = Mapping[str, Mapping[str, float]]
+"""What TFMA measured of one slice: metric -> kind of value, such as `doubleValue` -> value."""
 
 
-def read_metrics(evaluation_uri: str, model: str) -> dict[str, Any]:
+def read_metrics(evaluation_uri: str, model: str) -> Measures:
     """Reads the metrics of one model: overall, and accuracy and count for each class.
 
-    Values that are not finite become None.
+    Losses and top-k accuracies that are not finite become None.
+
+    Raises:
+      ThawError: if an accuracy is not finite.
     """
     result = tfma.load_eval_result(evaluation_uri, model_name=model)
-    overall: dict[str, Any] = {}
-    per_class = {}
-    for slice_key, outputs in result.slicing_metrics:
-        values = {name: _value(value) for name, value in outputs[""][""].items()}
-        if not slice_key:
-            overall = {name: values[name] for name in (ACCURACY, TOP_K_ACCURACY, LOSS)}
-            overall["count"] = _count(values)
-        else:
-            ((_, label),) = slice_key
-            per_class[label] = {
-                "accuracy": values[ACCURACY],
-                "count": _count(values),
-            }
-    return {**overall, "per_class": dict(sorted(per_class.items()))}
+    found = {key: outputs[""][""] for key, outputs in result.slicing_metrics}
+    overall = found.pop(())
+    per_class = {label: _of_class(outputs) for ((_, label),), outputs in found.items()}
+    return Measures(
+        accuracy=_accuracy(overall),
+        top_k_accuracy=_value(overall[TOP_K_ACCURACY]),
+        loss=_value(overall[LOSS]),
+        count=_count(overall),
+        per_class=dict(sorted(per_class.items())),
+    )
 
 
-def _count(values: dict[str, float | None]) -> int:
-    return int(values["example_count"] or 0)
+def _of_class(outputs: _Outputs) -> ClassMetrics:
+    return ClassMetrics(accuracy=_accuracy(outputs), count=_count(outputs))
 
 
-def _value(value: dict[str, Any]) -> float | None:
-    number = value.get("doubleValue", math.nan)
-    number = float(number)
+def _accuracy(outputs: _Outputs) -> float:
+    accuracy = _value(outputs[ACCURACY])
+    if accuracy is None:
+        raise ThawError(
+            "the Evaluator has found an accuracy that is not a number.",
+            to_do="Look at the Evaluator's log.",
+        )
+    return accuracy
+
+
+def _count(outputs: _Outputs) -> int:
+    return int(_value(outputs["example_count"]) or 0)
+
+
+def _value(value: Mapping[str, float]) -> float | None:
+    number = float(value.get("doubleValue", math.nan))
     return number if math.isfinite(number) else None
 
 
@@ -58,8 +64,8 @@ def failed_thresholds(evaluation_uri: str) -> set[str]:
     """Names the thresholds that the candidate missed: `gain` (over the baseline), `accuracy`.
 
     Raises:
-      RuntimeError: if a threshold could not be checked. TFMA reports that as a failure of
-        the candidate, which it is not.
+      ThawError: if a threshold could not be checked. TFMA reports that as a failure of the
+        candidate, which it is not.
     """
     validation = tfma.load_validation_result(evaluation_uri)
     failures = [
@@ -69,17 +75,21 @@ def failed_thresholds(evaluation_uri: str) -> set[str]:
     ]
     unchecked = [failure for failure in failures if failure.message]
     if unchecked or (not validation.validation_ok and not failures):
-        raise RuntimeError(f"the gate could not be checked: {unchecked or validation}")
+        raise ThawError(
+            f"the gate could not be checked: {unchecked or validation}",
+            where=evaluation_uri,
+            to_do="Delete this folder, and run the same command again.",
+        )
     return {"gain" if failure.metric_key.is_diff else ACCURACY for failure in failures}
 
 
 def confusion(
-    rows: list[dict[str, Any]], model: str, labels: list[str], classes: list[str]
+    rows: Iterable[Row], model: str, labels: Sequence[str], classes: Sequence[str]
 ) -> list[list[int]]:
     """Counts true classes (rows) against predicted ones (columns), in the order of `classes`.
 
     Args:
-      rows: from `read_rows`.
+      rows: one per image.
       model: `baseline` or `candidate`.
       labels: class names by label id.
       classes: the same names in the order of the matrix.
@@ -87,5 +97,5 @@ def confusion(
     index = {name: position for position, name in enumerate(classes)}
     counts = [[0] * len(classes) for _ in classes]
     for row in rows:
-        counts[index[row["label"]]][index[labels[row[model]["label_id"]]]] += 1
+        counts[index[row.label]][index[labels[row.choice(model).label_id]]] += 1
     return counts

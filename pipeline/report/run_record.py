@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainer.errors import ThawError
 from trainer.files import write_replacing
+from trainer.tuning.hyperparameters import Value
 
 RUN_FILE = "run.json"
 # Version of `run.json`; raised when a change would mislead a reader of the older version.
@@ -88,7 +89,7 @@ class Trial(_Record):
 
     stage: str
     trial: str
-    values: dict[str, Any]
+    values: dict[str, Value]
     objective: float | None
     epochs: int
     seconds: float
@@ -99,7 +100,7 @@ class Search(_Record):
     """The hyperparameter search: its best values, and all trials in the order they started."""
 
     algorithm: str
-    best: dict[str, Any]
+    best: dict[str, Value]
     trials: list[Trial]
 
 
@@ -110,18 +111,23 @@ class ClassMetrics(_Record):
     count: int
 
 
-class ModelMetrics(_Record):
-    """Metrics of one model on the test split.
-
-    `confusion` counts true classes (rows) against predicted ones (columns), in the order of
-    `Data.classes`.
-    """
+class Measures(_Record):
+    """What the Evaluator measured of one model on the test split."""
 
     accuracy: float
     top_k_accuracy: float | None
     loss: float | None
     count: int
     per_class: dict[str, ClassMetrics]
+
+
+class ModelMetrics(Measures):
+    """Metrics of one model on the test split.
+
+    `confusion` counts true classes (rows) against predicted ones (columns), in the order of
+    `Data.classes`.
+    """
+
     confusion: list[list[int]]
 
 

@@ -2,31 +2,31 @@
 
 import hashlib
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 from PIL import Image
 
-from components.evaluator.gate import BASELINE, CANDIDATE
+from components.evaluator.rows import Choice, Row
 from pipeline.report.run_record import Prediction, Sample
 
 _MOST = 24
 _SIDE_PX = 160
 
 
-def choose(rows: list[dict[str, Any]], labels: list[str]) -> list[dict[str, Any]]:
+def choose(rows: Iterable[Row], labels: Sequence[str]) -> list[Row]:
     """Chooses rows to show: a third each of images that the models disagree on, of the
     candidate's other mistakes, and of the rest. A group with fewer leaves room for the others.
     """
 
-    def kind(row: dict[str, Any]) -> int:
-        if row[BASELINE]["label_id"] != row[CANDIDATE]["label_id"]:
+    def kind(row: Row) -> int:
+        if row.baseline.label_id != row.candidate.label_id:
             return 0
-        return 1 if labels[row[CANDIDATE]["label_id"]] != row["label"] else 2
+        return 1 if labels[row.candidate.label_id] != row.label else 2
 
     # Ids are hashes: their order is as good as random, and always the same.
-    ordered = sorted(rows, key=lambda row: row["id"])
+    ordered = sorted(rows, key=lambda row: row.id)
     groups = [[row for row in ordered if kind(row) == number] for number in range(3)]
     third = _MOST // 3
     first = [row for group in groups for row in group[:third]]
@@ -34,7 +34,7 @@ def choose(rows: list[dict[str, Any]], labels: list[str]) -> list[dict[str, Any]
     return first + spare[: _MOST - len(first)]
 
 
-def write_samples(rows: list[dict[str, Any]], labels: list[str], output_dir: Path) -> list[Sample]:
+def write_samples(rows: Iterable[Row], labels: Sequence[str], output_dir: Path) -> list[Sample]:
     """Writes a thumbnail for each chosen row. Skips images that no longer exist."""
     folder = output_dir / "samples"
     folder.mkdir(exist_ok=True)
@@ -42,22 +42,22 @@ def write_samples(rows: list[dict[str, Any]], labels: list[str], output_dir: Pat
         old.unlink()
     samples = []
     for row in choose(rows, labels):
-        name = hashlib.sha256(row["id"].encode()).hexdigest()[:16] + ".jpg"
-        if _write_thumbnail(row["path"], folder / name):
+        name = hashlib.sha256(row.id.encode()).hexdigest()[:16] + ".jpg"
+        if _write_thumbnail(row.path, folder / name):
             samples.append(
                 Sample(
-                    path=row["path"],
+                    path=row.path,
                     thumbnail=f"samples/{name}",
-                    label=row["label"],
-                    baseline=_prediction(row[BASELINE], labels),
-                    candidate=_prediction(row[CANDIDATE], labels),
+                    label=row.label,
+                    baseline=_prediction(row.baseline, labels),
+                    candidate=_prediction(row.candidate, labels),
                 )
             )
     return samples
 
 
-def _prediction(choice: dict[str, Any], labels: list[str]) -> Prediction:
-    return Prediction(class_name=labels[choice["label_id"]], probability=choice["probability"])
+def _prediction(choice: Choice, labels: Sequence[str]) -> Prediction:
+    return Prediction(class_name=labels[choice.label_id], probability=choice.probability)
 
 
 def _write_thumbnail(path: str, target: Path) -> bool:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.report.charts import TrialPoint, tuning_chart
 from pipeline.report.run_record import Search, Trial
-from trainer.tuning.hyperparameters import BOUNDARY, FINE_TUNE_RATE, HEAD_RATE, HEAD_UNITS
+from trainer.tuning.hyperparameters import BOUNDARY, FINE_TUNE_RATE, HEAD_RATE, HEAD_UNITS, Value
 
 _MOST_TRIALS = 20
 
@@ -31,7 +30,7 @@ class Stage:
 class Tuning:
     """What the template shows of `tuner` in `run.json`."""
 
-    best: dict[str, Any]
+    best: dict[str, Value]
     chart: str
     stages: list[Stage]
 
@@ -62,7 +61,7 @@ def _stage(name: str, trials: Sequence[Trial]) -> Stage:
 def _points(name: str, trials: Sequence[Trial]) -> list[TrialPoint]:
     _, rate, choice, word = _STAGES[name]
     return [
-        TrialPoint(trial.values[rate], trial.objective, f"{word} {trial.values[choice]}")
+        TrialPoint(float(trial.values[rate]), trial.objective, f"{word} {trial.values[choice]}")
         for trial in trials
         if trial.objective is not None
     ]

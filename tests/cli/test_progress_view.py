@@ -1,23 +1,24 @@
 """What the views make of events."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from pipeline.cli import live_view
 from pipeline.cli.live_view import LiveView, PlainView, RunView
+from pipeline.events import NodeState, Plan, Progress
 
-PLAN = {"event": "plan", "nodes": ["Gen", "Fit", "Gate", "Push"], "time": 0.0}
-
-
-def node(name: str, state: str, time: float = 100.0, **more: str) -> dict[str, object]:
-    return {"event": "node", "node": name, "state": state, "time": time, **more}
+PLAN = Plan(("Gen", "Fit", "Gate", "Push"), 0.0)
 
 
-def step(done: float) -> dict[str, object]:
-    return {"event": "progress", "node": "Fit", "done": done, "total": 50, "unit": "epochs",
-            "detail": "val 0.9"}  # fmt: skip
+def node(name: str, state: str, time: float = 100.0, **more: str) -> NodeState:
+    return NodeState(name, state, time, **more)
+
+
+def step(done: float) -> Progress:
+    return Progress("Fit", done, 50, "epochs", "val 0.9")
 
 
 @pytest.fixture
@@ -91,6 +92,6 @@ def test_failed_node_is_found_before_a_running_one():
 def test_progress_of_an_unknown_node_is_passed_over():
     view = RunView()
 
-    view.update({**step(1), "node": "Elsewhere"})
+    view.update(replace(step(1), node="Elsewhere"))
 
     assert view.nodes == {}

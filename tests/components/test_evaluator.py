@@ -6,8 +6,15 @@ import tensorflow_model_analysis as tfma
 
 from components.evaluator.executor import Executor, MissingBaseline
 from components.evaluator.gate import BASELINE, CANDIDATE, GateRule
-from components.evaluator.rows import rows_dir, rows_of_batch, writing_rows_to
-from pipeline.report.evaluation import failed_thresholds, read_metrics, read_rows
+from components.evaluator.rows import (
+    Choice,
+    Row,
+    read_rows,
+    rows_dir,
+    rows_of_batch,
+    writing_rows_to,
+)
+from pipeline.report.evaluation import failed_thresholds, read_metrics
 from trainer import keys
 
 from .evaluations import LABELS, judge
@@ -27,7 +34,7 @@ def better(tmp_path_factory):
 def test_one_image_better_is_blessed_though_one_class_is_below_min_accuracy(better):
     assert better.blessed
     assert failed_thresholds(better.uri) == set()
-    assert read_metrics(better.uri, CANDIDATE)["per_class"]["ant"]["accuracy"] < 0.85
+    assert read_metrics(better.uri, CANDIDATE).per_class["ant"].accuracy < 0.85
 
 
 def test_equally_good_is_not_blessed(tmp_path):
@@ -70,39 +77,33 @@ def test_metrics_are_those_of_each_model(better):
 
     # Right answers get 0.75, wrong ones leave 0.125 to the true class.
     losses = -np.log([0.75] * 9 + [0.125])
-    assert candidate["accuracy"] == pytest.approx(0.9, abs=1e-6)
-    assert candidate["loss"] == pytest.approx(losses.mean(), abs=1e-5)
-    assert candidate["count"] == 10
-    assert baseline["accuracy"] == pytest.approx(0.8, abs=1e-6)
+    assert candidate.accuracy == pytest.approx(0.9, abs=1e-6)
+    assert candidate.loss == pytest.approx(losses.mean(), abs=1e-5)
+    assert candidate.count == 10
+    assert baseline.accuracy == pytest.approx(0.8, abs=1e-6)
 
 
 def test_metrics_of_each_class_are_told_in_order(better):
-    found = read_metrics(better.uri, BASELINE)["per_class"]
+    found = read_metrics(better.uri, BASELINE).per_class
 
     assert list(found) == LABELS
-    assert [of_class["count"] for of_class in found.values()] == [4, 3, 3]
-    assert [of_class["accuracy"] for of_class in found.values()] == pytest.approx([3 / 4, 1, 2 / 3])
+    assert [of_class.count for of_class in found.values()] == [4, 3, 3]
+    assert [of_class.accuracy for of_class in found.values()] == pytest.approx([3 / 4, 1, 2 / 3])
 
 
 def test_every_image_has_one_row_with_what_each_model_said(better):
-    rows = sorted(read_rows(better.uri), key=lambda row: int(row["id"].split()[1]))
+    rows = sorted(read_rows(better.uri), key=lambda row: int(row.id.split()[1]))
 
-    assert [row["id"] for row in rows] == [f"id {number}" for number in range(10)]
-    assert rows[8] == {
-        "id": "id 8",
-        "path": "images/8.png",
-        "label": "cow",
-        "baseline": {"label_id": 0, "probability": 0.75},
-        "candidate": {"label_id": 2, "probability": 0.75},
-    }
+    assert [row.id for row in rows] == [f"id {number}" for number in range(10)]
+    assert rows[8] == Row("id 8", "images/8.png", "cow", Choice(0, 0.75), Choice(2, 0.75))
 
 
 def test_rows_and_metrics_agree(better):
     rows = list(read_rows(better.uri))
 
     for model in (BASELINE, CANDIDATE):
-        right = [LABELS[row[model]["label_id"]] == row["label"] for row in rows]
-        assert np.mean(right) == pytest.approx(read_metrics(better.uri, model)["accuracy"])
+        right = [LABELS[row.choice(model).label_id] == row.label for row in rows]
+        assert np.mean(right) == pytest.approx(read_metrics(better.uri, model).accuracy)
 
 
 def test_row_of_a_model_that_gives_no_number_has_none():
@@ -120,10 +121,10 @@ def test_row_of_a_model_that_gives_no_number_has_none():
 
     first, second = rows_of_batch(batch)
 
-    assert (first["id"], first["path"], first["label"]) == ("1", "a.png", "Ørsted")
-    assert first[BASELINE] == {"label_id": 1, "probability": 0.75}
-    assert first[CANDIDATE]["probability"] is None
-    assert second[CANDIDATE] == {"label_id": 0, "probability": 1.0}
+    assert (first.id, first.path, first.label) == ("1", "a.png", "Ørsted")
+    assert first.baseline == Choice(1, 0.75)
+    assert first.candidate.probability is None
+    assert second.candidate == Choice(0, 1.0)
 
 
 def test_place_of_the_rows_is_forgotten_after_an_evaluation_that_fails():

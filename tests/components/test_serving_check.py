@@ -20,6 +20,7 @@ from components.serving_check.executor import RESULT_FILE, Agreement, Executor, 
 from trainer import keys
 from trainer.data.fit_data import image_parser
 from trainer.data.images import decode_and_resize, serialize_image
+from trainer.errors import ThawError
 from trainer.export import Evaluation, ExportInfo, ServedImages, export_saved_model
 from trainer.model.classifier import build_classifier
 from trainer.specs import ModelSpec
@@ -166,14 +167,14 @@ def test_test_image_without_its_file_is_refused(models, images, examples, tmp_pa
     records = [file_example(name, content) for name, content in list(FILES.items())[1:]]
     fewer = write_test_split(tmp_path, records)
 
-    with pytest.raises(ValueError, match=f"{examples} holds test images that {fewer} does not"):
+    with pytest.raises(ThawError, match=f"{examples}: holds test images that {fewer} does not"):
         check(saved(models, "good"), fewer, examples, TOLERANCE, 32)
 
 
 def test_test_split_without_images_is_named(models, images, tmp_path):
     empty = write_test_split(tmp_path, [])
 
-    with pytest.raises(ValueError, match=f"{empty} holds no test images"):
+    with pytest.raises(ThawError, match=f"{empty}: holds no test images"):
         check(saved(models, "good"), images, empty, TOLERANCE, 32)
 
 

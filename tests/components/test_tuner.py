@@ -9,6 +9,7 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import standard_artifacts
 
 from components.tuner.executor import Executor
+from trainer.tuning.trials import SearchRecord
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def search(monkeypatch):
 
     def searched(inputs, properties, working_dir):
         called.working_dir = working_dir
-        return SimpleNamespace(to_json=lambda: {"trials": []})
+        return SimpleNamespace(results=lambda: SearchRecord("hyperband", {}, ()))
 
     monkeypatch.setattr(tfx_tuner, "search", searched)
     monkeypatch.setattr(tfx_tuner, "write_best_hyperparameters", lambda *_: None)
@@ -37,5 +38,7 @@ def test_trials_are_kept_beside_the_outputs_not_where_the_pod_has_its_own_files(
 
     assert search.working_dir == str(tmp_path / "root" / "Tuner" / "salt")
     assert json.loads((tmp_path / "root/Tuner/salt/tuner_results/trials.json").read_text()) == {
-        "trials": []
+        "algorithm": "hyperband",
+        "best": {},
+        "trials": [],
     }

@@ -15,6 +15,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 
 from components.trunk_features.executor import Executor
+from trainer.errors import ThawError
 from trainer.specs import NO_CHANGE, TrunkFeaturesArgs, TrunkSpec
 
 from ..conftest import ROOT
@@ -58,7 +59,7 @@ def submit(tmp_path, monkeypatch) -> Callable[..., tuple[Service, Request]]:
             told = [*OPTIONS, f"--dataflow_endpoint={service.url}", "--no_auth", *options]
             executor = Executor(BaseBeamExecutor.Context(beam_pipeline_args=told))
             # Nobody has done the work, whatever the service says.
-            with pytest.raises(RuntimeError, match="were not written"):
+            with pytest.raises(ThawError, match="not written"):
                 executor.Do(
                     {"examples": [examples]},
                     {name: [artifact] for name, artifact in outputs.items()},

@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     for node in nodes.split(","):
         started = time.monotonic()
         outcome = runner.run_forked(node, Path(new), runner._launch, ir, node)
-        outcomes[node] = {**outcome, "seconds": round(time.monotonic() - started, 1)}
+        outcomes[node] = {**vars(outcome), "seconds": round(time.monotonic() - started, 1)}
     print(json.dumps(outcomes))
     return 0
 

@@ -201,7 +201,7 @@ def test_metrics_are_those_of_thaw_run(store, good_run, request):
     for model in MODELS:
         told = dict(good_run.results["metrics"][model])
         told.pop("confusion")
-        assert read_metrics(evaluation, model) == told
+        assert read_metrics(evaluation, model).model_dump() == told
     assert done.run.metadata("Evaluator", "blessing")["blessed"] == 1
 
 

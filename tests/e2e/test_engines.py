@@ -182,13 +182,14 @@ def metrics(evaluation: Path) -> dict[str, Any]:
 
 
 def test_evaluation_finds_the_same_metrics_rows_and_blessing(pairs):
-    from pipeline.report.evaluation import failed_thresholds, read_rows
+    from components.evaluator.rows import read_rows
+    from pipeline.report.evaluation import failed_thresholds
 
     before, made = pairs("Evaluator", "evaluation")
 
     assert metrics(made) == metrics(before)
     assert failed_thresholds(str(made)) == failed_thresholds(str(before)) == set()
-    rows = [sorted(read_rows(str(folder)), key=lambda row: row["id"]) for folder in (before, made)]
+    rows = [sorted(read_rows(str(folder)), key=lambda row: row.id) for folder in (before, made)]
     assert rows[0] == rows[1]
     assert rows[0]
     blessings = pairs("Evaluator", "blessing")

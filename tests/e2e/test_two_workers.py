@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.job import HISTORY_FILE, WEIGHTS_FILE
+from trainer.fits.record import HISTORY_FILE
+from trainer.job import WEIGHTS_FILE
 
 from ..conftest import ROOT
 from ..trainer.conftest import weights_in

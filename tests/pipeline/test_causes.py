@@ -127,7 +127,6 @@ def test_failure_is_reported_though_its_log_is_on_a_full_disk(tmp_path, monkeypa
     def fail() -> str:
         raise ThawError("there is no room.", where="out")
 
-    assert runner.run_forked("Node", tmp_path, fail) == {
-        "ok": False,
-        "error": "out: there is no room.",
-    }
+    assert runner.run_forked("Node", tmp_path, fail) == runner.Outcome(
+        ok=False, error="out: there is no room."
+    )

@@ -1,41 +1,34 @@
 """Which test images the report shows, and how small."""
 
-import json
-
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from components.evaluator.rows import Choice, Row
 from pipeline.report.thumbnails import choose, write_samples
 
 LABELS = ["ant", "bee"]
 MOST = 24
 
 
-def row(identity: str, baseline: int, candidate: int, path: str = "", label: str = "ant") -> dict:
-    return {
-        "id": identity,
-        "path": path,
-        "label": label,
-        "baseline": {"label_id": baseline, "probability": 0.5},
-        "candidate": {"label_id": candidate, "probability": 0.75},
-    }
+def row(identity: str, baseline: int, candidate: int, path: str = "", label: str = "ant") -> Row:
+    return Row(identity, path, label, Choice(baseline, 0.5), Choice(candidate, 0.75))
 
 
-def disagreeing(count: int) -> list[dict]:
+def disagreeing(count: int) -> list[Row]:
     return [row(f"disagree {number:03d}", 1, 0) for number in range(count)]
 
 
-def wrong(count: int) -> list[dict]:
+def wrong(count: int) -> list[Row]:
     return [row(f"wrong {number:03d}", 1, 1) for number in range(count)]
 
 
-def right(count: int) -> list[dict]:
+def right(count: int) -> list[Row]:
     return [row(f"right {number:03d}", 0, 0) for number in range(count)]
 
 
-def kinds(rows: list[dict]) -> list[str]:
-    return [found["id"].split()[0] for found in rows]
+def kinds(rows: list[Row]) -> list[str]:
+    return [found.id.split()[0] for found in rows]
 
 
 def test_a_third_each_of_disagreements_mistakes_and_others():
@@ -67,7 +60,7 @@ def test_choice_is_as_many_as_there_are_each_once_in_whatever_order_they_come(ro
     found = choose(rows, LABELS)
 
     assert choose(shuffled, LABELS) == found
-    assert len({json.dumps(sample) for sample in found}) == len(found) == min(MOST, len(rows))
+    assert len({sample.id for sample in found}) == len(found) == min(MOST, len(rows))
 
 
 def test_thumbnails_are_small_jpegs_of_the_images_that_are_still_there(tmp_path):

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_model_analysis.proto import validation_result_pb2
 
+from components.evaluator.rows import Choice, Row
 from pipeline.config.schema import Config
 from pipeline.report.collect import reasons
 from pipeline.report.evaluation import confusion, failed_thresholds
+from trainer.errors import ThawError
 
 LABELS = ["cow", "ant", "bee"]  # by label id
 CLASSES = ["ant", "bee", "cow"]
@@ -19,12 +21,9 @@ def config(**gate: float) -> Config:
     return Config.model_validate({"gate": gate})
 
 
-def row(label: str, baseline: str, candidate: str) -> dict:
-    return {
-        "label": label,
-        "baseline": {"label_id": LABELS.index(baseline)},
-        "candidate": {"label_id": LABELS.index(candidate)},
-    }
+def row(label: str, baseline: str, candidate: str) -> Row:
+    baseline_id, candidate_id = LABELS.index(baseline), LABELS.index(candidate)
+    return Row("id", "path", label, Choice(baseline_id, 0.5), Choice(candidate_id, 0.5))
 
 
 def test_gain_is_told_in_points():
@@ -86,12 +85,12 @@ def test_threshold_that_could_not_be_checked_is_no_failure_of_the_candidate(eval
     failure.metric_key.name = "accuracy"
     failure.message = "Metric not found."
 
-    with pytest.raises(RuntimeError, match=r"(?s)the gate could not be checked.*Metric not found"):
+    with pytest.raises(ThawError, match=r"(?s)the gate could not be checked.*Metric not found"):
         failed_thresholds(evaluation(validation))
 
 
 def test_refusal_without_a_reason_is_no_verdict(evaluation):
     validation = validation_result_pb2.ValidationResult(validation_ok=False)
 
-    with pytest.raises(RuntimeError, match="the gate could not be checked"):
+    with pytest.raises(ThawError, match="the gate could not be checked"):
         failed_thresholds(evaluation(validation))

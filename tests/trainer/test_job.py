@@ -17,7 +17,8 @@ import pytest
 
 from components.trunk_features.executor import write_backbone, write_features
 from trainer.data.card import DataCard, write_card
-from trainer.job import HISTORY_FILE, WEIGHTS_FILE
+from trainer.fits.record import HISTORY_FILE
+from trainer.job import WEIGHTS_FILE
 from trainer.model.trunk import BACKBONE_FILE
 from trainer.specs import NO_CHANGE, TrunkFeaturesArgs, TrunkSpec
 

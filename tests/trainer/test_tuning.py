@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer.distribution.strategy import make_deterministic
+from trainer.errors import ThawError
 from trainer.fits import resume
 from trainer.model.classifier import head_layers
 from trainer.specs import (
@@ -76,7 +77,7 @@ def search(trials: HeadTrials, folder, stage: Stage, seed: int = 0) -> Search:
 def test_search_finds_a_good_learning_rate_among_bad_ones(trials, tmp_path, algorithm):
     found = search(trials, tmp_path, head_stage(algorithm))
 
-    best = found.to_json()["best"]
+    best = found.results().best
     objectives = {record.objective for record in found.records()}
     assert 1e-3 < best["rate"] <= 1e-1
     assert min(objectives) < 0.5 * max(objectives)
@@ -127,7 +128,7 @@ def test_tfx_reads_best_values_and_all_trials(trials, tmp_path):
     executor.write_best_hyperparameters(found, outputs)
 
     (best,) = (tmp_path / "best_hyperparameters").iterdir()
-    assert json.loads(best.read_text())["values"] == found.to_json()["best"]
+    assert json.loads(best.read_text())["values"] == found.results().best
     results = json.loads((tmp_path / "tuner_results" / "tuner_results.json").read_text())
     assert [result["score"] for result in results] == sorted(
         record.objective for record in found.records()
@@ -154,7 +155,7 @@ def test_second_stage_starts_from_the_best_head_and_its_best_values_join(tmp_pat
     found = Search(StageTuner(stage, 0, head, str(tmp_path)), make_fine_tune, 10)
     found.search()
 
-    best = found.to_json()["best"]
+    best = found.results().best
     assert best["boundary"] == "low"
     assert {name: best[name] for name in stage.space} == given[0]
     assert [record.stage for record in found.records()] == ["head"] * 4 + ["fine_tune"] * 6
@@ -174,7 +175,7 @@ def test_trial_that_fails_is_reported_and_the_search_goes_on(tmp_path):
 
     failed = found.records()[0]
     assert (failed.status, failed.objective) == ("failed", None)
-    assert found.to_json()["best"]["units"] in (8, 16)
+    assert found.results().best["units"] in (8, 16)
 
 
 def test_search_of_which_no_trial_finished_says_why(tmp_path):
@@ -184,7 +185,7 @@ def test_search_of_which_no_trial_finished_says_why(tmp_path):
     stage = Stage("head", "bayesian", 1, 1, {"units": {"of": [4, 8]}}, {"units": 4})
     found = Search(StageTuner(stage, 0, run, str(tmp_path)), None, 1)
 
-    with pytest.raises(RuntimeError, match=r"not one head trial finished(.|\n)*no memory left"):
+    with pytest.raises(ThawError, match=r"not one head trial finished(.|\n)*no memory left"):
         found.search()
 
 

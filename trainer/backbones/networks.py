@@ -158,10 +158,14 @@ def calibrate_batch_norm(backbone: keras.Model, images: tf.Tensor) -> None:
         backbone. 64 images are enough at 299 px.
 
     Raises:
-      ValueError: if `images` holds fewer than 2 images (no variance).
+      ThawError: if `images` holds fewer than 2 images (no variance).
     """
     if len(images) < 2:
-        raise ValueError(f"calibration needs at least 2 training images, not {len(images)}.")
+        raise ThawError(
+            f"random weights are calibrated on at least 2 training images, not {len(images)}.",
+            where="backbone.weights",
+            to_do="Add images, or choose imagenet.",
+        )
     layers = batch_norm_layers(backbone)
     momenta = [layer.momentum for layer in layers]
     for layer in layers:

@@ -2,16 +2,18 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import tensorflow as tf
+
+from trainer import records
+from trainer.records import Record
 
 FILE_NAME = "data_card.json"
 
 
 @dataclass(frozen=True)
-class DataCard:
+class DataCard(Record):
     """What a set of examples was made of.
 
     Attributes:
@@ -36,18 +38,19 @@ class DataCard:
         """Number of images in one split."""
         return sum(self.counts.get(split, {}).values())
 
-    def to_json(self) -> dict[str, Any]:
-        """The card as plain values."""
-        return asdict(self)
-
 
 def write_card(card: DataCard, examples_uri: str) -> None:
     """Puts the card into an examples folder, beside its splits."""
     with tf.io.gfile.GFile(os.path.join(examples_uri, FILE_NAME), "w") as file:
-        file.write(json.dumps(card.to_json(), indent=2, sort_keys=True))
+        file.write(json.dumps(records.to_json(card), indent=2, sort_keys=True))
 
 
 def read_card(examples_uri: str) -> DataCard:
-    """Reads the card of an examples folder."""
-    with tf.io.gfile.GFile(os.path.join(examples_uri, FILE_NAME)) as file:
-        return DataCard(**json.load(file))
+    """Reads the card of an examples folder.
+
+    Raises:
+      ThawError: naming the keys that are unknown, missing or of another type.
+    """
+    path = os.path.join(examples_uri, FILE_NAME)
+    with tf.io.gfile.GFile(path) as file:
+        return records.read(DataCard, file.read(), path)

@@ -58,14 +58,18 @@ def is_utf8(name: str) -> bool:
     return True
 
 
+def as_utf8(name: str) -> str:
+    r"""Returns a name with `\xff` in place of bytes that are not UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def printable(name: str) -> str:
     r"""Returns a name with `\xff` in place of bytes that are not UTF-8, `\n` of a newline.
 
     Everything that can be shown stays as it is, accents included.
     """
     return "".join(
-        character if character.isprintable() else _escaped(character)
-        for character in name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        character if character.isprintable() else _escaped(character) for character in as_utf8(name)
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.errors import ThawError
+from trainer.remote_files import write_replacing
 
 _NAME = re.compile(r"epoch-(\d+)\.npz")
 _META, _WEIGHT, _SLOT, _BEST = "meta", "weight", "slot", "best"
@@ -65,11 +66,7 @@ def write_state(state: State, directory: str) -> None:
             arrays = _named(state, best_weights=())
         else:
             arrays = _named(state, state.best_weights)
-        path = os.path.join(directory, _file_name(state.epochs))
-        # Under another name first: what is half written when the process ends is not read.
-        with tf.io.gfile.GFile(f"{path}.part", "wb") as file:
-            file.write(_packed(arrays))
-        tf.io.gfile.rename(f"{path}.part", path, overwrite=True)
+        write_replacing(os.path.join(directory, _file_name(state.epochs)), _packed(arrays))
         for epochs in kept - {best, state.epochs}:
             tf.io.gfile.remove(os.path.join(directory, _file_name(epochs)))
     except (OSError, tf.errors.OpError) as error:

@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +12,7 @@ from trainer.backbones.networks import batch_norm_layers
 from trainer.data.fit_data import FitData
 from trainer.fits import resume, weight_checks
 from trainer.fits.global_mean import GlobalBatchModel
+from trainer.fits.record import FitRecord
 from trainer.model.classifier import freeze, thaw_above
 from trainer.process import progress, supervision
 from trainer.specs import FineTune, HeadFit
@@ -34,27 +34,6 @@ class Network:
     classifier: keras.Model
     backbone: keras.Model
     trained_part: keras.Model
-
-
-@dataclass(frozen=True)
-class FitRecord:
-    """What one fit did. `history` holds one number an epoch, None where not finite.
-
-    `best_epoch` counts from 1; its weights are the ones kept.
-    """
-
-    history: dict[str, list[float | None]]
-    best_epoch: int
-    stopped_early: bool
-    seconds: float
-    trainable_parameters: int
-    frozen_parameters: int
-    frozen_layers: int
-    boundary: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The record as plain values."""
-        return asdict(self)
 
 
 def fit_head(
@@ -90,7 +69,7 @@ def fine_tune(
     *,
     boundary_layer: str,
 ) -> FitRecord:
-    """Fit 2: thaws the layers above the boundary and goes on slowly from fit 1's weights.
+    """Fit 2: thaws the layers above the boundary and continues slowly from fit 1's weights.
 
     Args and errors as for `fit_head`; `boundary_layer` is the layer that `fit.boundary` names
     in this backbone. Statistics of BatchNorm layers stay as they are unless

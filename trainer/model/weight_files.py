@@ -6,6 +6,8 @@ import tempfile
 import tensorflow as tf
 import tf_keras as keras
 
+from trainer.errors import ThawError
+
 
 def save_weights(model: keras.Model, path: str) -> None:
     """Writes `.h5` weights. HDF5 writes local files only, so by way of one."""
@@ -20,10 +22,14 @@ def load_weights(model: keras.Model, path: str) -> None:
     """Reads `.h5` weights, local or remote.
 
     Raises:
-      ValueError: if there is no such file.
+      ThawError: if there is no such file.
     """
     if not tf.io.gfile.exists(path):
-        raise ValueError(f"{path} is missing: an earlier step should have left weights there.")
+        raise ThawError(
+            "is missing, although an earlier node has written weights there.",
+            where=path,
+            to_do="Delete the folder of that node's output, and run the same command again.",
+        )
     with tempfile.TemporaryDirectory() as folder:
         local = os.path.join(folder, "weights.h5")
         tf.io.gfile.copy(path, local)

@@ -7,6 +7,10 @@ from typing import TypeVar
 
 from trainer.specs import FineTunerArgs, HeadTrainerArgs, Json
 
+Value = str | int | float
+Values = Mapping[str, Value]
+"""What a trial tries, by the config's keys."""
+
 HEAD_UNITS = "head.units"
 HEAD_DROPOUT = "head.dropout"
 HEAD_RATE = "fits.head.learning_rate"

@@ -11,6 +11,7 @@ from trainer.backbones.networks import boundary_layer
 from trainer.backbones.table import BACKBONES
 from trainer.data import fit_data as data
 from trainer.distribution.strategy import make_deterministic, make_strategy
+from trainer.errors import ThawError
 from trainer.fits import recipe
 from trainer.job import Job, build, pool_vectors, unpooled_data
 from trainer.model.classifier import on_pooled, on_trunk_features, pooling
@@ -25,8 +26,9 @@ from trainer.tuning.hyperparameters import (
     HEAD_RATE,
     HEAD_UNITS,
     LABEL_SMOOTHING,
+    Values,
 )
-from trainer.tuning.search import RunTrial, Search, StageTuner, Values
+from trainer.tuning.search import RunTrial, Search, StageTuner
 
 # A trial need not see more to tell good values from bad ones: 0.8 GB of InceptionV3's vectors.
 MOST_VECTORS = 100_000
@@ -68,10 +70,10 @@ def make_search(job: Job, plan: SearchPlan, weights_path: str, trials_dir: str) 
 def head_values(values: Values) -> HeadValues:
     """Reads a trial of the head by the config's keys."""
     return HeadValues(
-        learning_rate=values[HEAD_RATE],
-        units=values[HEAD_UNITS],
-        dropout=values[HEAD_DROPOUT],
-        label_smoothing=values[LABEL_SMOOTHING],
+        learning_rate=float(values[HEAD_RATE]),
+        units=int(values[HEAD_UNITS]),
+        dropout=float(values[HEAD_DROPOUT]),
+        label_smoothing=float(values[LABEL_SMOOTHING]),
     )
 
 
@@ -124,8 +126,8 @@ def _fine_tune_trials(
         built.classifier.set_weights(initial)
         tried = replace(
             fit,
-            boundary=values[BOUNDARY],
-            learning_rate=values[FINE_TUNE_RATE],
+            boundary=str(values[BOUNDARY]),
+            learning_rate=float(values[FINE_TUNE_RATE]),
             max_epochs=max_epochs,
         )
         fit_data = unpooled_data(job, trained_part, strategy)
@@ -146,8 +148,12 @@ def _cut(job: Job) -> str:
     """The layer that the cached features come from.
 
     Raises:
-      ValueError: if there are none.
+      ThawError: if there are none.
     """
     if not job.cache:
-        raise ValueError("tuning needs the trunk's output: set features.cache.")
+        raise ThawError(
+            "the search needs the cached output of the trunk.",
+            where="features.cache",
+            to_do="Set features.cache to true, or tuner.enabled to false.",
+        )
     return job.cache.layer

@@ -7,40 +7,29 @@ the fits use tf_keras. So only its oracles and the bookkeeping of `BaseTuner` ar
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from keras_tuner import HyperParameters, Objective
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle
 
+from trainer.errors import ThawError
 from trainer.process import progress
+from trainer.records import Json
+from trainer.remote_files import write_replacing
 from trainer.specs import Stage
 from trainer.tuning.head_trials import TrialResult
+from trainer.tuning.hyperparameters import Values
+from trainer.tuning.trials import SearchRecord, TrialRecord
 
 HYPERBAND = "hyperband"
 
 _OBJECTIVE = Objective("val_cross_entropy", "min")
 _EPOCHS = "tuner/epochs"  # how keras-tuner's Hyperband names the epochs it grants a trial
 
-Values = Mapping[str, Any]
 RunTrial = Callable[[Values, int], TrialResult]
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial as it is reported. `objective` is None where it failed."""
-
-    stage: str
-    trial: str
-    values: Values
-    objective: float | None
-    epochs: int
-    seconds: float
-    status: str
 
 
 class ResumableOracle:
@@ -48,7 +37,7 @@ class ResumableOracle:
 
     start: Values
 
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
+    def populate_space(self, trial_id: str) -> Json:
         """Proposes values that depend on the seed and the trials so far alone."""
         # The Bayesian oracle does not save its random state: resumed, it would go elsewhere.
         self._random_state = np.random.RandomState(self.seed + len(self.trials))
@@ -70,7 +59,7 @@ class ResumableOracle:
 
     def reload(self) -> None:
         """Reads the state. A trial whose file was written last before a kill, and of which
-        the oracle's own file knows nothing yet, is proposed anew.
+        the oracle's own file knows nothing yet, is proposed again.
         """
         super().reload()  # type: ignore[misc]
         self.trials = {name: self.trials[name] for name in self.start_order}
@@ -81,7 +70,7 @@ class ResumableOracle:
     start_order: list[str]
     _get_oracle_fname: Callable[[], str]
     _get_trial_dir: Callable[[str], str]
-    get_state: Callable[[], dict[str, Any]]
+    get_state: Callable[[], Json]
 
 
 class _Hyperband(ResumableOracle, HyperbandOracle):
@@ -130,7 +119,7 @@ def _space(space: Mapping[str, Mapping[str, Sequence[Any]]]) -> HyperParameters:
 
 
 class StageTuner(BaseTuner):
-    """Runs the trials of one stage; goes on where a killed process stopped."""
+    """Runs the trials of one stage; resumes where a killed process stopped."""
 
     def __init__(self, stage: Stage, seed: int, run: RunTrial, directory: str) -> None:
         """Args:
@@ -174,13 +163,15 @@ class StageTuner(BaseTuner):
         """The finished trial with the lowest objective.
 
         Raises:
-          RuntimeError: if none finished.
+          ThawError: if none finished.
         """
         (trial,) = self.oracle.get_best_trials(1)
         if trial.status != TrialStatus.COMPLETED:
-            raise RuntimeError(
-                f"tuner: not one {self.stage.name} trial finished. The last one said:\n"
-                f"{trial.message}"
+            raise ThawError(
+                f"not one {self.stage.name} trial finished. The last one said:\n{trial.message}",
+                where="tuner",
+                to_do="Fix that, and run the same command again. `--set tuner.enabled=false` runs "
+                "without the search.",
             )
         return trial
 
@@ -234,7 +225,7 @@ class Search:
         """Args:
         head: the first stage.
         make_fine_tune: the second, given the finished first; None: there is none.
-        total: trials of both, for whoever watches.
+        total: trials of both, for the progress shown.
         """
         self._stages = [head]
         self._make_fine_tune = make_fine_tune
@@ -283,13 +274,10 @@ class Search:
             name: value for stage in self._stages for name, value in stage.best_values().items()
         }
 
-    def to_json(self) -> dict[str, Any]:
-        """Algorithm, best values and all trials as plain values."""
-        return {
-            "algorithm": self._stages[0].stage.algorithm,
-            "best": self._best_values(),
-            "trials": [asdict(record) for record in self.records()],
-        }
+    def results(self) -> SearchRecord:
+        """Algorithm, best values and all trials."""
+        algorithm = self._stages[0].stage.algorithm
+        return SearchRecord(algorithm, self._best_values(), tuple(self.records()))
 
     def search_space_summary(self) -> None:
         """Prints what will be searched."""
@@ -316,9 +304,5 @@ class _AllTrials:
         return sorted(finished, key=lambda trial: trial.score)[:num_trials]
 
 
-def _write_json(path: str, state: Mapping[str, Any]) -> None:
-    """Writes by way of another file: a process killed here leaves the old file readable."""
-    partial = f"{path}.partial"
-    with tf.io.gfile.GFile(partial, "w") as file:
-        file.write(json.dumps(state))
-    tf.io.gfile.rename(partial, path, overwrite=True)
+def _write_json(path: str, state: Json) -> None:
+    write_replacing(path, json.dumps(state).encode())
