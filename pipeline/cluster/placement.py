@@ -3,15 +3,20 @@
 How they run there is the affair of `launchers.kubernetes` and `pipeline.cluster.vertex_jobs`.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from launchers.registry import KUBERNETES
+from pipeline.cluster import sizes
+from pipeline.cluster.store_access import store_access
 from pipeline.cluster.target import ClusterError, Target
 from pipeline.config.cluster import TRAINING_NODES, Resources
 from pipeline.config.schema import Config
 from pipeline.training_nodes import NodePlacement, launched_placement, workers_of
 from trainer.process.tf_config import WORKER_GROUP
+
+# Numbers of the launcher whose 0 is not their default.
+_MAY_BE_ZERO = {"keep_secs", "fs_group"}
 
 # Settings of the launcher that a node's result may depend on.
 _KEYED = {"kind", "image", "env", "claims", "gpus", "gpu_resource"}
@@ -70,9 +75,34 @@ def launcher_settings(config: Config, node: str) -> dict[str, Any]:
         **config.cluster.launcher.chosen(),
         "labels": {**config.cluster.labels, **config.cluster.launcher.labels},
     }
-    # Of the numbers that may be 0 only `keep_secs` has another default.
-    settings = {name: value for name, value in settings.items() if value or name == "keep_secs"}
+    settings = {**_disk(config, node), **_with_store(settings, config)}
+    settings = {
+        name: value
+        for name, value in settings.items()
+        if value or (name in _MAY_BE_ZERO and value is not None)
+    }
     return {"kind": KUBERNETES, **settings}
+
+
+def _disk(config: Config, node: str) -> dict[str, str]:
+    """What a worker requests for its local copies and vectors, where the images are counted."""
+    if not config.cluster.num_images:
+        return {}
+    size = sizes.disk_bytes(config, node, config.cluster.num_images)
+    return {"disk": sizes.whole_gibibytes(size)}
+
+
+def _with_store(settings: dict[str, Any], config: Config) -> dict[str, Any]:
+    """Adds what the workers' pods need to reach the store."""
+    store = store_access(config)
+    return {
+        **settings,
+        "env": {**store.env, **(settings["env"] or {})},
+        "claims": {**store.claims, **(settings["claims"] or {})},
+        "secrets": {**store.secrets, **(settings["secrets"] or {})},
+        "secret_env": {name: asdict(entry) for name, entry in store.secret_env.items()},
+        "fs_group": settings.get("fs_group", store.group),
+    }
 
 
 def _gpus(resources: Resources) -> dict[str, Any]:
