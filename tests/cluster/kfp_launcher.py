@@ -39,11 +39,12 @@ class KfpLauncher:
     """Runs around a command: downloads before it, uploads after it.
 
     Attributes:
+      server: the store.
       downloaded: bytes by task and input.
     """
 
     def __init__(self, server: S3Server) -> None:
-        self._server = server
+        self.server = server
         self.downloaded: dict[tuple[str, str], int] = {}
 
     def before(self, task: str, asked: spec_pb2.ExecutorInput, pod: Pod) -> None:
@@ -64,7 +65,7 @@ class KfpLauncher:
                 if path.is_file():
                     relative = path.relative_to(local)
                     key = _key(uri) if local.is_file() else f"{_key(uri)}/{relative}"
-                    self._server.put(key, path.read_bytes())
+                    self.server.put(key, path.read_bytes())
 
     def placeholders(self, asked: spec_pb2.ExecutorInput, pod: Pod) -> dict[str, str]:
         """What the command's words stand for, besides the whole input."""
@@ -82,11 +83,11 @@ class KfpLauncher:
 
     def _download(self, uri: str, local: Path) -> int:
         key, size = _key(uri), 0
-        for found in self._server.keys(key):
+        for found in self.server.keys(key):
             if found == key or found.startswith(f"{key}/"):
                 target = local / found[len(key) + 1 :] if found != key else local
                 target.parent.mkdir(parents=True, exist_ok=True)
-                content = self._server.get(found)
+                content = self.server.get(found)
                 target.write_bytes(content)
                 size += len(content)
         return size

@@ -16,7 +16,7 @@ from pyarrow import fs
 
 ACCESS_KEY, SECRET_KEY = "accesskey-of-tests", "secretkey-of-tests"
 # Where it listens: the ports of master, volume and filer, and 10,000 above each.
-_ROLES = ("master", "volume", "filer", "s3")
+_ROLES = ("master", "volume", "filer", "s3", "s3.https")
 
 
 class S3Server:
@@ -24,15 +24,20 @@ class S3Server:
 
     Attributes:
       endpoint: its address.
+      secure_endpoint: the same by TLS, if it has a certificate.
       bucket: the bucket's name.
       client: Arrow's file system, with the keys.
     """
 
-    def __init__(self, directory: Path, bucket: str = "mlpipeline") -> None:
+    def __init__(
+        self, directory: Path, bucket: str = "mlpipeline", certificate: Path | None = None
+    ) -> None:
         self.bucket = bucket
         self._directory = directory
+        self._certificate = certificate
         self._ports = dict(zip(_ROLES, _free_ports(len(_ROLES)), strict=True))
         self.endpoint = f"http://127.0.0.1:{self._ports['s3']}"
+        self.secure_endpoint = f"https://127.0.0.1:{self._ports['s3.https']}"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -63,7 +68,8 @@ class S3Server:
                 "mini",
                 f"-dir={self._directory}",
                 *("-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-                *(f"-{role}.port={port}" for role, port in self._ports.items()),
+                *(f"-{role}.port={self._ports[role]}" for role in _ROLES[:4]),
+                *self._tls(),
                 f"-s3.config={identities}",
                 *("-s3.port.iceberg=0", "-webdav=false", "-admin.ui=false"),
                 "-master.telemetry=false",
@@ -85,6 +91,12 @@ class S3Server:
         assert self._process
         self._process.kill()
         self._process.wait()
+
+    def _tls(self) -> list[str]:
+        if not self._certificate:
+            return []
+        files = [f"-s3.{kind}.file={self._certificate}" for kind in ("cert", "key")]
+        return [*files, f"-s3.port.https={self._ports['s3.https']}"]
 
     def _wait_until_it_answers(self) -> None:
         until = time.monotonic() + 60

@@ -3,6 +3,7 @@ each kind of store.
 """
 
 import json
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.auth.credentials import AnonymousCredentials
+from google.protobuf import json_format, struct_pb2
 
 from components.image_example_gen.driver import fingerprint
 from pipeline.cluster.compile import compile_pipeline
@@ -27,7 +29,12 @@ from ..cluster.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 from ..cluster.spec_runner import Service, SpecRun
 from ..cluster.specs import pod_environment, read_kubeflow, read_vertex
 from ..cluster.vertex_service import PARENT, Vertex
+from ..launchers.kube_api import KubeApi
+from ..launchers.kube_cluster import Cluster
+from ..launchers.kube_processes import Processes
+from ..launchers.kube_runs import until
 from .test_run import NODES
+from .test_two_workers import CLOSE
 
 pytestmark = [pytest.mark.slow, needs_kfp]
 
@@ -238,6 +245,59 @@ def test_trials_outlive_the_pod(staged_run):
     assert len(json.loads((results / "trials.json").read_text())["trials"]) == 1
     kept = [key for key in staged_run.server.keys("thaw/hands/") if "/Tuner/.system/trials/" in key]
     assert any(key.endswith("/trial.json") for key in kept)
+
+
+def test_two_workers_that_share_no_folder_lose_one_resume_and_train_as_one(
+    good_run, staged_run, warm_python, tmp_path, capfd
+):
+    """The pods have nothing in common but the store. The node's own pod only starts them."""
+    server = staged_run.server
+    with KubeApi() as api:
+        nodes = Processes(Cluster(api), tmp_path / "pods", SECRETS)
+        launcher = {"kubeconfig": api.kubeconfig(tmp_path), "api_retry_secs": 5}
+        config = staged(config_like(good_run, launcher=launcher), server)
+        config = config.model_copy(update={"train": config.train.model_copy(update={"workers": 2})})
+        run = started_after_head_trainer(config, staged_run.run, tmp_path)
+        loss = threading.Thread(target=lose_one_with_state, args=(server, nodes), daemon=True)
+        loss.start()
+        try:
+            run.run("FineTuner", warm_python.run)
+        finally:
+            nodes.stop()
+
+    log = (tmp_path / "tasks" / "FineTuner" / "log").read_text()
+    assert "was killed by signal 9" in log
+    assert "resumes after epoch" in log
+    assert not [name for _, name in run.launcher.downloaded if name == "examples"]
+    assert not [key for key in server.keys("thaw/") if "/FineTuner/.system/" in key]
+    one, two = (
+        weights(done.output("FineTuner", "model") / "Format-Serving")
+        for done in (staged_run, StoreRun(Kind.STAGED, run, server))
+    )
+    assert max(np.max(np.abs(a - b)) for a, b in zip(one, two, strict=True)) < CLOSE
+
+
+def started_after_head_trainer(config: Config, done: SpecRun, directory: Path) -> SpecRun:
+    """A run of a pipeline that differs in its workers alone, which has come to FineTuner."""
+    text = compile_pipeline(with_images(config, "minio://mlpipeline/photos"), Target.KUBEFLOW)
+    spec, platform = read_kubeflow(text)
+    features = done.outputs["TrunkFeatures"]["features"].artifacts[0]
+    reference = struct_pb2.Value(string_value=json_format.MessageToJson(features))
+    return SpecRun(
+        spec,
+        directory,
+        root=ROOT,
+        launcher=KfpLauncher(done.launcher.server),
+        environment=pod_environment(platform, SECRETS),
+        outputs=dict(done.outputs),
+        parameters={"TrunkFeatures": {"features_reference": reference}},
+    )
+
+
+def lose_one_with_state(server: S3Server, nodes: Processes) -> None:
+    """Kills a worker once the state of an epoch is in the store."""
+    until(lambda: any("/FineTuner/.system/recovery/" in key for key in server.keys("thaw/")), 600)
+    nodes.kill(1)
 
 
 def weights(saved_model: Path) -> list[np.ndarray]:

@@ -1,6 +1,8 @@
 """Files in a real S3 server: TFX's file functions, pushes, images, and state that is kept."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from trainer.store import mirror, s3
 from trainer.store.mirror import Mirror
 from trainer.store.s3 import StoreError
 
+from ..cluster.certificates import write_self_signed
 from ..cluster.s3_server import S3Server
 
 pytestmark = pytest.mark.slow
@@ -26,7 +29,9 @@ BUCKET = "s3://mlpipeline"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with S3Server(tmp_path_factory.mktemp("seaweedfs")) as running:
+    directory = tmp_path_factory.mktemp("seaweedfs")
+    certificate = write_self_signed(directory / "certificate.pem")
+    with S3Server(directory, certificate=certificate) as running:
         yield running
 
 
@@ -106,6 +111,30 @@ def test_a_store_that_refuses_is_an_error_that_says_what_to_do(monkeypatch, serv
 
     assert refused.value.where == f"{BUCKET}/photos/cat/1.jpg"
     assert "credentials of cluster.store" in refused.value.to_do
+
+
+def test_a_server_with_a_certificate_of_its_own_is_reached_by_its_authority(
+    server, tmp_path_factory
+):
+    """The variable is what a pod gets for `cluster.store.ca_secret`. Arrow reads it once, when
+    it is imported: so in a process of its own.
+    """
+    certificate = next(tmp_path_factory.getbasetemp().glob("seaweedfs*/certificate.pem"))
+    server.put("secret/a", b"x")
+    program = (
+        f"from trainer.store import s3; s3._ATTEMPTS = 1; print(s3.read_bytes('{BUCKET}/secret/a'))"
+    )
+
+    def run(**more: str) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "AWS_ENDPOINT_URL_S3": server.secure_endpoint, **more}
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, env=environ, capture_output=True, text=True)
+
+    trusting, wary = run(SSL_CERT_FILE=str(certificate)), run()
+
+    assert trusting.stdout == "b'x'\n", trusting.stderr
+    assert "StoreError" in wary.stderr
+    assert "SSL peer certificate" in wary.stderr
 
 
 def test_state_follows_a_folder_and_comes_back(server, tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """Addresses of a store, paths of a mount, and the way there and back."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.store import uris
@@ -11,6 +11,7 @@ MOUNTED = StoreSettings(Kind.MOUNTED, "minio://bucket/root", "/thaw-store")
 NAMES = st.text("abYZ019_", min_size=1, max_size=8)
 
 
+@settings(max_examples=30)
 @given(st.lists(NAMES, max_size=5))
 def test_an_address_leads_to_the_mount_and_back(names):
     uri = "/".join(["minio://bucket/root", *names])
@@ -21,6 +22,7 @@ def test_an_address_leads_to_the_mount_and_back(names):
     assert uris.from_mount(path, MOUNTED) == uri
 
 
+@settings(max_examples=30)
 @given(st.sampled_from(["s3", "minio", "gs"]), st.lists(NAMES, min_size=1, max_size=5))
 def test_a_local_copy_knows_its_address(scheme, names):
     uri = f"{scheme}://" + "/".join(names)
