@@ -11,7 +11,9 @@ import sys
 from collections.abc import Sequence
 
 import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
-from launchers.request import read_request
+from launchers.request import Request, read_request
+from trainer.process import tf_config
+from trainer.store import uris
 
 TF_CONFIG = "TF_CONFIG"
 
@@ -25,7 +27,20 @@ def main(arguments: Sequence[str]) -> None:
         config = indexed_job.tf_config(os.environ)
         if config:
             os.environ[TF_CONFIG] = config
-    read_request(request_uri).run()
+    if uris.is_s3(request_uri):
+        import launchers.s3_files  # noqa: F401 - has TFX read and write S3
+    request = read_request(request_uri)
+    if uris.from_environment().kind is uris.Kind.STAGED:
+        _run_on_local_copies(request)
+    else:
+        request.run()
+
+
+def _run_on_local_copies(request: Request) -> None:
+    from launchers.staging import on_local_copies
+
+    with on_local_copies(request, is_chief=tf_config.own_index(os.environ) == 0):
+        request.run()
 
 
 if __name__ == "__main__":

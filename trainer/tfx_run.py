@@ -10,7 +10,7 @@ from dataclasses import replace
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from trainer.artifact_dirs import node_dir
+from trainer.artifact_dirs import STATE_FOLDER, node_dir
 from trainer.data.card import read_card
 from trainer.fits import checkpoint
 from trainer.job import Job, run_fine_tune, run_head_fit
@@ -26,6 +26,7 @@ from trainer.specs import (
     TunerArgs,
     from_json,
 )
+from trainer.store.uris import address_of
 from trainer.tuning import hyperparameters
 from trainer.tuning.job import make_search
 
@@ -44,12 +45,12 @@ def _trials_dir(fn_args: FnArgs, job: Job) -> str:
 
     `working_dir` is the node's folder; see `components.tuner.executor`.
     """
-    return os.path.join(fn_args.working_dir, ".system", "trials", _digest(fn_args, job))
+    return os.path.join(fn_args.working_dir, STATE_FOLDER, "trials", _digest(fn_args, job))
 
 
 def _recovery_dir(fn_args: FnArgs, job: Job) -> str:
     """A folder beside the model that the next execution, or attempt, finds again."""
-    return os.path.join(node_dir(job.model_dir), ".system", "recovery", _digest(fn_args, job))
+    return os.path.join(node_dir(job.model_dir), STATE_FOLDER, "recovery", _digest(fn_args, job))
 
 
 def _digest(fn_args: FnArgs, job: Job) -> str:
@@ -58,9 +59,19 @@ def _digest(fn_args: FnArgs, job: Job) -> str:
         "args": fn_args.custom_config[ARGS],
         "hyperparameters": fn_args.hyperparameters,
         "data": job.data_card.fingerprint,
-        "inputs": [fn_args.train_files, fn_args.eval_files, fn_args.base_model],
+        "inputs": _addresses(fn_args),
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _addresses(fn_args: FnArgs) -> list[list[str] | str | None]:
+    """Of the inputs, in the store: each worker may have copies of its own."""
+    base_model = fn_args.base_model and address_of(fn_args.base_model)
+    return [
+        [address_of(path) for path in fn_args.train_files],
+        [address_of(path) for path in fn_args.eval_files],
+        base_model,
+    ]
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from tfx.components.example_gen.input_processor import InputProcessor
 from tfx.proto import example_gen_pb2, range_config_pb2
 
 from components.image_example_gen.folder import list_files
-from components.image_example_gen.reading import is_remote
 from trainer.files import sha256_of_file
+from trainer.store.uris import is_remote
 
 # Up to here reading the files takes a second or two, and what counts is their content: a copy
 # of the same images, or a fresh checkout of them, needs no new training.

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tfx.dsl.io import fileio
 
-from components.image_example_gen.reading import is_remote
 from components.image_example_gen.rejected import commonest
 from trainer import keys
 from trainer.data.card import DataCard
 from trainer.data.labels import name_problems
 from trainer.errors import ThawError
+from trainer.store.uris import is_remote
 
 # How many classes a message names with their particulars, and how many reasons of each.
 _MOST_CLASSES = 5

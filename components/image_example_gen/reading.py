@@ -6,20 +6,17 @@ from apache_beam.io.filesystems import FileSystems
 
 from components.image_example_gen.inspect import ImageRejected
 from trainer.data.regular_files import UnreadableFile, read_regular_file
+from trainer.store import s3
+from trainer.store.uris import is_remote, is_s3
 
 _NOT_FOUND = 404
-
-
-def is_remote(path: str) -> bool:
-    """Whether Beam's file systems read it, rather than the operating system."""
-    return "://" in path
 
 
 def read_file(path: str, max_bytes: int) -> bytes:
     """Returns the content of a file, without any decompression.
 
     Args:
-      path: of a local file, or a URI of a file system that Beam reads.
+      path: of a local file, or a URI of a file system that Beam reads, or of S3.
       max_bytes: larger files are rejected; no more than one byte above is ever read.
 
     Raises:
@@ -37,8 +34,7 @@ def read_file(path: str, max_bytes: int) -> bytes:
 
 def _read_remote(path: str, max_bytes: int) -> bytes:
     try:
-        with FileSystems.open(path, "application/octet-stream", "uncompressed") as file:
-            content = file.read(max_bytes + 1)
+        content = _content(path, max_bytes + 1)
     except Exception as error:
         # The clients of object stores raise errors of their own, with HTTP's codes. No access
         # to a bucket is a matter of all its files, a missing object of one.
@@ -48,3 +44,10 @@ def _read_remote(path: str, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
         raise ImageRejected(f"larger than {max_bytes:,} bytes")
     return content
+
+
+def _content(uri: str, max_bytes: int) -> bytes:
+    if is_s3(uri):
+        return s3.read_bytes(uri, max_bytes)
+    with FileSystems.open(uri, "application/octet-stream", "uncompressed") as file:
+        return bytes(file.read(max_bytes))

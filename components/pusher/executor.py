@@ -11,6 +11,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
 from serving.versions import next_version
+from trainer.store.uris import is_remote
 
 
 class Executor(PusherExecutor):
@@ -53,7 +54,7 @@ def push_atomically(model_dir: str, base_dir: str) -> str:
     """
     version = next_version(base_dir)
     target = os.path.join(base_dir, str(version))
-    if "://" in base_dir:
+    if is_remote(base_dir):
         io_utils.copy_dir(model_dir, target, deny_regex_patterns=[r"saved_model\.pb"])
         io_utils.copy_file(
             os.path.join(model_dir, "saved_model.pb"), os.path.join(target, "saved_model.pb")

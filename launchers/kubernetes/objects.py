@@ -40,6 +40,7 @@ HOME = "/home/thaw"
 """Home of the image's user. Keras, Matplotlib and CUDA keep caches there."""
 _WRITABLE_DIRS = ("/tmp", HOME)
 
+_DISK = "ephemeral-storage"
 _REPLICATED_JOB = "w"
 _MAX_LABEL = 63
 # What a JobSet's controller appends in the name of a pod; a Job's appends less.
@@ -217,10 +218,13 @@ def _pod_spec(
         "nodeSelector": {**spot_selector, **settings.node_selector},
         "tolerations": _tolerations(settings),
         "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _without_empty(
+            {
+                "runAsNonRoot": True,
+                "seccompProfile": {"type": "RuntimeDefault"},
+                "fsGroup": settings.fs_group,
+            }
+        ),
         "volumes": volumes,
         "containers": [_container(group, settings, subdomain, hosts, mounts)],
     }
@@ -243,7 +247,10 @@ def _container(
         "name": CONTAINER,
         "image": settings.image,
         "command": ["python", "-m", "launchers.worker", group.request_uri],
-        "env": [{"name": name, "value": value} for name, value in sorted(environment.items())],
+        "env": [
+            *({"name": name, "value": value} for name, value in sorted(environment.items())),
+            *_secret_variables(settings),
+        ],
         "ports": [{"name": "tensorflow", "containerPort": settings.port}],
         "resources": _resources(settings),
         # Where a pod leaves no message, its last lines serve.
@@ -258,11 +265,22 @@ def _container(
     return _without_empty(container)
 
 
+def _secret_variables(settings: KubernetesSettings) -> list[Manifest]:
+    return [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": entry.secret, "key": entry.key}}}
+        for name, entry in sorted(settings.secret_env.items())
+    ]
+
+
 def _resources(settings: KubernetesSettings) -> Manifest:
-    requests = {"cpu": settings.cpu, "memory": settings.memory}
+    requests = {"cpu": settings.cpu, "memory": settings.memory, _DISK: settings.disk}
     # Memory is no more than asked for: a pod that takes more is ended, not its neighbours.
     # CPU is left to burst unless a limit is set. GPUs must be asked for as a limit.
-    limits: dict[str, str | None] = {"cpu": settings.cpu_limit, "memory": settings.memory}
+    limits: dict[str, str | None] = {
+        "cpu": settings.cpu_limit,
+        "memory": settings.memory,
+        _DISK: settings.disk,
+    }
     if settings.gpus:
         limits[settings.gpu_resource] = str(settings.gpus)
     return _without_empty({"requests": _without_empty(requests), "limits": _without_empty(limits)})

@@ -43,6 +43,13 @@ class Toleration(Settings):
     )
 
 
+class SecretEntry(Settings):
+    """One entry of a Secret."""
+
+    secret: Text = Field(description="Name of the Secret.")
+    key: Text = Field(description="Name of the entry.")
+
+
 class WorkerPods(Settings):
     """How the workers of a training node run on Kubernetes.
 
@@ -110,6 +117,19 @@ class WorkerPods(Settings):
     )
     secrets: dict[str, str] = Field(
         default_factory=dict, description="Secrets by the path where they are mounted, read-only."
+    )
+    secret_env: dict[str, SecretEntry] = Field(
+        default_factory=dict,
+        description="Environment variables of the workers that are filled from a Secret.",
+    )
+    fs_group: NonNegativeInt | None = Field(
+        None, description="Id of the group that the pods' volumes belong to (fsGroup)."
+    )
+    disk: Text | None = Field(
+        None,
+        description=(
+            "Local disk of each worker, such as 200Gi: request and limit of ephemeral storage."
+        ),
     )
     image_pull_secrets: list[str] = Field(
         default_factory=list, description="Secrets that authenticate to the image's registry."

@@ -62,6 +62,23 @@ def compile_(
     except OSError as problem:
         raise stop(f"{output}: cannot be written: {problem.strerror}.", FAILED) from problem
     out.print(f"{target} pipeline: {escape(str(output))}")
+    _print_sizes(chosen, where)
+
+
+def _print_sizes(config: Config, target: "Target") -> None:
+    """What each pod needs, where it is known how many images there are."""
+    from pipeline.cluster import sizes
+
+    num_images = sizes.count_images(config)
+    if num_images is None:
+        return
+    from pipeline.cli.sizes_table import print_sizes
+    from pipeline.cluster.placement import place_training_nodes
+    from trainer.process.quiet import quiet_stderr
+
+    with quiet_stderr():
+        found = sizes.node_sizes(config, place_training_nodes(target, config), num_images)
+    print_sizes(found, num_images)
 
 
 def submit(

@@ -30,12 +30,14 @@ def compile_pipeline(config: Config, target: Target) -> str:
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2
 
-    from pipeline.cluster import containers, pods
+    from pipeline.cluster import containers, pods, references
     from pipeline.cluster.placement import place_training_nodes
 
     placements = place_training_nodes(target, config)
     job = _compile(config, target, placements)
     spec = json_format.ParseDict(job["pipelineSpec"], pipeline_spec_pb2.PipelineSpec())
+    if target is Target.KUBEFLOW:
+        references.pass_by_reference(spec, config, placements)
     containers.apply_container_settings(spec, config, target, placements)
     if target is Target.VERTEX:
         return _json({**job, "pipelineSpec": json_format.MessageToDict(spec)})

@@ -7,14 +7,20 @@ from google.protobuf import json_format
 from kfp.compiler import compiler_utils
 from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 
+from pipeline.cluster.references import reads_launchers_copies, title_of
+from pipeline.cluster.store_access import store_access
 from pipeline.cluster.target import Target
 from pipeline.config.cluster import DEFAULT, Resources
 from pipeline.config.schema import Config
 from pipeline.training_nodes import NodePlacement
 from trainer import LEGACY_KERAS
+from trainer.store.uris import Kind
 
 # Takes the place of TFX's, which does not notice an image that moves to another class.
 _CACHE_CHECK = ("python", "-m", "components.image_example_gen.cache_check")
+_ENTRY_POINT = ("python", "-m", "launchers.entry_point")
+# Artifacts that the user interface of Kubeflow Pipelines shows.
+_SHOWN = "system."
 
 
 def apply_container_settings(
@@ -41,10 +47,16 @@ def apply_container_settings(
         container = deployment.executors[executor].container
         resources = resources_here(config, node, placements)
         container.image = resources.image or str(config.cluster.image)
-        for name, value in sorted({**LEGACY_KERAS, **(resources.env or {})}.items()):
+        env = {**LEGACY_KERAS, **store_access(config).env, **(resources.env or {})}
+        for name, value in sorted(env.items()):
             container.env.add(name=name, value=value)
         if container.lifecycle.HasField("pre_cache_check"):
             container.lifecycle.pre_cache_check.command[:] = _CACHE_CHECK
+        if target is Target.KUBEFLOW:
+            component = spec.components[task.component_ref.name]
+            copies = reads_launchers_copies(config, node, placements)
+            container.command[:] = _ENTRY_POINT
+            container.args.extend(_local_paths(component, config, copies))
         _set_resources(container, resources)
         _set_retries(task, config)
         # Kubeflow does not run the check for new images that Vertex AI does: a cached
@@ -53,6 +65,32 @@ def apply_container_settings(
         task.caching_options.enable_cache = config.cluster.caching and not unseen
     spec.deployment_spec.Clear()
     spec.deployment_spec.update(json_format.MessageToDict(deployment))
+
+
+def _local_paths(component: spec_pb2.ComponentSpec, config: Config, copies: bool) -> list[str]:
+    """Tells the entry point where the pipeline's launcher has put inputs and expects outputs.
+
+    The launcher replaces the placeholders (`getPlaceholders` in
+    backend/src/v2/component/launcher_v2.go).
+    """
+    mounted = config.cluster.store.kind == Kind.MOUNTED.value
+    inputs = component.input_definitions.artifacts if copies else ()
+    outputs = [
+        name
+        for name, definition in component.output_definitions.artifacts.items()
+        # The interface reads the store itself, which has nothing of what is on the volume.
+        if copies or (mounted and title_of(definition.artifact_type).startswith(_SHOWN))
+    ]
+    return [
+        *(
+            f"--local_input={name}={{{{$.inputs.artifacts['{name}'].path}}}}"
+            for name in sorted(inputs)
+        ),
+        *(
+            f"--local_output={name}={{{{$.outputs.artifacts['{name}'].path}}}}"
+            for name in sorted(outputs)
+        ),
+    ]
 
 
 def resources_here(config: Config, node: str, placements: Mapping[str, NodePlacement]) -> Resources:

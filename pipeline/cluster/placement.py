@@ -3,10 +3,12 @@
 How they run there is the affair of `launchers.kubernetes` and `pipeline.cluster.vertex_jobs`.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from launchers.registry import KUBERNETES
+from pipeline.cluster import sizes
+from pipeline.cluster.store_access import store_access
 from pipeline.cluster.target import ClusterError, Target
 from pipeline.config.cluster import TRAINING_NODES, Resources
 from pipeline.config.schema import Config
@@ -53,6 +55,7 @@ def _with_smaller_key(placement: NodePlacement) -> NodePlacement:
 def launcher_settings(config: Config, node: str) -> dict[str, Any]:
     """For `launchers.kubernetes.launcher`: what the node gets, and `cluster.launcher` over it."""
     resources = config.cluster.resources_of(node)
+    chosen = config.cluster.launcher.chosen()
     settings = {
         "image": resources.image or config.cluster.image,
         "service_account": config.cluster.service_account,
@@ -67,12 +70,38 @@ def launcher_settings(config: Config, node: str) -> dict[str, Any]:
         "claims": resources.claims,
         "secrets": resources.secrets,
         "shared_memory": resources.shared_memory,
+        **chosen,
+        "labels": {**config.cluster.labels, **config.cluster.launcher.labels},
     }
-    settings = {name: value for name, value in settings.items() if value}
-    # Also those that are 0, off or empty: they differ from the defaults.
-    chosen = config.cluster.launcher.chosen()
-    labels = {**config.cluster.labels, **config.cluster.launcher.labels}
-    return {"kind": KUBERNETES, **settings, **chosen, **({"labels": labels} if labels else {})}
+    settings = {**_disk(config, node), **_with_store(settings, config)}
+    # A chosen value counts even if it is 0, off or empty: it differs from the default.
+    kept = {
+        name: value
+        for name, value in settings.items()
+        if value or name in chosen or (name == "fs_group" and value is not None)
+    }
+    return {"kind": KUBERNETES, **kept}
+
+
+def _disk(config: Config, node: str) -> dict[str, str]:
+    """What a worker requests for its local copies and vectors, where the images are counted."""
+    if not config.cluster.num_images:
+        return {}
+    size = sizes.disk_bytes(config, node, config.cluster.num_images)
+    return {"disk": sizes.whole_gibibytes(size)}
+
+
+def _with_store(settings: dict[str, Any], config: Config) -> dict[str, Any]:
+    """Adds what the workers' pods need to reach the store."""
+    store = store_access(config)
+    return {
+        **settings,
+        "env": {**store.env, **(settings["env"] or {})},
+        "claims": {**store.claims, **(settings["claims"] or {})},
+        "secrets": {**store.secrets, **(settings["secrets"] or {})},
+        "secret_env": {name: asdict(entry) for name, entry in store.secret_env.items()},
+        "fs_group": settings.get("fs_group", store.group),
+    }
 
 
 def _gpus(resources: Resources) -> dict[str, Any]:

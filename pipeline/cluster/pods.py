@@ -11,6 +11,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 from launchers.execution import SETTINGS_ANNOTATION, SETTINGS_VARIABLE
 from launchers.kubernetes.settings import Toleration
 from pipeline.cluster.containers import resources_here
+from pipeline.cluster.store_access import StoreAccess, store_access
 from pipeline.config.cluster import Resources
 from pipeline.config.schema import Config
 from pipeline.training_nodes import NodePlacement
@@ -24,7 +25,7 @@ def platform_spec(
     """The second document of a Kubeflow pipeline; empty where no node asks for anything."""
     platform = spec_pb2.PlatformSpec()
     for node, task in spec.root.dag.tasks.items():
-        pod = pod_config(resources_here(config, node, placements))
+        pod = pod_config(resources_here(config, node, placements), store_access(config))
         if node in placements and placements[node].uncached:
             _add_settings(placements[node].uncached, pod)
         if config.cluster.labels:
@@ -46,21 +47,27 @@ def _add_settings(settings: Mapping[str, Any], pod: pods_pb2.KubernetesExecutorC
     )
 
 
-def pod_config(resources: Resources) -> pods_pb2.KubernetesExecutorConfig:
-    """The part of a node's resources that a pod has beside its container's limits."""
+def pod_config(resources: Resources, store: StoreAccess) -> pods_pb2.KubernetesExecutorConfig:
+    """The part of a node's resources that a pod has beside its container's limits, and what it
+    needs to reach the store.
+    """
     pod = pods_pb2.KubernetesExecutorConfig()
     pod.node_selector.labels.update(resources.node_selector or {})
     if not resources.node_selector:
         pod.ClearField("node_selector")
     for toleration in _tolerations(resources):
         json_format.ParseDict(toleration.model_dump(exclude_none=True), pod.tolerations.add())
-    for folder, name in sorted((resources.secrets or {}).items()):
+    for folder, name in sorted({**store.secrets, **(resources.secrets or {})}.items()):
         secret = pod.secret_as_volume.add(secret_name=name, mount_path=folder)
         # Older servers read `secret_name`, newer ones the parameter; kfp writes both.
         secret.secret_name_parameter.runtime_value.constant.string_value = name
-    for folder, name in sorted((resources.claims or {}).items()):
+    for folder, name in sorted({**store.claims, **(resources.claims or {})}.items()):
         claim = pod.pvc_mount.add(constant=name, mount_path=folder)
         claim.pvc_name_parameter.runtime_value.constant.string_value = name
+    _add_secret_variables(store, pod)
+    if store.group is not None:
+        # kfp-kubernetes has no fsGroup; files are written as this group's.
+        pod.security_context.run_as_group = store.group
     if resources.shared_memory:
         pod.empty_dir_mounts.add(
             volume_name="shm",
@@ -69,6 +76,13 @@ def pod_config(resources: Resources) -> pods_pb2.KubernetesExecutorConfig:
             size_limit=resources.shared_memory,
         )
     return pod
+
+
+def _add_secret_variables(store: StoreAccess, pod: pods_pb2.KubernetesExecutorConfig) -> None:
+    for variable, entry in sorted(store.secret_env.items()):
+        secret = pod.secret_as_env.add(secret_name=entry.secret)
+        secret.secret_name_parameter.runtime_value.constant.string_value = entry.secret
+        secret.key_to_env.add(secret_key=entry.key, env_var=variable)
 
 
 def _tolerations(resources: Resources) -> list[Toleration]:

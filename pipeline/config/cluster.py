@@ -17,6 +17,7 @@ from launchers.kubernetes.settings import Toleration, WorkerPods
 from pipeline.config.credentials import Credentials
 from pipeline.config.labels import Labels
 from pipeline.config.section import Section
+from pipeline.config.store import Store
 from pipeline.config.vertex import Vertex
 
 NODES = (
@@ -117,7 +118,22 @@ class Cluster(Section):
 
     image: Text | None = Field(None, description="Container image that holds this project.")
     pipeline_root: Text | None = Field(
-        None, description="Folder on gs:// that all artifacts are written to."
+        None,
+        description=(
+            "Folder that all artifacts are written to: on gs:// with a direct store, on s3:// or "
+            "minio:// with a mounted or staged one."
+        ),
+    )
+    store: Store = Field(
+        default_factory=Store,
+        description="How the nodes reach artifacts: direct, mounted or staged.",
+    )
+    num_images: PositiveInt | None = Field(
+        None,
+        description=(
+            "How many images there will be, for the disk and memory that `thaw compile` prints "
+            "and that workers request. Unset: counted, if data.images is a folder of this machine."
+        ),
     )
     serving_dir: Text | None = Field(
         None,

@@ -5,7 +5,7 @@ input that a service would make, runs its container's own command, and hands on 
 command says of its outputs.
 """
 
-import shutil
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -19,11 +19,11 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 from pipeline.cluster.tasks import in_order
 
 from .containers import Command
+from .kfp_launcher import KfpLauncher, Pod
 from .specs import deployment_of
 
 PLACEHOLDER = "{{$}}"
 RUN = "6c0d4a2e-run"
-SALT = "5e1b-salt"
 
 Run = Callable[[Command, Path], None]
 
@@ -55,23 +55,30 @@ class SpecRun:
 
     Attributes:
       spec: of either schema.
-      directory: of this run: holds the root of all artifacts, and a folder for each task's log.
+      directory: of this run: holds a folder for each task's log and its pods' own files.
       service: whose inputs the tasks get.
-      outputs: by task and output, as the tasks told.
-      checked: by task, what its check told.
+      root: the pipeline root; by default a folder that stands for `gs://bucket/root`.
+      launcher: downloads and uploads around every task; None: the root is a folder, so that
+        there is nothing to download or upload.
+      environment: by task, what its pod gets beside its container's own variables.
+      outputs: by task and output, as the tasks reported.
+      parameters: likewise, those that are no artifacts.
+      checked: by task, what its check reported.
     """
 
     spec: spec_pb2.PipelineSpec
     directory: Path
     service: Service = Service.KUBEFLOW
+    root: str = ""
+    launcher: KfpLauncher | None = None
+    environment: dict[str, dict[str, str]] = field(default_factory=dict)
     outputs: dict[str, dict[str, spec_pb2.ArtifactList]] = field(default_factory=dict)
+    parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
     checked: dict[str, spec_pb2.ExecutorOutput] = field(default_factory=dict)
     numbers: count = field(default_factory=lambda: count(1))
 
-    @property
-    def root(self) -> str:
-        """The pipeline root: what stands for `gs://bucket/root`."""
-        return f"{self.directory}/bucket/root"
+    def __post_init__(self) -> None:
+        self.root = self.root or f"{self.directory}/bucket/root"
 
     def tasks(self) -> list[str]:
         """First to last."""
@@ -79,31 +86,57 @@ class SpecRun:
         return in_order({name: sorted(task.dependent_tasks) for name, task in tasks.items()})
 
     def run(self, task: str, run: Run) -> None:
-        """Runs one task whose producers have been run."""
+        """Runs one task whose producers have been run; once more, if it has failed."""
         home = self.directory / "tasks" / task
-        home.mkdir(parents=True)
-        pod = _Pod(home / "pod")
+        home.mkdir(parents=True, exist_ok=True)
+        pod = Pod(home / "pod")
         asked = self.executor_input(task, pod)
         container = self._container(task)
-        environment = {one.name: one.value for one in container.env}
-        text = json_format.MessageToJson(asked, indent=None)
+        environment = {
+            **{one.name: one.value for one in container.env},
+            **self.environment.get(task, {}),
+        }
+        if self.launcher:
+            self.launcher.before(task, asked, pod)
         if self.service is Service.VERTEX and container.lifecycle.HasField("pre_cache_check"):
             check = container.lifecycle.pre_cache_check
             words = [*check.command, *check.args]
-            run(Command(_resolve(words, text), environment), home / "log")
+            run(Command(self._resolve(words, asked, pod), environment), home / "log")
             self.checked[task] = _output(asked)
         words = [*container.command, *container.args]
-        run(Command(_resolve(words, text), environment), home / "log")
-        self.outputs[task] = self._named(_outputs_of(asked))
-        pod.end()
+        try:
+            run(Command(self._resolve(words, asked, pod), environment), home / "log")
+            if self.launcher:
+                self.launcher.after(asked, pod)
+            self.parameters[task] = dict(_output(asked).parameter_values)
+            self.outputs[task] = self._named(_outputs_of(asked))
+            if not self.launcher and self.service is not Service.VERTEX:
+                _check_nothing_left(Path(asked.outputs.output_file))
+        finally:
+            pod.end()
 
-    def executor_input(self, task: str, pod: "_Pod") -> spec_pb2.ExecutorInput:
+    def _resolve(self, words: list[str], asked: spec_pb2.ExecutorInput, pod: Pod) -> list[str]:
+        """Replaces placeholders wherever they stand, as the launcher does."""
+        values = self.launcher.placeholders(asked, pod) if self.launcher else {}
+        values[PLACEHOLDER] = json_format.MessageToJson(asked, indent=None)
+        resolved = []
+        for word in words:
+            for placeholder, value in values.items():
+                word = word.replace(placeholder, value)
+            resolved.append(word)
+        return resolved
+
+    def executor_input(self, task: str, pod: Pod) -> spec_pb2.ExecutorInput:
         """What the service tells a task: parameters, artifacts, and where outputs go."""
         asked = spec_pb2.ExecutorInput()
         inputs = self.spec.root.dag.tasks[task].inputs
         for name, parameter in inputs.parameters.items():
             value = parameter.runtime_value
-            if value.WhichOneof("value") == "constant":
+            if parameter.HasField("task_output_parameter"):
+                produced = parameter.task_output_parameter
+                given = self.parameters[produced.producer_task][produced.output_parameter_key]
+                asked.inputs.parameter_values[name].CopyFrom(given)
+            elif value.WhichOneof("value") == "constant":
                 asked.inputs.parameter_values[name].CopyFrom(value.constant)
             else:
                 asked.inputs.parameters[name].CopyFrom(value.constant_value)
@@ -112,32 +145,41 @@ class SpecRun:
             given = self.outputs[produced.producer_task][produced.output_artifact_key]
             asked.inputs.artifacts[name].CopyFrom(given)
         component = self.spec.components[self.spec.root.dag.tasks[task].component_ref.name]
+        root = self._task_root(task)
+        for name in component.output_definitions.parameters:
+            asked.outputs.parameters[name].output_file = f"{pod.directory}/tmp/kfp/outputs/{name}"
         for name, output in component.output_definitions.artifacts.items():
             artifact = asked.outputs.artifacts[name].artifacts.add(
                 type=output.artifact_type,
-                uri=f"{self._task_root(task)}/{name}",
+                uri=f"{root}/{name}",
                 name=self._output_name(task, name),
             )
             artifact.metadata.CopyFrom(output.metadata)
-        asked.outputs.output_file = self._output_file(task, pod)
+        asked.outputs.output_file = self._output_file(root, pod)
         return asked
 
     def _task_root(self, task: str) -> str:
         if self.service is Service.VERTEX:
             return f"{self.root}/1/{RUN}/{task}_-7"
-        return f"{self.root}/{self.spec.pipeline_info.name}/{RUN}/{task}/{SALT}"
+        return f"{self.root}/{self.spec.pipeline_info.name}/{RUN}/{task}/{uuid.uuid4()}"
 
     def _output_name(self, task: str, output: str) -> str:
         if self.service is Service.VERTEX:
             return f"projects/1/locations/l/metadataStores/d/artifacts/{task}-{output}"
         return output if self.service is Service.KUBEFLOW else ""
 
-    def _output_file(self, task: str, pod: "_Pod") -> str:
+    def _output_file(self, root: str, pod: Pod) -> str:
         if self.service is Service.VERTEX:
-            return f"{self._task_root(task)}/executor_output.json"
+            return f"{root}/executor_output.json"
+        folder = pod.directory / "tmp" / "kfp_outputs"
         if self.service is Service.KUBEFLOW:
-            return pod.only_file(f"gcs{self._task_root(task)}/output_metadata.json")
-        return pod.only_file("tmp/kfp_outputs/output_metadata.json")
+            folder = pod.local_path(root) if self.launcher else pod.directory / f"gcs{root}"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "output_metadata.json"
+        file.write_text("{}")
+        if not self.launcher:
+            folder.chmod(0o555)  # nothing else can be written there, if not by the superuser
+        return str(file)
 
     def _named(self, outputs: dict[str, spec_pb2.ArtifactList]) -> dict[str, spec_pb2.ArtifactList]:
         """Outputs as the tasks that read them get them."""
@@ -161,10 +203,6 @@ class SpecRun:
         return deployment_of(self.spec).executors[label].container
 
 
-def _resolve(words: list[str], executor_input: str) -> list[str]:
-    return [executor_input if word == PLACEHOLDER else word for word in words]
-
-
 def _outputs_of(asked: spec_pb2.ExecutorInput) -> dict[str, spec_pb2.ArtifactList]:
     """The outputs as they were asked for, with what the task said of them over it."""
     outputs = dict(asked.outputs.artifacts.items())
@@ -180,29 +218,10 @@ def _output(asked: spec_pb2.ExecutorInput) -> spec_pb2.ExecutorOutput:
     return json_format.Parse(text, spec_pb2.ExecutorOutput())
 
 
-class _Pod:
-    """The files that a task's pod has for itself; no other pod sees them, nor a later one.
-
-    A task is to leave nothing there but the file that says what it has made: not even its
-    own retry would find it, and its workers, which are pods of their own, could not write it.
+def _check_nothing_left(file: Path) -> None:
+    """A task whose artifacts are not in its pod is to leave nothing there but its report: not
+    even its own retry would find it, and its workers, which are other pods, could not write it.
     """
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._file: Path | None = None
-
-    def only_file(self, path: str) -> str:
-        """Makes a file the only thing that can be written, if this is not the superuser."""
-        self._file = self._directory / path
-        self._file.parent.mkdir(parents=True)
-        self._file.write_text("{}")
-        self._file.parent.chmod(0o555)
-        return str(self._file)
-
-    def end(self) -> None:
-        """Removes all of it."""
-        if self._file:
-            left = [path for path in self._file.parent.iterdir() if path != self._file]
-            assert not left, f"left in the pod: {left}"
-            self._file.parent.chmod(0o755)
-            shutil.rmtree(self._directory)
+    left = [path for path in file.parent.iterdir() if path != file]
+    assert not left, f"left in the pod: {left}"
+    file.parent.chmod(0o755)

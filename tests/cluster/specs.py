@@ -57,3 +57,23 @@ def group_of(
     }
     more = json.loads(text)
     return {**group, **more, "launcher": {**group["launcher"], **more["launcher"]}}
+
+
+def pod_environment(
+    platform: spec_pb2.PlatformSpec, secrets: dict[str, dict[str, str]]
+) -> dict[str, dict[str, str]]:
+    """By task, the variables that Kubernetes fills from Secrets and from annotations."""
+    found: dict[str, dict[str, str]] = {}
+    for executor, struct in platform.platforms["kubernetes"].deployment_spec.executors.items():
+        pod = json_format.MessageToDict(struct)
+        variables = {
+            entry["envVar"]: secrets[secret["secretName"]][entry["secretKey"]]
+            for secret in pod.get("secretAsEnv", [])
+            for entry in secret["keyToEnv"]
+        }
+        annotations = pod.get("podMetadata", {}).get("annotations", {})
+        for field in pod.get("fieldPathAsEnv", []):
+            name = field["fieldPath"].removeprefix("metadata.annotations['").removesuffix("']")
+            variables[field["name"]] = annotations[name]
+        found[executor.removesuffix("_executor")] = variables
+    return found

@@ -1,32 +1,75 @@
-"""The compiled pipeline, executed: every container's own command, up to the pushed model."""
+"""The compiled pipeline, executed: every container's own command, up to the pushed model, with
+each kind of store.
+"""
 
 import json
+import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from google.auth.credentials import AnonymousCredentials
+from google.protobuf import json_format, struct_pb2
 
 from components.image_example_gen.driver import fingerprint
 from pipeline.cluster.compile import compile_pipeline
 from pipeline.cluster.target import Target
 from pipeline.config.schema import Config
 from pipeline.report.evaluation import MODELS, read_metrics
+from trainer.store.uris import Kind
 
 from ..cluster.conftest import needs_kfp
 from ..cluster.containers import ColdPython, Command, WarmPython
 from ..cluster.custom_jobs import run_replicas
 from ..cluster.http_server import serving
+from ..cluster.kfp_launcher import KfpLauncher, fetch
+from ..cluster.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 from ..cluster.spec_runner import Service, SpecRun
-from ..cluster.specs import read_kubeflow, read_vertex
+from ..cluster.specs import pod_environment, read_kubeflow, read_vertex
 from ..cluster.vertex_service import PARENT, Vertex
+from ..launchers.kube_api import KubeApi
+from ..launchers.kube_cluster import Cluster
+from ..launchers.kube_processes import Processes
+from ..launchers.kube_runs import until
 from .test_run import NODES
+from .test_two_workers import CLOSE
 
 pytestmark = [pytest.mark.slow, needs_kfp]
 
 # Starts as a container does; the others in forks of a Python that has TFX loaded.
 COLD = {"ImageExampleGen"}
+ROOT = "minio://mlpipeline/thaw"
+SECRETS = {"mlpipeline-minio-artifact": {"accesskey": ACCESS_KEY, "secretkey": SECRET_KEY}}
+
+
+@dataclass(frozen=True)
+class StoreRun:
+    """A run of all tasks, whose store is where `kind` says.
+
+    Attributes:
+      kind: of store.
+      run: its tasks' outputs.
+      server: what holds the artifacts of a staged run.
+    """
+
+    kind: Kind
+    run: SpecRun
+    server: S3Server | None = None
+
+    def folder(self, uri: str) -> Path:
+        """A folder of this machine with the content of one in the store."""
+        local = self.run.directory / "claim" / uri.removeprefix(f"{ROOT}/")
+        if self.kind is Kind.DIRECT:
+            return Path(uri)
+        if self.kind is Kind.STAGED and not local.exists():
+            assert self.server
+            fetch(self.server, uri, local)
+        return local
+
+    def output(self, task: str, name: str) -> Path:
+        return self.folder(self.run.uri(task, name))
 
 
 def config_like(run, **cluster) -> Config:
@@ -50,16 +93,73 @@ def warm_python(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def kubeflow_run(good_run, warm_python, tmp_path_factory) -> SpecRun:
-    """With a search, which keeps its trials."""
-    directory = tmp_path_factory.mktemp("kubeflow")
-    return run_on_kubeflow(one_trial(good_run), Service.KUBEFLOW, directory, warm_python)
+def server(tmp_path_factory):
+    with S3Server(tmp_path_factory.mktemp("seaweedfs")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def kubeflow_2_14_run(good_run, warm_python, tmp_path_factory) -> SpecRun:
-    directory = tmp_path_factory.mktemp("kubeflow-2.14")
-    return run_on_kubeflow(config_like(good_run), Service.KUBEFLOW_2_14, directory, warm_python)
+def direct_run(good_run, warm_python, tmp_path_factory) -> StoreRun:
+    """A folder stands for the bucket: TensorFlow reads no bucket but Google's."""
+    directory = tmp_path_factory.mktemp("direct")
+    text = in_a_folder(config_like(good_run), Target.KUBEFLOW, directory)
+    run = SpecRun(read_kubeflow(text)[0], directory, Service.KUBEFLOW_2_14)
+    return StoreRun(Kind.DIRECT, run_all(run, warm_python))
+
+
+@pytest.fixture(scope="module")
+def mounted_run(good_run, warm_python, server, images, tmp_path_factory) -> StoreRun:
+    """A folder is the claim that every pod mounts; the launcher sees the real, empty store."""
+    directory = tmp_path_factory.mktemp("mounted")
+    claim = directory / "claim"
+    claim.mkdir()
+    (claim / "images").symlink_to(images)
+    store = {"kind": "mounted", "claim": "thaw", "mount_path": str(claim)}
+    config = config_like(good_run, pipeline_root=ROOT, store=store)
+    spec, _ = read_kubeflow(
+        compile_pipeline(with_images(config, f"{ROOT}/images"), Target.KUBEFLOW)
+    )
+    run = SpecRun(spec, directory, root=ROOT, launcher=KfpLauncher(server))
+    before = server.keys()
+    run_all(run, warm_python)
+    assert server.keys() == before, "something was uploaded"
+    return StoreRun(Kind.MOUNTED, run)
+
+
+@pytest.fixture(scope="module")
+def staged_run(good_run, warm_python, server, images, tmp_path_factory) -> StoreRun:
+    """With a search, which keeps its trials. The store is all that the pods have in common."""
+    directory = tmp_path_factory.mktemp("staged")
+    for image in sorted(images.rglob("*.*")):
+        server.put(f"photos/{image.relative_to(images)}", image.read_bytes())
+    config = with_images(staged(one_trial(good_run), server), "minio://mlpipeline/photos")
+    spec, platform = read_kubeflow(compile_pipeline(config, Target.KUBEFLOW))
+    run = SpecRun(
+        spec,
+        directory,
+        root=ROOT,
+        launcher=KfpLauncher(server),
+        environment=pod_environment(platform, SECRETS),
+    )
+    return StoreRun(Kind.STAGED, run_all(run, warm_python), server)
+
+
+def run_all(run: SpecRun, warm_python: WarmPython) -> SpecRun:
+    for task in run.tasks():
+        run.run(task, ColdPython().run if task in COLD else warm_python.run)
+    return run
+
+
+def staged(config: Config, server: S3Server) -> Config:
+    store = {"kind": "staged", "endpoint": server.endpoint, "secret": "mlpipeline-minio-artifact"}
+    values = {**config.model_dump(), "cluster": {**config.cluster.model_dump(), "store": store}}
+    values["cluster"]["pipeline_root"] = ROOT
+    return Config.model_validate(values)
+
+
+def with_images(config: Config, images: str) -> Config:
+    data = config.data.model_copy(update={"images": images})
+    return config.model_copy(update={"data": data})
 
 
 def one_trial(run, **cluster) -> Config:
@@ -69,71 +169,135 @@ def one_trial(run, **cluster) -> Config:
     return config.model_copy(update={"tuner": config.tuner.model_copy(update=search)})
 
 
-def run_on_kubeflow(
-    config: Config, service: Service, directory: Path, warm_python: WarmPython
-) -> SpecRun:
-    text = in_a_folder(config, Target.KUBEFLOW, directory)
-    run = SpecRun(read_kubeflow(text)[0], directory, service)
-    for task in run.tasks():
-        run.run(task, ColdPython().run if task in COLD else warm_python.run)
-    return run
-
-
 def in_a_folder(config: Config, target: Target, directory: Path) -> str:
     """The compiled pipeline, with a folder in the place of the bucket."""
     images = config.data.images
-    on_gs = config.data.model_copy(update={"images": "gs://bucket/images"})
-    text = compile_pipeline(config.model_copy(update={"data": on_gs}), target)
+    text = compile_pipeline(with_images(config, "gs://bucket/images"), target)
     return text.replace("gs://bucket/images", str(images)).replace(
         "gs://bucket", f"{directory}/bucket"
     )
 
 
-on_both_versions = pytest.mark.parametrize("version", ["kubeflow_run", "kubeflow_2_14_run"])
+on_every_store = pytest.mark.parametrize("store", ["direct_run", "mounted_run", "staged_run"])
 
 
-@on_both_versions
-def test_every_task_ran_after_those_that_it_depends_on(version, request):
-    run = request.getfixturevalue(version)
+@on_every_store
+def test_every_task_ran_after_those_that_it_depends_on(store, request):
+    run = request.getfixturevalue(store).run
     order = run.tasks()
 
-    assert sorted(order) == sorted([*NODES, "Tuner"] if version == "kubeflow_run" else NODES)
+    assert sorted(order) == sorted([*NODES, "Tuner"] if store == "staged_run" else NODES)
     for task in order:
         before = order[: order.index(task)]
         assert set(run.spec.root.dag.tasks[task].dependent_tasks) <= set(before)
     assert list(run.outputs) == order
 
 
-def test_trials_outlive_the_pod(kubeflow_run):
-    results = Path(kubeflow_run.uri("Tuner", "tuner_results"))
-
-    assert len(json.loads((results / "trials.json").read_text())["trials"]) == 1
-    assert list(results.parent.glob(".system/trials/*/head/trial_*/trial.json"))
-
-
-@on_both_versions
-def test_metrics_are_those_of_thaw_run(version, good_run, request):
-    run = request.getfixturevalue(version)
-    evaluation = run.uri("Evaluator", "evaluation")
+@on_every_store
+def test_metrics_are_those_of_thaw_run(store, good_run, request):
+    done = request.getfixturevalue(store)
+    evaluation = str(done.output("Evaluator", "evaluation"))
 
     for model in MODELS:
         told = dict(good_run.results["metrics"][model])
         told.pop("confusion")
         assert read_metrics(evaluation, model) == told
-    assert run.metadata("Evaluator", "blessing")["blessed"] == 1
+    assert done.run.metadata("Evaluator", "blessing")["blessed"] == 1
 
 
-@on_both_versions
-def test_the_pushed_model_is_that_of_thaw_run(version, pushed_model, request):
-    run = request.getfixturevalue(version)
-    told = run.metadata("Pusher", "pushed_model")
+@on_every_store
+def test_the_pushed_model_is_that_of_thaw_run(store, pushed_model, request):
+    done = request.getfixturevalue(store)
+    told = done.run.metadata("Pusher", "pushed_model")
 
-    pushed = Path(told["pushed_destination"])
+    pushed = told["pushed_destination"]
     assert (told["pushed"], told["pushed_version"]) == (1, "1")
-    assert pushed == Path(run.root, "serving", "hands", "1")
-    one, other = (weights(path) for path in (pushed, pushed_model))
+    assert pushed == f"{done.run.root}/serving/hands/1"
+    one, other = (weights(path) for path in (done.folder(pushed), pushed_model))
     assert len(one) > 300
     assert [np.array_equal(a, b) for a, b in zip(one, other, strict=True)].count(False) == 0
+
+
+def test_a_mounted_store_is_neither_copied_nor_left(mounted_run):
+    """Artifacts keep the addresses that Kubeflow Pipelines gave them."""
+    run = mounted_run.run
+
+    assert set(run.launcher.downloaded.values()) == {0}
+    for task, outputs in run.outputs.items():
+        for name in outputs:
+            assert run.uri(task, name).startswith(f"{ROOT}/hands/"), (task, name)
+    card = json.loads(
+        (mounted_run.output("ImageExampleGen", "examples") / "data_card.json").read_text()
+    )
+    assert card["images_dir"] == str(run.directory / "claim" / "images")
+
+
+def test_staged_nodes_read_the_launchers_copies(staged_run):
+    downloaded = staged_run.run.launcher.downloaded
+
+    assert downloaded["TrunkFeatures", "examples"] > 1_000_000
+    assert downloaded["FineTuner", "base_model"] > 1_000_000
+
+
+def test_trials_outlive_the_pod(staged_run):
+    results = staged_run.output("Tuner", "tuner_results")
+
+    assert len(json.loads((results / "trials.json").read_text())["trials"]) == 1
+    kept = [key for key in staged_run.server.keys("thaw/hands/") if "/Tuner/.system/trials/" in key]
+    assert any(key.endswith("/trial.json") for key in kept)
+
+
+def test_two_workers_that_share_no_folder_lose_one_resume_and_train_as_one(
+    good_run, staged_run, warm_python, tmp_path, capfd
+):
+    """The pods have nothing in common but the store. The node's own pod only starts them."""
+    server = staged_run.server
+    with KubeApi() as api:
+        nodes = Processes(Cluster(api), tmp_path / "pods", SECRETS)
+        launcher = {"kubeconfig": api.kubeconfig(tmp_path), "api_retry_secs": 5}
+        config = staged(config_like(good_run, launcher=launcher), server)
+        config = config.model_copy(update={"train": config.train.model_copy(update={"workers": 2})})
+        run = started_after_head_trainer(config, staged_run.run, tmp_path)
+        loss = threading.Thread(target=lose_one_with_state, args=(server, nodes), daemon=True)
+        loss.start()
+        try:
+            run.run("FineTuner", warm_python.run)
+        finally:
+            nodes.stop()
+
+    log = (tmp_path / "tasks" / "FineTuner" / "log").read_text()
+    assert "was killed by signal 9" in log
+    assert "resumes after epoch" in log
+    assert not [name for _, name in run.launcher.downloaded if name == "examples"]
+    assert not [key for key in server.keys("thaw/") if "/FineTuner/.system/" in key]
+    one, two = (
+        weights(done.output("FineTuner", "model") / "Format-Serving")
+        for done in (staged_run, StoreRun(Kind.STAGED, run, server))
+    )
+    assert max(np.max(np.abs(a - b)) for a, b in zip(one, two, strict=True)) < CLOSE
+
+
+def started_after_head_trainer(config: Config, done: SpecRun, directory: Path) -> SpecRun:
+    """A run of a pipeline that differs in its workers alone, which has come to FineTuner."""
+    text = compile_pipeline(with_images(config, "minio://mlpipeline/photos"), Target.KUBEFLOW)
+    spec, platform = read_kubeflow(text)
+    features = done.outputs["TrunkFeatures"]["features"].artifacts[0]
+    reference = struct_pb2.Value(string_value=json_format.MessageToJson(features))
+    return SpecRun(
+        spec,
+        directory,
+        root=ROOT,
+        launcher=KfpLauncher(done.launcher.server),
+        environment=pod_environment(platform, SECRETS),
+        outputs=dict(done.outputs),
+        parameters={"TrunkFeatures": {"features_reference": reference}},
+    )
+
+
+def lose_one_with_state(server: S3Server, nodes: Processes) -> None:
+    """Kills a worker once the state of an epoch is in the store."""
+    until(lambda: any("/FineTuner/.system/recovery/" in key for key in server.keys("thaw/")), 600)
+    nodes.kill(1)
 
 
 def weights(saved_model: Path) -> list[np.ndarray]:
@@ -161,7 +325,7 @@ def vertex_run(good_run, tmp_path_factory) -> SpecRun:
 
 
 def test_vertex_checks_for_new_images_and_runs_the_same_containers(
-    vertex_run, kubeflow_run, warm_python, images
+    vertex_run, direct_run, warm_python, images
 ):
     for task in ("ImageExampleGen", "StatisticsGen", "SchemaGen"):
         vertex_run.run(task, warm_python.run)
@@ -173,17 +337,17 @@ def test_vertex_checks_for_new_images_and_runs_the_same_containers(
     assert json.loads(examples["split_names"]) == ["train", "val", "test"]
     one, other = (
         Path(run.uri("SchemaGen", "schema"), "schema.pbtxt").read_text()
-        for run in (vertex_run, kubeflow_run)
+        for run in (vertex_run, direct_run.run)
     )
     assert one == other
 
 
 def test_vertex_trains_by_replicas_that_the_service_starts(
-    vertex_run, kubeflow_run, monkeypatch, tmp_path
+    vertex_run, direct_run, monkeypatch, tmp_path
 ):
     """The nodes' own commands ask for custom jobs, whose replicas run."""
     for task in ("Transform", "TrunkFeatures"):
-        vertex_run.outputs[task] = kubeflow_run.outputs[task]
+        vertex_run.outputs[task] = direct_run.run.outputs[task]
     vertex = Vertex(run_job=lambda job: run_replicas(job, tmp_path / job.display_name))
 
     with serving(vertex) as address:
@@ -205,7 +369,7 @@ def test_vertex_trains_by_replicas_that_the_service_starts(
     # The same steps on the same images: equal but for the order of sums.
     alone, together = (
         weights(Path(run.uri("HeadTrainer", "model"), "Format-Serving"))
-        for run in (kubeflow_run, vertex_run)
+        for run in (direct_run.run, vertex_run)
     )
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

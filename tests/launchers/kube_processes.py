@@ -26,10 +26,20 @@ ROOT = Path(__file__).parents[2]
 
 
 class Processes:
-    """Starts what is to run on the cluster and tells it how that ended."""
+    """Starts what is to run on the cluster and tells it how that ended.
 
-    def __init__(self, cluster: Cluster) -> None:
+    With `pods`, a folder, each pod has temporary files of its own, which no other reads.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        pods: Path | None = None,
+        secrets: dict[str, dict[str, str]] | None = None,
+    ) -> None:
         cluster.runs_at_once = False
+        self._pods = pods
+        self._secrets = secrets or {}
         self._cluster = cluster
         self._running: dict[str, subprocess.Popen] = {}
         self._ports: dict[str, list[int]] = {}
@@ -47,7 +57,10 @@ class Processes:
     def _run(self, pod: dict[str, Any]) -> None:
         name, index = pod["metadata"]["name"], int(pod["metadata"]["annotations"][INDEX])
         (container,) = pod["spec"]["containers"]
-        environ = {one["name"]: one["value"] for one in container["env"]}
+        environ = {one["name"]: self._value(one) for one in container["env"]}
+        if self._pods:
+            environ["TMPDIR"] = str(self._pods / name)
+            (self._pods / name).mkdir(parents=True)
         python, *command = container["command"]
         assert python == "python"
         ports = self._ports_of(environ[indexed_job.HOSTS], int(environ[indexed_job.NUM_WORKERS]))
@@ -68,6 +81,13 @@ class Processes:
         code = process.wait()
         if self._cluster.store.all("pods", name=name):
             self._cluster.ends(index, code if code >= 0 else 128 - code)
+
+    def _value(self, variable: dict[str, Any]) -> str:
+        """Of a variable of a container, which may be an entry of a Secret."""
+        if "value" in variable:
+            return str(variable["value"])
+        entry = variable["valueFrom"]["secretKeyRef"]
+        return self._secrets[entry["name"]][entry["key"]]
 
     def _ports_of(self, hosts: str, number: int) -> list[int]:
         """Free ports, the same for all pods of a job."""

@@ -10,7 +10,10 @@ from trainer.artifact_dirs import node_dir
     [
         ("/out/artifacts/Tuner/tuner_results/7", "/out/artifacts/Tuner"),
         ("/out/artifacts/Tuner/tuner_results/7/", "/out/artifacts/Tuner"),
-        ("gs://bucket/root/birds/RUN/Tuner/SALT/model", "gs://bucket/root/birds/RUN/Tuner/SALT"),
+        (
+            "gs://bucket/root/birds/RUN/Tuner/0b5a3cf0-16a1-4d2e-9d6a-4b1a0c6cbd6e/model",
+            "gs://bucket/root/birds/RUN/Tuner",
+        ),
         ("gs://bucket/root/1/JOB/HeadTrainer_-5/model", "gs://bucket/root/1/JOB/HeadTrainer_-5"),
     ],
 )

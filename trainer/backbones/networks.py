@@ -12,6 +12,8 @@ import tf_keras as keras
 
 from trainer.backbones.table import BACKBONES, Backbone
 from trainer.errors import ThawError
+from trainer.store import s3
+from trainer.store.uris import is_remote, is_s3
 
 IMAGENET = "imagenet"
 RANDOM = "random"
@@ -36,12 +38,15 @@ def preprocess_input(backbone: Backbone) -> Callable[[tf.Tensor], tf.Tensor]:
 @contextmanager
 def _local_file(path: str) -> Iterator[str]:
     """A path that HDF5 can read, local files only: a remote file is copied for as long."""
-    if "://" not in path:
+    if not is_remote(path):
         yield os.path.expanduser(path)
         return
     with tempfile.TemporaryDirectory(prefix="thaw-weights-") as folder:
         local = os.path.join(folder, os.path.basename(path))
-        tf.io.gfile.copy(path, local)
+        if is_s3(path):
+            s3.download(path, local)
+        else:
+            tf.io.gfile.copy(path, local)
         yield local
 
 
@@ -52,7 +57,7 @@ def load_backbone(name: str, size_px: int, weights: str) -> keras.Model:
       name: a key of `BACKBONES`.
       size_px: side of its square input.
       weights: `imagenet` (tf_keras downloads and caches them), `random`, or the path
-        of an `.h5` weights file, local or on any file system TensorFlow reads (`gs://`).
+        of an `.h5` weights file, local or in a store (`gs://`, `s3://`, `minio://`).
 
     Returns:
       A model from float32 [batch, size_px, size_px, 3], already preprocessed, to its

@@ -1,0 +1,1 @@
+"""Where artifacts are kept, and how a process reaches them."""
