@@ -39,6 +39,8 @@ def rejected(error: kfp_server_api.ApiException, host: str, login: Login) -> Clu
     if error.status in (401, 407, *_REDIRECTS):
         return login.rejected(host, answer)
     message = message_of(error)
+    if error.status == 403 and message.startswith("<"):  # the sign-in page of oauth2-proxy
+        return login_page(host, login)
     if error.status == 403:
         return ClusterError(
             f"{host} does not allow this ({answer}): {message}",
