@@ -11,7 +11,7 @@ from pipeline.cluster import follow
 
 from .certificates import write_self_signed
 from .conftest import KUBEFLOW, needs_kfp
-from .http_server import Silent, serving
+from .http_server import Raw, Silent, serving
 from .kubeflow_service import Kubeflow
 
 pytestmark = needs_kfp
@@ -212,6 +212,21 @@ def test_a_proxy_that_is_not_there_is_named(monkeypatch):
 
     assert code == 1
     assert "the proxy for HOST does not answer" in printed
+
+
+def test_an_address_that_has_moved_is_an_error_that_names_the_new_one():
+    class Moved:
+        def __init__(self):
+            self.asked = []
+
+        def answer(self, asked):
+            return 308, Raw("", headers={"Location": f"https://kubeflow.example/p{asked.path}"})
+
+    with serving(Moved()) as host:
+        code, printed = run(host, *LIST)
+
+    assert code == 1
+    assert "cluster.host: HOST redirects to https://kubeflow.example/p (HTTP 308)." in printed
 
 
 def test_another_service_is_said_to_be_one():
