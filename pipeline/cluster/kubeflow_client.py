@@ -36,6 +36,7 @@ _STATES = {
     "FAILED": events.FAILED,
     "CANCELED": events.FAILED,
 }
+_TERMINATED = {"CANCELED": "the run was terminated"}
 
 
 def connect(config: Config) -> "KubeflowClient":
@@ -151,7 +152,7 @@ class KubeflowClient:
         return RunStatus(
             events.DONE if state == events.CACHED else state,
             tasks,
-            run.error.message if run.error else "",
+            run.error.message if run.error else _TERMINATED.get(run.state, ""),
         )
 
     def list_runs(self, limit: int, of_all: bool) -> list[RunSummary]:

@@ -15,6 +15,7 @@ _PORT_FORWARD = (
     "From outside the cluster: kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80, and "
     "http://localhost:8080."
 )
+_API = "/apis/"  # in a redirect: the same API elsewhere, such as at https://; else a log-in page
 _REDIRECTS = range(300, 400)
 
 
@@ -36,9 +37,18 @@ def as_cluster_error(host: str) -> Iterator[None]:
 def rejected(error: kfp_server_api.ApiException, host: str, login: Login) -> ClusterError:
     """The error for an answer that is none of success."""
     answer = f"HTTP {error.status}"
+    location = str((error.headers or {}).get("location", ""))
+    if _API in location:
+        return ClusterError(
+            f"{host} redirects to {location.partition(_API)[0]} ({answer}).",
+            where=_WHERE,
+            to_do="Use that address.",
+        )
     if error.status in (401, 407, *_REDIRECTS):
         return login.rejected(host, answer)
     message = message_of(error)
+    if error.status == 403 and message.startswith("<"):  # the sign-in page of oauth2-proxy
+        return login_page(host, login)
     if error.status == 403:
         return ClusterError(
             f"{host} does not allow this ({answer}): {message}",

@@ -42,7 +42,9 @@ class Login:
 
     def __init__(self, settings: Credentials) -> None:
         self._token = _token(settings)
-        self._cookie = _secret("cluster.credentials.cookie_file", settings.cookie_file, COOKIE)
+        self._cookie = _secret(
+            "cookie", "cluster.credentials.cookie_file", settings.cookie_file, COOKIE
+        )
 
     def headers(self) -> dict[str, str]:
         """The headers, in lower case.
@@ -78,26 +80,26 @@ class Login:
 
 
 def _token(settings: Credentials) -> _Secret | None:
-    chosen = _secret("cluster.credentials.token_file", settings.token_file, TOKEN)
+    chosen = _secret("token", "cluster.credentials.token_file", settings.token_file, TOKEN)
     if chosen:
         return chosen
     # A token that the kubelet projects into a pod, with the audience pipelines.kubeflow.org.
     path = os.environ.get(kfp_client.KF_PIPELINES_SA_TOKEN_ENV)
     if path:
-        return _file(kfp_client.KF_PIPELINES_SA_TOKEN_ENV, path)
+        return _file("token", kfp_client.KF_PIPELINES_SA_TOKEN_ENV, path)
     path = kfp_client.KF_PIPELINES_SA_TOKEN_PATH
-    return _file("the service account's token", path) if Path(path).exists() else None
+    return _file("token", "service account", path) if Path(path).exists() else None
 
 
-def _secret(key: str, path: str | None, variable: str) -> _Secret | None:
+def _secret(kind: str, key: str, path: str | None, variable: str) -> _Secret | None:
     if path:
-        return _file(key, os.path.expanduser(path))
+        return _file(kind, key, os.path.expanduser(path))
     if os.environ.get(variable):
-        return _Secret(f"the variable {variable}", lambda: os.environ[variable].strip())
+        return _Secret(f"the {kind} in {variable}", lambda: os.environ[variable].strip())
     return None
 
 
-def _file(key: str, path: str) -> _Secret:
+def _file(kind: str, key: str, path: str) -> _Secret:
     def read() -> str:
         try:
             text = token_credentials_base.read_token_from_file(path)
@@ -110,4 +112,4 @@ def _file(key: str, path: str) -> _Secret:
             raise ClusterError(f"{path} does not hold one line of text.", where=key)
         return text
 
-    return _Secret(f"the secret in {path} ({key})", read)
+    return _Secret(f"the {kind} in {path} ({key})", read)

@@ -11,7 +11,7 @@ from pipeline.cluster import follow
 from pipeline.cluster.client import PipelineVersion
 from pipeline.cluster.compile import compile_pipeline
 from pipeline.cluster.connect import connect
-from pipeline.cluster.target import ClusterError, Target
+from pipeline.cluster.target import ClusterError, Target, Unreachable
 from pipeline.cluster.tasks import task_names
 from pipeline.config.schema import Config
 
@@ -68,7 +68,8 @@ def submit(
     name = run_name or _timed_name(config)
     with _package(config, target, text) as package:
         version = client.upload(package, name) if upload else None
-        run = client.start(version or package, name)
+        with _maybe_started():
+            run = client.start(version or package, name)
     nodes = _tasks(text)
 
     def wait(on_event: follow.OnEvent) -> None:
@@ -111,8 +112,19 @@ def schedule(
     text = compile_pipeline(config, target)
     with _package(config, target, text) as package:
         version = client.upload(package, _timed_name(config)) if upload else None
-        url = client.schedule(version or package, run_name or config.name, cron)
+        with _maybe_started():
+            url = client.schedule(version or package, run_name or config.name, cron)
     return Scheduled(url, version)
+
+
+@contextmanager
+def _maybe_started() -> Iterator[None]:
+    """Warns of a second start where an answer is all that is missing of the first."""
+    try:
+        yield
+    except Unreachable as error:
+        to_do = "It may have started all the same: thaw runs list, before you submit again."
+        raise Unreachable(error.what, error.where, to_do) from error
 
 
 def _timed_name(config: Config) -> str:

@@ -49,6 +49,7 @@ _TASK_STATES = {
     "FAILED": events.FAILED,
     "CANCELLED": events.FAILED,
 }
+_TERMINATED = {"PIPELINE_STATE_CANCELLED": "the run was terminated"}
 
 
 def connect(config: Config, submits: bool) -> "VertexClient":
@@ -140,7 +141,7 @@ class VertexClient:
             if task.state.name in _TASK_STATES
         }
         state = _RUN_STATES.get(job.state.name, events.RUNNING)
-        return RunStatus(state, tasks, job.error.message)
+        return RunStatus(state, tasks, job.error.message or _TERMINATED.get(job.state.name, ""))
 
     def list_runs(self, limit: int, of_all: bool) -> list[RunSummary]:
         """As `ClusterClient.list_runs`."""

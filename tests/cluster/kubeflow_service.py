@@ -46,7 +46,9 @@ class Kubeflow:
     Attributes:
       token: without it nobody is let in; None: everybody is.
       cookie: the same for the cookie of a proxy in front.
-      login: what that proxy does with others: `redirect` to Dex, or show its `page`.
+      login: what that proxy does with others: AuthService makes a `redirect` to Dex; oauth2-proxy
+        shows a page with HTTP 403 (`forbidden`, `SignInPage` in its oauthproxy.go); others show
+        a `page` with HTTP 200.
       on_rejected: called when somebody is not let in.
       states: how a run does, look by look; the last one stays.
       outages: how many looks at a run fail with 503 first.
@@ -86,8 +88,8 @@ class Kubeflow:
 
     def _to_login(self) -> tuple[int, Any]:
         self.on_rejected()
-        if self.login == "page":
-            return 200, PAGE
+        if self.login != "redirect":
+            return 403 if self.login == "forbidden" else 200, PAGE
         return 302, Raw("", headers={"Location": "/dex/auth?client_id=kubeflow"})
 
     def _api(self, asked: Asked) -> tuple[int, Any]:

@@ -11,7 +11,7 @@ from pipeline.cluster import follow
 
 from .certificates import write_self_signed
 from .conftest import KUBEFLOW, needs_kfp
-from .http_server import Silent, serving
+from .http_server import Raw, Silent, serving
 from .kubeflow_service import Kubeflow
 
 pytestmark = needs_kfp
@@ -55,7 +55,7 @@ def run(host, *command, settings=()):
 
 
 @pytest.mark.parametrize("command", [SUBMIT, LIST])
-@pytest.mark.parametrize("login", ["redirect", "page"])
+@pytest.mark.parametrize("login", ["redirect", "page", "forbidden"])
 def test_a_log_in_page_is_no_answer(kubeflow, command, login):
     kubeflow.cookie, kubeflow.login = "session=1", login
 
@@ -63,8 +63,8 @@ def test_a_log_in_page_is_no_answer(kubeflow, command, login):
         code, printed = run(host, *command)
 
     assert code == 1
-    answers = {"redirect": "HTTP 302", "page": "it shows a web page"}
-    assert f"cluster.host: HOST asks for a login ({answers[login]}" in printed
+    answer = "HTTP 302" if login == "redirect" else "it shows a web page"
+    assert f"cluster.host: HOST asks for a login ({answer}" in printed
     assert "behind a proxy with a log-in page KF_PIPELINES_COOKIE" in printed
     assert len(kubeflow.asked) == 1
 
@@ -96,7 +96,7 @@ def test_cookies_that_expire_while_a_run_is_watched_are_an_error(kubeflow, monke
         code, printed = run(host, "runs", "watch", "one")
 
     assert code == 1
-    assert "HOST does not accept the variable KF_PIPELINES_COOKIE (HTTP 302)" in printed
+    assert "HOST does not accept the cookie in KF_PIPELINES_COOKIE (HTTP 302)" in printed
     assert "The run itself is not affected: HOST/#/runs/details/one" in printed
 
 
@@ -160,7 +160,7 @@ def test_a_token_that_stays_expired_is_an_error(kubeflow, tmp_path, command):
         code, printed = run(host, *command, settings=[setting])
 
     assert code == 1
-    assert f"does not accept the secret in {tmp_path}/token" in printed
+    assert f"does not accept the token in {tmp_path}/token" in printed
     assert "(HTTP 401): it may have expired" in printed
     assert len(kubeflow.asked) == 1
 
@@ -212,6 +212,21 @@ def test_a_proxy_that_is_not_there_is_named(monkeypatch):
 
     assert code == 1
     assert "the proxy for HOST does not answer" in printed
+
+
+def test_an_address_that_has_moved_is_an_error_that_names_the_new_one():
+    class Moved:
+        def __init__(self):
+            self.asked = []
+
+        def answer(self, asked):
+            return 308, Raw("", headers={"Location": f"https://kubeflow.example/p{asked.path}"})
+
+    with serving(Moved()) as host:
+        code, printed = run(host, *LIST)
+
+    assert code == 1
+    assert "cluster.host: HOST redirects to https://kubeflow.example/p (HTTP 308)." in printed
 
 
 def test_another_service_is_said_to_be_one():

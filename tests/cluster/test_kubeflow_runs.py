@@ -160,6 +160,15 @@ def test_the_newest_run_is_watched_through_an_outage(kubeflow, monkeypatch):
     assert finished == "finished: HOST/#/runs/details/id-0"
 
 
+def test_a_run_that_was_terminated_is_said_to_be_so(kubeflow):
+    add_run(kubeflow, "first")
+    kubeflow.states = [{"state": "CANCELED"}]
+
+    code, printed = runs(kubeflow, "watch")
+
+    assert (code, printed.splitlines()[0]) == (1, "thaw: the run was terminated")
+
+
 @pytest.mark.parametrize("is_ui", [False, True])
 def test_the_log_of_the_last_attempt_is_printed(kubeflow, is_ui):
     kubeflow.is_ui = is_ui

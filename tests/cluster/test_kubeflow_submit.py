@@ -1,5 +1,7 @@
 """`thaw submit` to Kubeflow, by the real client against a server that speaks its protocol."""
 
+import time
+
 import pytest
 from typer.testing import CliRunner
 
@@ -176,7 +178,7 @@ def test_a_token_that_is_not_taken_is_said_to_be_so(kubeflow, monkeypatch):
     done, printed = submit(kubeflow)
 
     assert done.exit_code == 1
-    assert "HOST does not accept the variable KF_PIPELINES_TOKEN (HTTP 401)" in printed
+    assert "HOST does not accept the token in KF_PIPELINES_TOKEN (HTTP 401)" in printed
 
 
 def test_what_the_server_refuses_is_passed_on(kubeflow):
@@ -186,6 +188,17 @@ def test_what_the_server_refuses_is_passed_on(kubeflow):
 
     assert done.exit_code == 1
     assert "HOST rejected the request: HTTP 400: quota of runs is used up" in printed
+
+
+def test_a_start_without_an_answer_may_be_one_all_the_same(kubeflow, monkeypatch):
+    monkeypatch.setattr("pipeline.cluster.kubeflow_session.ANSWER_SECS", 0.5)
+    kubeflow._create = lambda *_: time.sleep(2) or (200, {})
+
+    done, printed = submit(kubeflow)
+
+    assert done.exit_code == 1
+    assert "HOST did not answer in time" in printed
+    assert "It may have started all the same: thaw runs list" in printed
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from .vertex_service import PARENT, Vertex
 
 pytestmark = needs_kfp
 
+SUBMIT = ("submit", "--images", "gs://bucket/images")
+COMMANDS = pytest.mark.parametrize("command", [SUBMIT, ("runs", "list")])
 CONSOLE = "https://console.cloud.google.com/vertex-ai/locations/europe-west4/pipelines/runs"
 
 
@@ -45,6 +47,7 @@ def vertex(monkeypatch):
 
 def use(address, monkeypatch):
     monkeypatch.setattr(vertex_logs, "ENDPOINT", address)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
     aiplatform.init(api_endpoint=address, api_transport="rest")
 
 
@@ -62,9 +65,13 @@ def add_job(vertex, number, state="RUNNING", pipeline="birds", **fields):
     )
 
 
-def runs(*command, settings=VERTEX):
-    arguments = ["runs", *command, "--target", "vertex"]
-    arguments += [word for setting in settings for word in ("--set", setting)]
+def runs(*command):
+    return thaw("runs", *command)
+
+
+def thaw(*command):
+    arguments = [*command, "--target", "vertex"]
+    arguments += [word for setting in VERTEX for word in ("--set", setting)]
     done = CliRunner().invoke(app, arguments)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.output
@@ -159,14 +166,15 @@ def test_a_run_that_does_not_exist_is_an_error(vertex):
     assert "pipelineJobs/birds-9 does not exist" in printed
 
 
-def test_a_service_that_hangs_is_given_up(monkeypatch):
+@COMMANDS
+def test_a_service_that_hangs_is_given_up(monkeypatch, command):
     monkeypatch.setattr("pipeline.cluster.vertex_client.ANSWER_SECS", 0.2)
     service = Silent()
     started = time.monotonic()
 
     with serving(service) as address:
         use(address, monkeypatch)
-        code, printed = runs("list")
+        code, printed = thaw(*command)
         service.released.set()
 
     assert code == 1
@@ -174,17 +182,19 @@ def test_a_service_that_hangs_is_given_up(monkeypatch):
     assert time.monotonic() - started < 30
 
 
-def test_a_certificate_that_nobody_signed_is_an_error(monkeypatch, tmp_path):
+@COMMANDS
+def test_a_certificate_that_nobody_signed_is_an_error(monkeypatch, tmp_path, command):
     with serving(Vertex(), write_self_signed(tmp_path / "both.pem")) as address:
         use(address, monkeypatch)
-        code, printed = runs("list")
+        code, printed = thaw(*command)
 
     assert code == 1
     assert "the certificate of Google Cloud's API is not trusted" in printed
     assert "REQUESTS_CA_BUNDLE" in printed
 
 
-def test_expired_credentials_are_an_error(vertex, monkeypatch):
+@COMMANDS
+def test_expired_credentials_are_an_error(vertex, monkeypatch, command):
     expired = Credentials(
         None,
         refresh_token="r",
@@ -194,7 +204,7 @@ def test_expired_credentials_are_an_error(vertex, monkeypatch):
     )
     monkeypatch.setattr(google.auth, "default", lambda **_: (expired, "p"))
 
-    code, printed = runs("list")
+    code, printed = thaw(*command)
 
     assert code == 1
     assert "the Google credentials are not valid any more" in printed
