@@ -156,6 +156,20 @@ def test_state_follows_a_folder_and_comes_back(server, tmp_path, monkeypatch):
     assert server.keys("state") == ["state/fit/epoch-2.npz"], "a reader removes nothing"
 
 
+def test_a_store_that_is_gone_is_reported_once_and_stops_no_work(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(mirror, "_EVERY_SECS", 0.02)
+
+    with Mirror(str(tmp_path), f"{BUCKET}/lost"):
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "withdrawn")
+        s3._filesystem.cache_clear()
+        write(tmp_path / "epoch-1.npz", "one")
+        time.sleep(1)
+
+    said = capfd.readouterr().err
+    assert said.count(f"{BUCKET}/lost/epoch-1.npz: cannot be written") == 1
+    assert "it resumes from an older state" in said
+
+
 def test_work_that_fails_keeps_its_state(server, tmp_path):
     with pytest.raises(RuntimeError), Mirror(str(tmp_path), f"{BUCKET}/failed"):  # noqa: PT012
         write(tmp_path / "epoch-1.npz", "one")

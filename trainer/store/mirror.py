@@ -11,6 +11,8 @@ _EVERY_SECS = 2.0
 # Files that are still being written.
 _UNFINISHED = (".part", ".partial")
 
+_STALE = "  The work continues. If this machine is lost, it resumes from an older state."
+
 Stamp = tuple[int, int]
 
 
@@ -37,6 +39,7 @@ class Mirror:
         self._uri = uri.rstrip("/")
         self._writes = writes
         self._kept: dict[str, Stamp] = {}
+        self._said = ""
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True, name="mirror")
 
@@ -69,10 +72,13 @@ class Mirror:
         for name, stamp in files.items():
             if self._kept.get(name) == stamp:
                 continue
+            path = os.path.join(self._folder, name)
             try:
-                s3.upload(os.path.join(self._folder, name), f"{self._uri}/{name}")
+                s3.upload(path, f"{self._uri}/{name}")
                 self._kept[name] = stamp
             except FileNotFoundError:
+                if os.path.exists(path):
+                    raise  # it is the bucket that is missing
                 complete = False  # replaced meanwhile; the next look finds what replaced it
         if complete:
             self._remove(set(self._kept) - set(files))
@@ -98,13 +104,11 @@ class Mirror:
     def _try(self) -> None:
         try:
             self.sync()
+            self._said = ""
         except (OSError, s3.StoreError) as error:
-            print(
-                f"{error}\n  The work continues; if this machine is lost, it resumes from an "
-                "older state.",
-                file=sys.stderr,
-                flush=True,
-            )
+            if str(error) != self._said:
+                self._said = str(error)
+                print(f"{error}\n{_STALE}", file=sys.stderr, flush=True)
 
 
 def _stamp(path: str) -> Stamp | None:
