@@ -6,7 +6,7 @@ export PYTHON
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast flink lint lock clean
+.PHONY: help setup demo test test-fast flink cluster-test sbom lint lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,6 +34,20 @@ flink: setup ## download Apache Flink, run the data steps on it, compare their o
 	@$(BIN)/python scripts/flink_job_server.py
 	$(BIN)/pytest tests/e2e/test_engines.py -k flink
 
+cluster-test: setup ## build a Kubernetes API server, check manifests and policies against it
+	@$(BIN)/python scripts/cluster_tools.py api-server
+	$(BIN)/pytest tests/launchers/test_real_api.py
+
+# The timestamp is left out: the same lock gives the same list.
+SBOM := $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible
+
+sbom: setup ## list what the two images hold beside Debian and Python, in CycloneDX: dist/*.cdx.json
+	@mkdir -p dist
+	@$(SBOM) --output-file dist/thaw-cpu.cdx.json kubeflow/requirements-image.txt
+	@cat kubeflow/requirements-image.txt kubeflow/requirements-gpu.txt | \
+	  $(SBOM) --output-file dist/thaw-gpu.cdx.json -
+	@ls dist/*.cdx.json
+
 lint: setup ## check format, lint, types, imports, dependencies and the Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -42,11 +56,17 @@ lint: setup ## check format, lint, types, imports, dependencies and the Dockerfi
 	$(BIN)/deptry .
 	$(BIN)/hadolint kubeflow/Dockerfile
 
-lock: setup ## resolve requirements.txt and the GPU image's requirements again from pyproject.toml
-	$$(ls -t .setup/uv*/bin/uv | head -1) pip compile --quiet --universal --python-version 3.10 \
-	  --generate-hashes --group dev --upgrade pyproject.toml --output-file requirements.txt
-	$$(ls -t .setup/uv*/bin/uv | head -1) pip compile --quiet --python-version 3.11 \
-	  --python-platform x86_64-manylinux_2_39 --generate-hashes --constraint requirements.txt \
+UV = $$(ls -t .setup/uv*/bin/uv | head -1)
+IN_IMAGE := --python-version 3.11 --python-platform x86_64-manylinux_2_39 --constraint requirements.txt
+
+lock: setup ## resolve requirements.txt and the images' requirements again from pyproject.toml
+	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	  --group dev --upgrade pyproject.toml --output-file requirements.txt
+	$(UV) pip compile --quiet --generate-hashes $(IN_IMAGE) \
+	  pyproject.toml --output-file kubeflow/requirements-image.txt
+	$(UV) pip compile --quiet --generate-hashes $(IN_IMAGE) \
+	  kubeflow/requirements-build.in --output-file kubeflow/requirements-build.txt
+	$(UV) pip compile --quiet --generate-hashes $(IN_IMAGE) \
 	  kubeflow/requirements-gpu.in --output-file kubeflow/requirements-gpu.txt
 
 clean: ## delete the demo's output and the environment

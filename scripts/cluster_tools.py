@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "scripts" / "cluster"
 TOOLS = ROOT / ".setup" / "cluster"
 
-_GO = (1, 24)
+_GO = (1, 25)
 _PROGRAMS = {
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
     "etcd": "go.etcd.io/etcd/server/v3",
@@ -124,7 +124,7 @@ def _go(directory: Path) -> str:
         _install(LOCKS / "go.txt", folder)
         (folder / "installed").touch()
         _mark(folder / "installed", LOCKS / "go.txt")
-    return str(folder / "bin" / "go")
+    return str(folder / "go" / "bin" / "go")
 
 
 def _install(lock: Path, folder: Path) -> None:
@@ -142,7 +142,7 @@ def _run(command: list[str], folder: Path) -> str:
     environment = {**os.environ, "GOTOOLCHAIN": "local"}
     ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if ran.returncode:
-        last = "\n".join(ran.stderr.strip().splitlines()[-5:])
+        last = "\n".join((ran.stderr or ran.stdout).strip().splitlines()[-5:])
         raise NoTool(f"{Path(command[0]).name} {command[1]} failed: {last}")
     return ran.stdout.strip()
 

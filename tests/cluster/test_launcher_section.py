@@ -61,6 +61,17 @@ def test_gpus_of_the_launcher_override_those_of_the_node():
     assert gpus("cluster.launcher.gpus=0") == (0, "amd.com/gpu")
 
 
+def test_what_is_switched_off_reaches_the_launcher():
+    from pipeline.cluster.placement import launcher_settings
+
+    off = "cluster.launcher={network_policy: false, topology_spread: {}, workload: job}"
+    settings = launcher_settings(load_config(None, [off]), "FineTuner")
+
+    assert settings["network_policy"] is False
+    assert settings["topology_spread"] == {}
+    assert "workload" not in settings
+
+
 def test_accelerators_are_bounded():
     with pytest.raises(ConfigError, match=r"accelerator_count: 1001 .* less than or equal to 1000"):
         load_config(None, ["cluster.resources.FineTuner.accelerator_count=1001"])

@@ -302,7 +302,8 @@ class Cluster:
                 self.store.put("MODIFIED", "jobsets", jobset)
 
     def _collect(self, owner: dict[str, Any]) -> None:
-        kinds = ("services", "jobs") if self.pods_linger else ("services", "jobs", "pods")
+        owned = ("services", "networkpolicies", "jobs")
+        kinds = owned if self.pods_linger else (*owned, "pods")
         for plural in kinds:
             for one in self.store.all(plural):
                 owners = [ref["uid"] for ref in one["metadata"].get("ownerReferences", [])]

@@ -7,11 +7,15 @@ to lead to this machine, where every pod needs a port of its own:
 
 is what a node starts. It makes `TF_CONFIG` from the pod's environment as the worker would,
 replaces each address by one on loopback, and becomes the command.
+
+Where this user may (root on Linux), each pod has a mount namespace of its own: all is read-only
+there but the pod's empty folders and the folder that stands for the store.
 """
 
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,11 +28,47 @@ from tests.launchers.kube_cluster import INDEX, Cluster
 
 ROOT = Path(__file__).parents[2]
 
+# The store is under /tmp, which becomes an empty folder: it waits at /mnt meanwhile.
+_MAKE_READ_ONLY = """
+set -e
+store=$1 folders=$2; shift 2
+mount --bind "$store" /mnt
+for folder in $folders; do
+  if [ ! -d "$folder" ]; then
+    parent=$(dirname "$folder")
+    mount -t tmpfs tmpfs "$parent"; mkdir "$folder"; mount -t tmpfs tmpfs "$folder"
+    mount -o remount,ro "$parent"
+  else
+    mount -t tmpfs tmpfs "$folder"
+  fi
+done
+mkdir -p "$store"; mount --move /mnt "$store"
+mount -o remount,bind,ro /
+exec "$@"
+"""
+
+
+def can_isolate() -> bool:
+    """Whether this user may give a process mounts of its own."""
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+
+
+def _isolated(container: dict[str, Any], volumes: list[dict[str, Any]], store: Path) -> list[str]:
+    """What starts a container's command on its own mounts."""
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    empty = {one["name"] for one in volumes if "emptyDir" in one}
+    folders = [one["mountPath"] for one in container["volumeMounts"] if one["name"] in empty]
+    shell = ["sh", "-c", _MAKE_READ_ONLY, "sh", str(store), " ".join(folders)]
+    return ["unshare", "--mount", "--propagation", "private", *shell]
+
 
 class Processes:
     """Starts what is to run on the cluster and tells it how that ended.
 
-    With `pods`, a folder, each pod has temporary files of its own, which no other reads.
+    With `pods`, a folder, each pod has temporary files of its own, which no other reads. With
+    `store`, a folder, all else is read-only, where this user may see to that.
     """
 
     def __init__(
@@ -36,10 +76,12 @@ class Processes:
         cluster: Cluster,
         pods: Path | None = None,
         secrets: dict[str, dict[str, str]] | None = None,
+        store: Path | None = None,
     ) -> None:
         cluster.runs_at_once = False
         self._pods = pods
         self._secrets = secrets or {}
+        self._store = store if store and can_isolate() else None
         self._cluster = cluster
         self._running: dict[str, subprocess.Popen] = {}
         self._ports: dict[str, list[int]] = {}
@@ -65,6 +107,10 @@ class Processes:
         assert python == "python"
         ports = self._ports_of(environ[indexed_job.HOSTS], int(environ[indexed_job.NUM_WORKERS]))
         node = [sys.executable, "-m", "tests.launchers.kube_processes", json.dumps(ports)]
+        if self._store:
+            node = [*_isolated(container, pod["spec"]["volumes"], self._store), *node]
+        else:
+            del environ["HOME"]  # there is no such folder here
         process = subprocess.Popen(
             [*node, sys.executable, *command],
             cwd=ROOT,
@@ -120,6 +166,9 @@ def main(ports: str, *command: str) -> None:
         rf"{os.environ[indexed_job.HOSTS]}-\d+\.{os.environ[indexed_job.SERVICE]}"
         rf":{os.environ[indexed_job.PORT]}"
     )
+    places = {"the image": ROOT, "/tmp": "/tmp", "home": os.environ["HOME"]}
+    writable = [name for name, place in places.items() if os.access(place, os.W_OK)]
+    print(f"this pod may write to {', '.join(writable)}", flush=True)
     os.environ["TF_CONFIG"] = addresses.sub(lambda _: f"127.0.0.1:{next(port)}", config)
     os.execv(command[0], command)
 

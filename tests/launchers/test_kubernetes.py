@@ -32,6 +32,30 @@ def test_ends_when_all_workers_have_ended_well_and_keeps_the_job(api, cluster, s
     assert kept["spec"]["ttlSecondsAfterFinished"] == 86400
 
 
+@pytest.mark.parametrize("workload", ["job", "jobset"])
+def test_a_job_has_a_network_policy_that_goes_with_it(api, cluster, start, workload):
+    running = start(workload=workload)
+    (policy,) = api.store.all("networkpolicies")
+    (job,) = [
+        one for one in api.store.all(f"{workload}s") if one["metadata"]["name"] == f"{NAME}-0"
+    ]
+
+    assert policy["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
+    chosen = policy["spec"]["podSelector"]["matchLabels"]
+    for pod in api.store.all("pods"):
+        assert chosen.items() <= pod["metadata"]["labels"].items()
+    cluster.all_end_well()
+    running.end()
+
+
+def test_a_job_has_no_network_policy_where_the_settings_say_so(api, cluster, start):
+    running = start(network_policy=False)
+
+    assert api.store.all("networkpolicies") == []
+    cluster.all_end_well()
+    running.end()
+
+
 def test_a_job_has_a_headless_service_that_goes_with_it(api, cluster, start):
     running = start()
     (service,) = api.store.all("services")

@@ -170,6 +170,15 @@ def test_workers_of_a_job_are_spread_over_the_nodes():
     assert "topologySpreadConstraints" not in pod_spec(topology_spread={})
 
 
+def test_pods_stay_out_of_a_mesh_that_would_hide_their_ports():
+    def mode(**told: Any) -> str:
+        labels = workload(**told)["spec"]["template"]["metadata"]["labels"]
+        return labels["istio.io/dataplane-mode"]
+
+    assert mode() == "none"
+    assert mode(labels={"istio.io/dataplane-mode": "ambient"}) == "ambient"
+
+
 def test_a_runtime_class_is_passed_on():
     assert pod_spec(runtime_class="nvidia")["runtimeClassName"] == "nvidia"
 

@@ -13,6 +13,8 @@ from packaging.requirements import Requirement
 from tests.conftest import ROOT
 
 DOCKERFILE = ROOT / "kubeflow" / "Dockerfile"
+IMAGE = "kubeflow/requirements-image.txt"
+PYTHON = {"python_version": "3.11", "python_full_version": "3.11.16"}
 HADOLINT = Path(sys.executable).with_name("hadolint")
 
 
@@ -38,18 +40,17 @@ def test_the_linter_finds_nothing():
 
 def test_the_linter_would_find_what_is_wrong(tmp_path):
     wrong = tmp_path / "Dockerfile"
-    wrong.write_text(
-        DOCKERFILE.read_text().replace("uv==0.13.9", "uv").replace("/build\n", "build\n")
-    )
+    hashes = "--require-hashes --requirement requirements-build.txt"
+    wrong.write_text(DOCKERFILE.read_text().replace(hashes, "uv").replace("/build\n", "build\n"))
 
-    assert lint(wrong) == ["DL3013", "DL3000"]  # an unpinned package, a relative folder
+    assert lint(wrong) == ["DL3000", "DL3013"]  # a relative folder, an unpinned package
 
 
 def test_the_image_does_not_run_as_root():
     users = [who for name, who in instructions() if name == "USER"]
 
     assert users[-1] == "1000"
-    assert not [step for step in instructions()[-4:] if step[0] == "RUN"]
+    assert not [step for step in instructions()[-7:] if step[0] == "RUN"]
 
 
 def copied() -> list[str]:
@@ -76,10 +77,56 @@ def test_every_package_of_the_project_is_in_the_image():
     assert {name.strip("*") for name in json.loads(names)} <= set(copied())
 
 
-def test_uv_is_the_one_that_the_set_up_uses(setup_env):
-    (step,) = run_steps("pip install --no-cache-dir")
+def locked(name: str) -> dict[str, str]:
+    """Versions by name."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return dict(re.findall(r"^([a-z0-9._-]+)==([^ ;]+)", text, re.MULTILINE))
 
-    assert step.endswith(setup_env.UV)
+
+def test_uv_is_the_one_that_the_set_up_uses(setup_env):
+    assert f"uv=={locked('kubeflow/requirements-build.txt')['uv']}" == setup_env.UV
+
+
+def test_every_file_that_is_installed_is_checked_against_its_hash():
+    steps = [step for step in run_steps("pip install") if not step.endswith(" .")]
+
+    assert len(steps) == 3
+    assert all("--require-hashes" in step for step in steps)
+    # What the packages without wheels are built with.
+    assert "--build-constraints requirements-build.txt" in steps[1]
+    for name in ("build", "image", "gpu"):
+        text = (ROOT / f"kubeflow/requirements-{name}.txt").read_text(encoding="utf-8")
+        packages = re.findall(r"^[a-z0-9].*?(?=^[a-z0-9]|\Z)", text, re.DOTALL | re.MULTILINE)
+        assert packages
+        assert [one for one in packages if "--hash=sha256:" not in one] == []
+
+
+def test_the_base_is_pinned_by_its_digest():
+    (base,) = [value for name, value in instructions() if name == "ARG"]
+
+    assert re.fullmatch(r"PYTHON_IMAGE=python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", base)
+    bases = [value.split()[0] for name, value in instructions() if name == "FROM"]
+    assert set(bases) <= {"${PYTHON_IMAGE}", "build-cpu", "base"}
+
+
+def test_there_is_a_target_for_cpus_and_one_for_gpus():
+    stages = [value.split(" AS ") for name, value in instructions() if name == "FROM"]
+
+    assert stages[-2:] == [["base", "gpu"], ["base", "cpu"]]  # the last is the default
+    copied_from = [value.split()[0] for name, value in instructions() if name == "COPY"][-2:]
+    assert copied_from == ["--from=build-gpu", "--from=build-cpu"]
+
+
+@pytest.mark.parametrize("name", ["build", "image", "gpu"])
+def test_the_images_hold_no_other_versions_than_the_environment(name):
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    # Some packages have a version for each Python.
+    here = set(re.findall(r"^([a-z0-9._-]+)==([^ ;]+)", text, re.MULTILINE))
+    known = {package for package, _ in here}
+    image = locked(f"kubeflow/requirements-{name}.txt").items()
+
+    assert image
+    assert {one for one in image if one[0] in known} <= here, "run make lock"
 
 
 def test_the_wheels_of_newer_glibc_are_asked_for_as_the_set_up_does(setup_env):
@@ -96,9 +143,8 @@ def resolve(step: str, folder: Path) -> list[str]:
     python = folder / "venv"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, python], check=True)
     command = step.split("uv pip install ", 1)[1].replace("/opt/thaw/", f"{python}/")
-    command = command.replace("--no-cache ", "").replace("-r ", f"-r {ROOT}/")
-    command = command.replace("--constraint ", f"--constraint {ROOT}/")
-    command = command.replace(f"{ROOT}/requirements-gpu", f"{ROOT}/kubeflow/requirements-gpu")
+    command = command.replace("--no-cache ", "")
+    command = command.replace(" requirements-", f" {ROOT}/kubeflow/requirements-")
     ran = subprocess.run(
         [uv, "pip", "install", "--offline", "--dry-run", *command.split()],
         capture_output=True,
@@ -116,14 +162,24 @@ def resolve(step: str, folder: Path) -> list[str]:
 def test_the_image_gets_what_is_locked_without_the_tools_of_development(tmp_path):
     if not list((ROOT / ".setup").glob("uv==*/bin/uv")):
         pytest.skip("the set-up has not installed uv in this checkout")
-    (step,) = run_steps("-r pyproject.toml")
+    (step,) = run_steps("-r requirements-image.txt")
     packages = resolve(step, tmp_path)
-    locked = re.findall(r"^([a-z0-9.-]+==[^ ;]+)", (ROOT / "requirements.txt").read_text(), re.M)
 
     assert "tensorflow==2.21.0" in packages
     assert "kubernetes==26.1.0" in packages
-    assert set(packages) <= set(locked)
-    assert not {"pytest", "ruff", "mypy"} & {one.split("==")[0] for one in packages}
+    assert set(packages) == {f"{name}=={v}" for name, v in locked(IMAGE).items()}
+    assert not {"pytest", "ruff", "mypy"} & set(locked(IMAGE))
+
+
+def test_the_image_holds_what_the_project_asks_for():
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^dependencies = (\[.*?^\])", pyproject, re.DOTALL | re.MULTILINE)
+    asked = [Requirement(one) for one in re.findall(r'^  "([^"]*)"', text, re.MULTILINE)]
+    wanted = [one for one in asked if not one.marker or one.marker.evaluate(PYTHON)]
+
+    assert len(wanted) > 30
+    for one in wanted:
+        assert one.specifier.contains(locked(IMAGE)[one.name.lower()]), one
 
 
 def test_the_gpu_image_adds_what_this_tensorflow_asks_for():
@@ -135,11 +191,6 @@ def test_the_gpu_image_adds_what_this_tensorflow_asks_for():
     assert len(cuda) > 5
     for one in cuda:
         assert one.specifier.contains(pinned[one.name]), one
-    locked = dict(
-        re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    )
-    differing = {name for name, version in pinned.items() if locked.get(name, version) != version}
-    assert differing == set(), "run make lock"
 
 
 def test_the_command_is_there():
@@ -147,3 +198,34 @@ def test_the_command_is_there():
 
     assert json.loads(command[0])[0] == "thaw"
     assert Path(sys.executable).with_name("thaw").exists()
+
+
+@pytest.mark.parametrize(
+    ("image", "files"),
+    [("cpu", ["image"]), ("gpu", ["image", "gpu"])],
+)
+def test_the_bill_of_materials_lists_what_is_locked(image, files, tmp_path):
+    pytest.importorskip("cyclonedx_py")
+    locks = [ROOT / f"kubeflow/requirements-{name}.txt" for name in files]
+    (command,) = re.findall(
+        r"^SBOM := \$\(BIN\)/cyclonedx-py (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    made = tmp_path / "bom.json"
+    subprocess.run(
+        [sys.executable, "-m", "cyclonedx_py", *command.split(), "--no-validate"]
+        + ["--output-file", str(made), "-"],
+        input="".join(lock.read_text(encoding="utf-8") for lock in locks),
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    bill = json.loads(made.read_text())
+
+    expected = {
+        f"pkg:pypi/{n}@{v}"
+        for f in files
+        for n, v in locked(f"kubeflow/requirements-{f}.txt").items()
+    }
+    assert {one["purl"] for one in bill["components"]} == expected
+    assert bill["metadata"]["component"]["name"] == "thaw"
+    assert all(one["externalReferences"][0]["hashes"] for one in bill["components"])
