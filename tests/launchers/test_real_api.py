@@ -14,7 +14,8 @@ import yaml
 
 from launchers.kubernetes import network, objects
 from launchers.kubernetes.settings import read_settings
-from tests.launchers.kube_examples import SETTINGS, WORKER_GROUP
+from launchers.kubernetes.workload import read_workload
+from tests.launchers.kube_examples import SETTINGS, WORKER_GROUP, created
 from tests.launchers.kube_policy import FORBIDDEN, pod_spec
 from tests.launchers.kube_tools import OVERLAYS, build, cluster_tools, of_kind
 from tests.launchers.real_api import LAUNCHER, NOTEBOOK, RealApi, running
@@ -128,10 +129,11 @@ def test_the_launcher_may_create_what_it_makes(api, workload):
     name = f"real-{workload}"
     job = a_job(workload, gpus=2, writable_dirs=["/var/cache/thaw"])
     job["metadata"]["name"] = name
-    created = api.create(job, LAUNCHER, dry_run=False)
-    assert created.status == 201, created.message
+    answer = api.create(job, LAUNCHER, dry_run=False)
+    assert answer.status == 201, answer.message
 
-    for one in (network.service(created.body, 2222), network.network_policy(created.body)):
+    made = read_workload(answer.body)
+    for one in (network.service(made, 2222), network.network_policy(made, workload == "jobset")):
         one["metadata"]["namespace"] = "thaw"
         answer = api.create(one, LAUNCHER, dry_run=False)
         assert answer.status == 201, answer.message
@@ -180,8 +182,8 @@ def test_administrators_are_not_held(api):
 
 
 def test_the_launcher_may_not_open_workers_to_others(api):
-    job = {**a_job(), "metadata": {**a_job()["metadata"], "uid": "1"}}
-    service, policy = network.service(job, 2222), network.network_policy(job)
+    job = created(a_job())
+    service, policy = network.service(job, 2222), network.network_policy(job, jobset=False)
     for one in (service, policy):
         one["metadata"].update(namespace="thaw", name="open")
     service["spec"].update(type="LoadBalancer")
