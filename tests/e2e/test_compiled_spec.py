@@ -16,7 +16,7 @@ from pipeline.cluster.compile import compile_pipeline
 from pipeline.cluster.target import Target
 from pipeline.config.schema import Config
 from pipeline.report.evaluation import MODELS, read_metrics
-from trainer.job import HISTORY_FILE
+from trainer.fits.record import HISTORY_FILE
 from trainer.store.uris import Kind
 
 from ..cluster.conftest import needs_kfp
