@@ -25,6 +25,7 @@ hypothesis.settings.load_profile("thaw")
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 SIGN_LANGUAGE = SHARED / "data" / "sign_language_digits"
+IMAGENET_WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet_224px_notop.weights.h5"
 CIFAR_WEIGHTS = SHARED / "weights" / "inception_v3_cifar10_75px_notop.weights.h5"
 
 

@@ -57,8 +57,7 @@ def killed(good_run, images, tmp_path_factory) -> tuple[Path, str]:
     """An output folder whose run was killed three times, and what the last one printed."""
     output = tmp_path_factory.mktemp("orphans") / "output"
     log = output.with_name("printed")
-    weights = good_run.results["config"]["backbone"]["weights"]
-    settings = [f"--set={option}" for option in (f"backbone.weights={weights}", *OPTIONS, GOOD)]
+    settings = [f"--set={option}" for option in (*OPTIONS, GOOD)]
     arguments = ["run", "--images", str(images), "--output", str(output), *settings]
     for node in KILLED_IN:
         process = start(arguments, log)

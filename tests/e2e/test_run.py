@@ -61,7 +61,7 @@ def test_run_json_holds_every_figure(good_run):
 
     assert [node["name"] for node in run["nodes"]] == NODES
     assert all(node["seconds"] > 0 and node["state"] == "done" for node in run["nodes"])
-    assert run["config"]["fits"]["fine_tune"]["boundary"] == "mixed8"
+    assert run["config"]["fits"]["fine_tune"]["boundary"] == "block_14_add"
     assert run["data"]["set_aside"]["count"] == 1
     (aside,) = run["data"]["set_aside"]["files"]
     assert aside["path"].endswith("0/broken.jpg")
@@ -81,7 +81,7 @@ def test_run_json_holds_every_figure(good_run):
     gain = run["verdict"]["gain"]
     assert difference == pytest.approx(gain * run["metrics"]["test_images"], abs=1e-3)
     assert len(run["fits"]["head"]["history"]["val_loss"]) == 1
-    assert run["fits"]["fine_tune"]["frozen_layers"] == 249
+    assert run["fits"]["fine_tune"]["frozen_layers"] == 134
 
 
 def test_same_bytes_never_stand_in_two_splits(good_run):
