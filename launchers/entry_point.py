@@ -10,7 +10,7 @@ and puts the addresses back into what it reports. The other arguments are TFX's.
 
 import argparse
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from absl import app
@@ -25,23 +25,28 @@ from trainer.artifact_dirs import STATE_FOLDER, node_dir
 from trainer.store import uris
 from trainer.store.mirror import Mirror
 
-Flags = tuple[argparse.Namespace, argparse.Namespace, list[str]]
+Flags = tuple[LocalPaths, argparse.Namespace, list[str]]
 
 
-def parse_flags(arguments: list[str]) -> Flags:
+def parse_flags(arguments: Sequence[str]) -> Flags:
     """Reads this module's own flags, then TFX's; what is left are Beam's options."""
+    paths, others = parse_paths(arguments)
+    return (paths, *tfx_entry_point._parse_flags(others))
+
+
+def parse_paths(arguments: Sequence[str]) -> tuple[LocalPaths, list[str]]:
+    """Reads where the pipeline's launcher has put artifacts; returns the other arguments too."""
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("--local_input", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--local_output", action="append", default=[], metavar="NAME=PATH")
     own, others = parser.parse_known_args(arguments)
-    return (own, *tfx_entry_point._parse_flags(others))
+    return LocalPaths(_by_name(own.local_input), _by_name(own.local_output)), others
 
 
 def main(flags: Flags) -> None:
     """Runs the executor that the flags name, once."""
-    own, tfx_flags, beam_options = flags
+    paths, tfx_flags, beam_options = flags
     settings = uris.from_environment()
-    paths = LocalPaths(_by_name(own.local_input), _by_name(own.local_output))
     asked = ExecutorInput(tfx_flags.json_serialized_invocation_args, settings, paths)
     tfx_flags.json_serialized_invocation_args = json_format.MessageToJson(asked.local)
     with _resumable(asked):

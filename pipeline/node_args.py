@@ -139,7 +139,7 @@ def _boundaries(config: Config) -> list[str]:
 
 
 def worker_group(
-    config: Config, node: str, launcher: Mapping[str, Any], workers: int
+    config: Config, node: str, launcher: Mapping[str, object], workers: int
 ) -> dict[str, dict[str, Any]]:
     """For `components.trainer.executor`. Nothing where the node's own process does the work."""
     if workers == 1 and launcher == LOCAL_LAUNCHER:

@@ -51,7 +51,7 @@ def workers_of(config: Config, node: str) -> int:
 
 
 def launched_placement(
-    config: Config, node: str, launcher: Mapping[str, Any] | None
+    config: Config, node: str, launcher: Mapping[str, object] | None
 ) -> NodePlacement:
     """A node whose workers are started by the launcher; None: it trains in its own process."""
     node_class = LaunchedTuner if node == TUNER else LaunchedTrainer

@@ -67,6 +67,13 @@ def make_eval_config(rule: GateRule) -> config_pb2.EvalConfig:
     )
 
 
+def top_k_of(config: config_pb2.EvalConfig) -> int:
+    """The k of the top-k accuracy in what `make_eval_config` built."""
+    metrics = [json.loads(m.config or "{}") for m in config.metrics_specs[0].metrics]
+    (top_k,) = [metric["k"] for metric in metrics if metric.get("name") == TOP_K_ACCURACY]
+    return int(top_k)
+
+
 def _model_spec(name: str, is_baseline: bool = False) -> config_pb2.ModelSpec:
     return config_pb2.ModelSpec(
         name=name,

@@ -9,6 +9,7 @@ from pipeline.cluster.storage import check_places
 from pipeline.cluster.target import Target, check_python, require
 from pipeline.cluster.vertex_settings import check_vertex
 from pipeline.config.schema import Config
+from trainer.process.tf_config import WORKER_GROUP
 
 if TYPE_CHECKING:  # imports TFX
     from pipeline.training_nodes import NodePlacement
@@ -30,21 +31,36 @@ def compile_pipeline(config: Config, target: Target) -> str:
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2
 
-    from pipeline.cluster import containers, pods, references
+    from pipeline.cluster import containers, parameter_inputs, pods, references
+    from pipeline.cluster.parameters import parameters_of
     from pipeline.cluster.placement import place_training_nodes
+    from pipeline.cluster.report_node import add_report
 
     placements = place_training_nodes(target, config)
     job = _compile(config, target, placements)
     spec = json_format.ParseDict(job["pipelineSpec"], pipeline_spec_pb2.PipelineSpec())
     if target is Target.KUBEFLOW:
         references.pass_by_reference(spec, config, placements)
+    add_report(spec, config, target)
+    parameters = parameters_of(config, _has_worker_groups(target, placements))
+    parameter_inputs.add_parameters(spec, config, target, parameters)
     containers.apply_container_settings(spec, config, target, placements)
     if target is Target.VERTEX:
-        return _json({**job, "pipelineSpec": json_format.MessageToDict(spec)})
+        defaults = parameter_inputs.runtime_values(config, parameters)
+        runtime = {**job["runtimeConfig"], "parameters": defaults}
+        spec_of_job = json_format.MessageToDict(spec)
+        return _json({**job, "pipelineSpec": spec_of_job, "runtimeConfig": runtime})
     # A bare spec has no other place for it.
     spec.default_pipeline_root = str(config.cluster.pipeline_root)
     platform = pods.platform_spec(spec, config, placements)
     return _yaml(json_format.MessageToDict(one) for one in (spec, platform) if one.ListFields())
+
+
+def _has_worker_groups(target: Target, placements: Mapping[str, "NodePlacement"]) -> bool:
+    """Whether the fits are jobs of as many workers as a run asks for: Vertex AI's are fixed."""
+    return target is Target.KUBEFLOW and any(
+        WORKER_GROUP in placement.config for placement in placements.values()
+    )
 
 
 def check_complete(config: Config, target: Target) -> None:

@@ -7,7 +7,9 @@ from google.protobuf import json_format
 from kfp.compiler import compiler_utils
 from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 
+from pipeline.cluster.parameters import WITH_PARAMETERS
 from pipeline.cluster.references import reads_launchers_copies, title_of
+from pipeline.cluster.report_inputs import NODE as REPORT
 from pipeline.cluster.store_access import store_access
 from pipeline.cluster.target import Target
 from pipeline.config.cluster import DEFAULT, Resources
@@ -16,6 +18,7 @@ from pipeline.training_nodes import NodePlacement
 from trainer import LEGACY_KERAS
 from trainer.store.uris import Kind
 
+_TASK = ("python", "-m", "pipeline.cluster.task")
 # Takes the place of TFX's, which does not notice an image that moves to another class.
 _CACHE_CHECK = ("python", "-m", "components.image_example_gen.cache_check")
 _ENTRY_POINT = ("python", "-m", "launchers.entry_point")
@@ -55,14 +58,19 @@ def apply_container_settings(
         if target is Target.KUBEFLOW:
             component = spec.components[task.component_ref.name]
             copies = reads_launchers_copies(config, node, placements)
-            container.command[:] = _ENTRY_POINT
+            if node != REPORT:
+                container.command[:] = _ENTRY_POINT
             container.args.extend(_local_paths(component, config, copies))
+        if node in WITH_PARAMETERS:
+            container.command[:] = _TASK
+            container.args.extend(["--node", node])
         _set_resources(container, resources)
         _set_retries(task, config)
         # Kubeflow does not run the check for new images that Vertex AI does: a cached
         # ImageExampleGen would never see one.
         unseen = target is Target.KUBEFLOW and node == "ImageExampleGen"
-        task.caching_options.enable_cache = config.cluster.caching and not unseen
+        cached = config.cluster.caching and not unseen and node != REPORT
+        task.caching_options.enable_cache = cached
     spec.deployment_spec.Clear()
     spec.deployment_spec.update(json_format.MessageToDict(deployment))
 

@@ -106,7 +106,7 @@ def _disk(config: Config, node: str) -> str | None:
     return sizes.whole_gibibytes(sizes.disk_bytes(config, node, config.cluster.num_images))
 
 
-def _gpus(resources: Resources) -> dict[str, Any]:
+def _gpus(resources: Resources) -> dict[str, str | int]:
     if resources.accelerator is None:
         return {}
     return {"gpus": resources.accelerator_count or 1, "gpu_resource": resources.accelerator}

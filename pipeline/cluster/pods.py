@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2 as pods_pb2
@@ -37,7 +36,7 @@ def platform_spec(
     return platform
 
 
-def _add_settings(settings: Mapping[str, Any], pod: pods_pb2.KubernetesExecutorConfig) -> None:
+def _add_settings(settings: Mapping[str, object], pod: pods_pb2.KubernetesExecutorConfig) -> None:
     """Gives a node's process settings without its arguments: in an annotation of its pod, from
     which Kubernetes fills a variable. No version's cache key has anything of the two.
     """

@@ -54,7 +54,7 @@ def _check_region(key: str | None, config: Config) -> None:
         )
 
 
-def psc_interface(config: Config) -> dict[str, Any]:
+def psc_interface(config: Config) -> dict[str, str | list[dict[str, str]]]:
     """A PscInterfaceConfig, in the names of its proto; empty if there is none."""
     vertex = config.cluster.vertex
     if not vertex.network_attachment:
@@ -78,16 +78,16 @@ def job_networks(config: Config) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
-def job_encryption(config: Config) -> dict[str, Any]:
+def job_encryption(config: Config) -> dict[str, dict[str, str]]:
     """The part of a CustomJob that says how it is encrypted."""
     key = config.cluster.vertex.kms_key
     return {"encryption_spec": {"kms_key_name": key}} if key else {}
 
 
-def boot_disk(config: Config) -> dict[str, Any]:
+def boot_disk(config: Config) -> dict[str, dict[str, str | int]]:
     """The part of a WorkerPoolSpec for its disk. The service fills in what is left out."""
     vertex = config.cluster.vertex
-    disk = {
+    disk: dict[str, str | int | None] = {
         "boot_disk_type": vertex.boot_disk_type,
         "boot_disk_size_gb": vertex.boot_disk_gb,
     }

@@ -33,6 +33,7 @@ NODES = (
     "Evaluator",
     "ServingCheck",
     "Pusher",
+    "Report",
 )
 # What these do can be spread over machines of their own.
 TRAINING_NODES = ("Tuner", "HeadTrainer", "FineTuner")

@@ -3,6 +3,8 @@
 import itertools
 import os
 import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata as distributions
 from pathlib import Path
@@ -39,8 +41,9 @@ from pipeline.report.run_record import (
     write_run,
 )
 from pipeline.report.thumbnails import write_samples
-from trainer.data.card import read_card
-from trainer.export import LABELS_FILE
+from trainer import records
+from trainer.data.card import DataCard, read_card
+from trainer.export import DATA_FILE, LABELS_FILE
 from trainer.fits.record import read_fit
 from trainer.records import to_json
 from trainer.tuning.trials import read_trials
@@ -58,6 +61,21 @@ _PACKAGES = (
 )
 
 
+@dataclass(frozen=True)
+class RunInfo:
+    """Which run, and when.
+
+    Attributes:
+      run_id: unique among the runs of a pipeline.
+      started: when it began, with a time zone; None where nobody knows.
+      finished: when its last node had ended.
+    """
+
+    run_id: str
+    started: datetime | None
+    finished: datetime
+
+
 def write_results(config: Config, output_dir: Path, run_dir: Path) -> None:
     """Writes `run.json` and the sample images of a finished run, replacing older ones.
 
@@ -67,30 +85,52 @@ def write_results(config: Config, output_dir: Path, run_dir: Path) -> None:
       run_dir: folder of the run's logs; its name is the run's id.
     """
     nodes = read_nodes(output_dir / "metadata.sqlite", run_dir.name)
-    started = _started(run_dir)
-    finished = datetime.now(timezone.utc)
+    info = RunInfo(run_dir.name, _started(run_dir), datetime.now(timezone.utc))
+    times = [_node(node, run_dir) for node in nodes.values()]
+    write_record(config, nodes, info, output_dir, times)
+
+
+def write_record(
+    config: Config,
+    nodes: Mapping[str, NodeRun],
+    info: RunInfo,
+    output_dir: Path,
+    times: Sequence[Node] = (),
+) -> RunRecord:
+    """Writes `run.json` and the sample images from the outputs of a run's nodes.
+
+    Args:
+      config: effective config of the run.
+      nodes: by name, with their outputs. ImageExampleGen may be missing: the rejected files are
+        then counted, and not listed.
+      info: which run it is.
+      output_dir: where `run.json` and `samples/` are written.
+      times: how long each node took; empty where that is not known.
+    """
     labels = _labels(nodes["FineTuner"])
     rows = list(read_rows(nodes["Evaluator"].uri("evaluation")))
     metrics = _metrics(nodes["Evaluator"], rows, labels, config)
+    started = info.started or info.finished
     record = RunRecord(
         name=config.name,
         thaw_version=__version__,
-        run_id=run_dir.name,
+        run_id=info.run_id,
         started=started.isoformat(timespec="seconds"),
-        finished=finished.isoformat(timespec="seconds"),
-        seconds=(finished - started).total_seconds(),
+        finished=info.finished.isoformat(timespec="seconds"),
+        seconds=(info.finished - info.started).total_seconds() if info.started else None,
         config=config.model_dump(),
-        data=_data(nodes["ImageExampleGen"], config, labels),
+        data=_data(nodes, config, labels),
         fits=Fits(head=_fit(nodes["HeadTrainer"]), fine_tune=_fit(nodes["FineTuner"])),
         tuner=_search(nodes["Tuner"]) if "Tuner" in nodes else None,
         metrics=metrics,
         verdict=_verdict(nodes, metrics, rows, labels, config),
         model=_pushed_model(nodes["Pusher"], config),
         samples=write_samples(rows, labels, output_dir),
-        nodes=[_node(node, run_dir) for node in nodes.values()],
+        nodes=list(times),
         versions=_versions(),
     )
     write_run(record, output_dir)
+    return record
 
 
 def is_up_to_date(output_dir: Path, run_dir: Path) -> bool:
@@ -123,9 +163,13 @@ def _started(run_dir: Path) -> datetime:
 
 
 def _labels(fine_tuner: NodeRun) -> list[str]:
-    path = os.path.join(fine_tuner.uri("model"), "Format-Serving", "assets", LABELS_FILE)
+    return _read_asset(fine_tuner, LABELS_FILE).splitlines()
+
+
+def _read_asset(node: NodeRun, name: str) -> str:
+    path = os.path.join(node.uri("model"), "Format-Serving", "assets", name)
     with tf.io.gfile.GFile(path) as file:
-        return file.read().splitlines()
+        return str(file.read())
 
 
 def _fit(node: NodeRun) -> Fit:
@@ -140,9 +184,14 @@ def _serving_check(node: NodeRun) -> ServingCheck:
     return ServingCheck(**to_json(read_agreement(node.uri("blessing"))))
 
 
-def _data(node: NodeRun, config: Config, labels: list[str]) -> Data:
-    uri = node.uri("examples")
-    card = read_card(uri)
+def _data(nodes: Mapping[str, NodeRun], config: Config, labels: list[str]) -> Data:
+    examples = nodes["ImageExampleGen"].uri("examples") if "ImageExampleGen" in nodes else ""
+    card = (
+        read_card(examples)
+        if examples
+        else records.read(DataCard, _read_asset(nodes["FineTuner"], DATA_FILE), DATA_FILE)
+    )
+    listed = itertools.islice(read_rejected(examples), _MOST_FILES) if examples else ()
     return Data(
         images_dir=card.images_dir,
         fingerprint=card.fingerprint,
@@ -152,11 +201,8 @@ def _data(node: NodeRun, config: Config, labels: list[str]) -> Data:
         set_aside=RejectedFiles(
             count=sum(card.set_aside.values()),
             reasons=card.set_aside,
-            files=[
-                RejectedFile(path=entry.path, reason=entry.reason)
-                for entry in itertools.islice(read_rejected(uri), _MOST_FILES)
-            ],
-            pattern=os.path.join(uri, SET_ASIDE_FOLDER, "*.jsonl"),
+            files=[RejectedFile(path=entry.path, reason=entry.reason) for entry in listed],
+            pattern=os.path.join(examples, SET_ASIDE_FOLDER, "*.jsonl") if examples else "",
         ),
     )
 
@@ -176,7 +222,7 @@ def _metrics(evaluator: NodeRun, rows: list[Row], labels: list[str], config: Con
 
 
 def _verdict(
-    nodes: dict[str, NodeRun],
+    nodes: Mapping[str, NodeRun],
     metrics: Metrics,
     rows: list[Row],
     labels: list[str],

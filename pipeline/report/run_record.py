@@ -224,7 +224,9 @@ class Node(_Record):
 
 
 class RunRecord(_Record):
-    """All of `run.json`. `started` and `finished` are ISO 8601, in UTC."""
+    """All of `run.json`. `started` and `finished` are ISO 8601, in UTC; on a cluster the start may
+    be unknown, `seconds` is None then, and the times of the nodes are not known.
+    """
 
     schema_version: Literal[2] = Field(
         SCHEMA, validation_alias="schema", serialization_alias="schema"
@@ -234,7 +236,7 @@ class RunRecord(_Record):
     run_id: str
     started: str
     finished: str
-    seconds: float
+    seconds: float | None
     config: dict[str, Any]
     data: Data
     fits: Fits

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import tensorflow as tf
 from PIL import Image
+from tfx.dsl.io import fileio
 
 from components.evaluator.rows import Choice, Row
 from pipeline.report.run_record import Prediction, Sample
+from trainer.errors import ThawError
 
 _MOST = 24
 _SIDE_PX = 160
@@ -62,9 +64,9 @@ def _prediction(choice: Choice, labels: Sequence[str]) -> Prediction:
 
 def _write_thumbnail(path: str, target: Path) -> bool:
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
+        with fileio.open(path, "rb") as file:
             image = Image.open(io.BytesIO(file.read())).convert("RGB")
-    except (OSError, tf.errors.OpError):
+    except (OSError, tf.errors.OpError, ThawError):
         return False
     image.thumbnail((_SIDE_PX, _SIDE_PX))
     image.save(target, quality=85)

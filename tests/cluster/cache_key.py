@@ -16,9 +16,13 @@ from .specs import container_of, read_kubeflow
 
 
 def cache_keys(text: str) -> dict[str, Any]:
-    """By task; of input artifacts, which have no names yet, it takes where they come from."""
+    """By task that may be cached; input artifacts have no names yet: it takes their origins."""
     spec, platform = read_kubeflow(text)
-    return {task: _cache_key(spec, platform, task) for task in spec.root.dag.tasks}
+    return {
+        name: _cache_key(spec, platform, name)
+        for name, task in spec.root.dag.tasks.items()
+        if task.caching_options.enable_cache
+    }
 
 
 def _cache_key(

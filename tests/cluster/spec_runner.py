@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import json_format
+from google.protobuf import json_format, struct_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
 
 from pipeline.cluster.tasks import in_order
@@ -61,6 +61,8 @@ class SpecRun:
       launcher: downloads and uploads around every task; None: the root is a folder, so that
         there is nothing to download or upload.
       environment: by task, what its pod gets beside its container's own variables.
+      chosen: runtime parameters that the run was started with.
+      job_parameters: Vertex AI: all of them, from the job.
       outputs: by task and output, as the tasks reported.
       parameters: likewise, those that are no artifacts.
       checked: by task, what its check reported.
@@ -72,6 +74,8 @@ class SpecRun:
     root: str = ""
     launcher: KfpLauncher | None = None
     environment: dict[str, dict[str, str]] = field(default_factory=dict)
+    chosen: dict[str, struct_pb2.Value] = field(default_factory=dict)
+    job_parameters: dict[str, spec_pb2.Value] = field(default_factory=dict)
     outputs: dict[str, dict[str, spec_pb2.ArtifactList]] = field(default_factory=dict)
     parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
     checked: dict[str, spec_pb2.ExecutorOutput] = field(default_factory=dict)
@@ -136,6 +140,8 @@ class SpecRun:
                 produced = parameter.task_output_parameter
                 given = self.parameters[produced.producer_task][produced.output_parameter_key]
                 asked.inputs.parameter_values[name].CopyFrom(given)
+            elif parameter.component_input_parameter:
+                self._pass_on(asked, name, parameter.component_input_parameter)
             elif value.WhichOneof("value") == "constant":
                 asked.inputs.parameter_values[name].CopyFrom(value.constant)
             else:
@@ -157,6 +163,14 @@ class SpecRun:
             artifact.metadata.CopyFrom(output.metadata)
         asked.outputs.output_file = self._output_file(root, pod)
         return asked
+
+    def _pass_on(self, asked: spec_pb2.ExecutorInput, name: str, parameter: str) -> None:
+        """Passes an input of the pipeline itself; where none was chosen, its default."""
+        if self.service is Service.VERTEX:
+            asked.inputs.parameters[name].CopyFrom(self.job_parameters[parameter])
+            return
+        default = self.spec.root.input_definitions.parameters[parameter].default_value
+        asked.inputs.parameter_values[name].CopyFrom(self.chosen.get(parameter, default))
 
     def _task_root(self, task: str) -> str:
         if self.service is Service.VERTEX:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
+from pipeline.cluster.references import title_of
 from pipeline.cluster.target import ClusterError, Target
 from pipeline.config.cluster import NODES
 from pipeline.config.load import ConfigError
@@ -69,12 +70,12 @@ def test_nothing_is_compiled_that_a_cluster_cannot_run(text, request):
             one.name: one.value for one in executor.container.env
         }.items()
     titles = {
-        yaml.safe_load(artifact.artifact_type.instance_schema)["title"]
+        title_of(artifact.artifact_type)
         for component in spec.components.values()
         for artifact in component.output_definitions.artifacts.values()
     }
     assert len(titles) > 5
-    assert all(re.fullmatch(r"tfx\.[A-Z]\w+", title) for title in titles), titles
+    assert all(re.fullmatch(r"(tfx|system)\.[A-Z]\w+", title) for title in titles), titles
 
 
 def test_each_node_gets_its_resources_and_the_rest_the_default(kubeflow_text):
@@ -156,7 +157,9 @@ def test_retries_and_caching_come_from_the_config(kubeflow_text, vertex_text):
         assert {task.retry_policy.max_retry_count for task in tasks.values()} == {retries}
         cached = {name for name, task in tasks.items() if task.caching_options.enable_cache}
         # Only Vertex AI looks whether there are new images before it spares the node.
-        assert set(tasks) - cached == ({"ImageExampleGen"} if read is read_kubeflow else set())
+        assert set(tasks) - cached == (
+            {"ImageExampleGen", "Report"} if read is read_kubeflow else {"Report"}
+        )
     policy = read_kubeflow(kubeflow_text)[0].root.dag.tasks["FineTuner"].retry_policy
     assert (policy.backoff_duration.seconds, policy.backoff_factor) == (60, 2)
     off = read_kubeflow(compiled((*COMMON, "cluster.caching=false"), Target.KUBEFLOW))[0]
@@ -313,7 +316,7 @@ def test_nodes_of_the_config_are_those_of_the_pipeline():
 
     nodes = make_nodes(config_of((*COMMON, "tuner.enabled=true")), "/images", "/serving")
 
-    assert tuple(node.id for node in nodes) == NODES
+    assert (*(node.id for node in nodes), "Report") == NODES
 
 
 def test_resources_of_an_unknown_node_are_refused():
@@ -345,3 +348,29 @@ def test_the_example_configs_compile(target):
         assert group["workers"] == 2
         assert group["launcher"]["service_account"] == "thaw-worker"
         assert group["launcher"]["gpus"] == 1
+
+
+@pytest.mark.parametrize("text", ["kubeflow_text", "groups_text", "vertex_text"])
+def test_the_last_task_shows_the_run_in_the_user_interface(text, request):
+    text = request.getfixturevalue(text)
+    spec, _ = (read_vertex if text.startswith("{") else read_kubeflow)(text)
+
+    task = spec.root.dag.tasks["Report"]
+    component = spec.components[task.component_ref.name]
+
+    shown = {
+        name: title_of(output.artifact_type)
+        for name, output in component.output_definitions.artifacts.items()
+    }
+    assert shown == {
+        "report": "system.HTML",
+        "summary": "system.Markdown",
+        "metrics": "system.Metrics",
+        "classification": "system.ClassificationMetrics",
+    }
+    # A service copies what a task reads into its pod: no images, no features.
+    read = {title_of(one.artifact_type) for one in component.input_definitions.artifacts.values()}
+    assert "tfx.Examples" not in read
+    assert "tfx.ModelEvaluation" in read
+    assert "Pusher" in task.dependent_tasks
+    assert not task.caching_options.enable_cache

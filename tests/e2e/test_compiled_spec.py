@@ -83,10 +83,11 @@ def mounted_run(good_run, warm_python, server, images, tmp_path_factory) -> Stor
         compile_pipeline(with_images(config, f"{ROOT}/images"), Target.KUBEFLOW)
     )
     run = SpecRun(spec, directory, root=ROOT, launcher=KfpLauncher(server))
-    before = server.keys()
+    before = set(server.keys())
     run_all(run, warm_python)
-    assert server.keys() == before, "something was uploaded"
-    return StoreRun(Kind.MOUNTED, run)
+    uploaded = sorted(set(server.keys()) - before)
+    assert [key.rsplit("/", 1)[1] for key in uploaded] == ["report", "summary"]
+    return StoreRun(Kind.MOUNTED, run, server)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,8 @@ def test_every_task_ran_after_those_that_it_depends_on(store, request):
     run = request.getfixturevalue(store).run
     order = run.tasks()
 
-    assert sorted(order) == sorted([*NODES, "Tuner"] if store == "staged_run" else NODES)
+    expected = {*NODES, "Report", *(["Tuner"] if store == "staged_run" else [])}
+    assert sorted(order) == sorted(expected)
     for task in order:
         before = order[: order.index(task)]
         assert set(run.spec.root.dag.tasks[task].dependent_tasks) <= set(before)
@@ -145,6 +147,35 @@ def test_the_pushed_model_is_that_of_thaw_run(store, pushed_model, request):
     one, other = (weights(path) for path in (done.folder(pushed), pushed_model))
     assert len(one) > 200
     assert [np.array_equal(a, b) for a, b in zip(one, other, strict=True)].count(False) == 0
+
+
+@on_every_store
+def test_the_user_interface_gets_the_verdict_metrics_and_report(store, good_run, request):
+    done = request.getfixturevalue(store)
+    page, summary = (shown(done, output) for output in ("report", "summary"))
+    metrics = done.run.metadata("Report", "metrics")
+    drawn = done.run.metadata("Report", "classification")
+
+    told = good_run.results
+    candidate = told["metrics"]["candidate"]
+    assert metrics["candidate_accuracy"] == candidate["accuracy"]
+    assert metrics["gain"] == told["verdict"]["gain"]
+    assert (metrics["blessed"], metrics["pushed"]) == (1, 1)
+    matrix = drawn["confusionMatrix"]
+    assert [one["displayName"] for one in matrix["annotationSpecs"]] == told["data"]["classes"]
+    assert [one["row"] for one in matrix["rows"]] == candidate["confusion"]
+    assert "hands: blessed" in summary
+    assert told["verdict"]["reasons"][0] in summary
+    assert page.startswith("<!DOCTYPE html>") or page.startswith("<!doctype html>")
+    assert page.count("data:image/jpeg;base64,") == len(told["samples"])
+
+
+def shown(done: StoreRun, output: str) -> str:
+    """What the interface reads: from the store itself, not from what pods mount."""
+    uri = done.run.uri("Report", output)
+    if done.kind is Kind.DIRECT:
+        return Path(uri).read_text()
+    return done.server.get(uri.removeprefix("minio://mlpipeline/")).decode()
 
 
 def test_a_mounted_store_is_neither_copied_nor_left(mounted_run):
@@ -244,7 +275,9 @@ def vertex_run(good_run, tmp_path_factory) -> SpecRun:
     )
     config = config.model_copy(update={"train": config.train.model_copy(update={"workers": 2})})
     text = in_a_folder(config, Target.VERTEX, directory)
-    return SpecRun(read_vertex(text)[0], directory, Service.VERTEX)
+    spec, job = read_vertex(text)
+    values = dict(job.runtime_config.parameters.items())
+    return SpecRun(spec, directory, Service.VERTEX, job_parameters=values)
 
 
 def test_vertex_checks_for_new_images_and_runs_the_same_containers(
@@ -318,7 +351,13 @@ def reach(monkeypatch, address: str) -> None:
 
 def in_this_process(command: Command, log: Path) -> None:
     """Runs the entry point here, where its client can be pointed at another server."""
-    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as entry_point
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
-    assert command.words[:3] == ["python", "-m", entry_point.__name__]
-    entry_point.main(entry_point._parse_flags(command.words[3:]))
+    from launchers import entry_point
+    from pipeline.cluster import task
+
+    if command.words[2] == task.__name__:
+        entry_point.main(entry_point.parse_flags(task.with_parameters(command.words[3:])))
+    else:
+        assert command.words[:3] == ["python", "-m", kubeflow_v2_run_executor.__name__]
+        kubeflow_v2_run_executor.main(kubeflow_v2_run_executor._parse_flags(command.words[3:]))
