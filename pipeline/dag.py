@@ -45,6 +45,7 @@ def make_nodes(
         splits=config.data.splits.model_dump(),
         max_pixels=config.data.max_pixels,
         max_file_bytes=config.data.max_file_bytes,
+        colour_profiles=config.data.colour_profiles,
         version=__version__,
     ).with_id("ImageExampleGen")
     statistics_gen = StatisticsGen(

@@ -22,6 +22,7 @@ from trainer.specs import (
     FineTunerArgs,
     HeadFit,
     HeadTrainerArgs,
+    ImageReading,
     Json,
     SearchPlan,
     Stage,
@@ -43,7 +44,14 @@ _LIMITS = {"start_secs", "stall_secs", "max_restarts"}
 
 def transform(config: Config) -> TransformArgs:
     """For `trainer.preprocessing`."""
-    return TransformArgs(_image_size_px(config), config.data.max_pixels)
+    return TransformArgs(_image_size_px(config), config.data.max_pixels, image_reading(config))
+
+
+def image_reading(config: Config) -> ImageReading:
+    """For ingestion, Transform and the exported model."""
+    colour = config.data.background.removeprefix("#")
+    red, green, blue = bytes.fromhex(colour)
+    return ImageReading(config.data.shape, (red, green, blue), config.data.colour_profiles)
 
 
 def trunk_features(config: Config) -> TrunkFeaturesArgs:
@@ -214,6 +222,7 @@ def _training(config: Config) -> TrainingArgs:
         cache=_trunk(config) if config.features.cache else None,
         augmentation=_augmentation(config),
         max_pixels=config.data.max_pixels,
+        reading=image_reading(config),
     )
 
 

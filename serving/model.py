@@ -21,6 +21,7 @@ from trainer.data.regular_files import (
 )
 from trainer.errors import ThawError
 from trainer.process.quiet import quiet_stderr
+from trainer.specs import AS_IN_THE_RECIPE, SERVED_FILE, ServedImages, ServedModel, from_json
 
 _ADVICE = "Give another version with --model, or push this one again."
 
@@ -28,8 +29,9 @@ _ADVICE = "Give another version with --model, or push this one again."
 _INPUTS = {"image_bytes": ("string", 1)}
 _OUTPUTS = {"class_names": ("string", 2), "probabilities": ("float32", 2)}
 
-NO_IMAGE = "not a JPEG, PNG, GIF or BMP file"
-DAMAGED = "the image data is damaged"
+# What models of versions that wrote no record of how they read files decode.
+_NO_OLD_IMAGE = "not a JPEG, PNG, GIF or BMP file"
+_DAMAGED = "the image data is damaged"
 
 
 class ImageRefused(ThawError):
@@ -44,34 +46,56 @@ class PushedModel:
       serve: its serving signature: string [n] `image_bytes` to named tensors.
       max_file_bytes: larger files are refused; the limit that its own images had.
       max_pixels: likewise for what a file's header claims; None if the model does not say.
+      images: how the model reads files; None if an earlier version of Thaw exported it.
     """
 
     serve: Callable[..., dict[str, Any]]
     max_file_bytes: int
     max_pixels: int | None = None
+    images: ServedImages | None = None
 
     def ask(self, content: bytes) -> list[tuple[str, float]]:
         """Returns (class name, probability) for one file, most probable first.
 
+        A file that the model does not decode as people see it is re-encoded first, as
+        ingestion re-encoded its training images.
+
         Raises:
-          ImageRefused: if the model does not decode the file, or fails on it.
+          ImageRefused: if the file cannot be read, or the model fails on it.
         """
         import tensorflow as tf
 
-        _check_header(content, self.max_pixels)
+        if self.images:
+            content = _decodable(content, self.images)
+        else:
+            _check_header(content, self.max_pixels)
         try:
             with quiet_stderr():
                 answer = self.serve(image_bytes=tf.constant([content]))
             names = [name.decode(errors="replace") for name in answer["class_names"][0].numpy()]
             probabilities = answer["probabilities"][0].numpy().tolist()
             pairs = list(zip(names, probabilities, strict=True))
-        except tf.errors.InvalidArgumentError as error:
-            raise ImageRefused(DAMAGED) from error
+        except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
+            raise ImageRefused(_DAMAGED) from error
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise ImageRefused(f"the model fails: {_first_line(error)}") from error
         if not all(map(math.isfinite, probabilities)):
             raise ImageRefused("the model's probabilities are not numbers")
         return sorted(pairs, key=lambda pair: -pair[1])
+
+
+def _decodable(content: bytes, images: ServedImages) -> bytes:
+    """The file, or what it is re-encoded to.
+
+    Raises:
+      ImageRefused: with the reason.
+    """
+    from trainer.data.transcode import UnreadableImage, make_decodable
+
+    try:
+        return make_decodable(content, images.max_pixels, images.reading, images.webp).content
+    except UnreadableImage as error:
+        raise ImageRefused(str(error)) from error
 
 
 def _check_header(content: bytes, max_pixels: int | None) -> None:
@@ -82,28 +106,36 @@ def _check_header(content: bytes, max_pixels: int | None) -> None:
     """
     import tensorflow as tf
 
+    from trainer.data.facts import NO_IMAGE
+
     try:
         with quiet_stderr():
-            height, width = _header_size()(tf.constant(content)).numpy().tolist()
-    except tf.errors.InvalidArgumentError as error:
-        raise ImageRefused(DAMAGED) from error
-    if not height * width:
-        raise ImageRefused(NO_IMAGE)
-    if max_pixels is not None and height * width > max_pixels:
+            size, problem = _header()(tf.constant(content))
+    except tf.errors.OpError as error:
+        raise ImageRefused(_DAMAGED) from error
+    num_pixels = math.prod(size.numpy().tolist())
+    if problem == NO_IMAGE:
+        raise ImageRefused(_NO_OLD_IMAGE)
+    if not num_pixels:
+        raise ImageRefused(_DAMAGED)
+    if max_pixels is not None and num_pixels > max_pixels:
         raise ImageRefused(f"more than {max_pixels} pixels")
 
 
 @functools.cache
-def _header_size() -> Callable[..., Any]:
+def _header() -> Callable[..., Any]:
     """What reads a header, the very function that exported models ask, as a graph.
 
     One operation after another, a GIF of many small blocks would take seconds.
     """
-    import tensorflow as tf
+    from trainer.data.decoding import read_facts
+    from trainer.data.rare import of_bytes
 
-    from trainer.data.images import header_size
+    def read(content: Any) -> tuple[Any, Any]:
+        facts = read_facts(content, AS_IN_THE_RECIPE, webp=False)
+        return facts.size, facts.problem
 
-    return tf.function(header_size, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+    return of_bytes(read)
 
 
 def load_model(model_dir: Path) -> PushedModel:
@@ -134,7 +166,9 @@ def load_model(model_dir: Path) -> PushedModel:
     max_file_bytes = limits.get("max_file_bytes", DEFAULT_MAX_FILE_BYTES)
     if max_file_bytes > LARGEST_MAX_FILE_BYTES:
         max_file_bytes = DEFAULT_MAX_FILE_BYTES
-    return PushedModel(signature, max_file_bytes, limits.get("max_pixels"))
+    return PushedModel(
+        signature, max_file_bytes, limits.get("max_pixels"), _served_images(model_dir)
+    )
 
 
 def _check_files(model_dir: Path) -> None:
@@ -187,6 +221,25 @@ def _limits(model_dir: Path) -> dict[str, int]:
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
     return {name: value for name, value in data.items() if type(value) is int and value > 0}
+
+
+def _served_images(model_dir: Path) -> ServedImages | None:
+    """The model's own record of how it reads files; None if it has none.
+
+    Raises:
+      UnusableModel: if it has one that cannot be read.
+    """
+    path = model_dir / "assets" / SERVED_FILE
+    if not path.exists():
+        return None
+    try:
+        return from_json(ServedModel, json.loads(read_regular_file(str(path), 2**20))).images
+    except (OSError, ValueError, ThawError, RecursionError) as error:
+        raise UnusableModel(
+            "the record of how the model reads files is damaged.",
+            where=str(path),
+            to_do=f"{_ADVICE}\n{_first_line(error)}",
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

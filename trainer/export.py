@@ -17,6 +17,8 @@ import tf_keras as keras
 
 from trainer.data.fit_data import Parse
 from trainer.data.images import decode_batch
+from trainer.records import to_json
+from trainer.specs import SERVED_FILE, ServedImages, ServedModel
 
 SERVING_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 EVALUATION_SIGNATURE = "evaluate"
@@ -46,16 +48,6 @@ class ExportInfo:
 
 
 @dataclass(frozen=True)
-class ServedImages:
-    """What the served model makes of files: squares of `size_px`, none from a file that
-    claims more than `max_pixels`.
-    """
-
-    size_px: int
-    max_pixels: int
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """How the Evaluator asks the model: by the examples that the fits read.
 
@@ -81,7 +73,8 @@ def export_saved_model(
 ) -> None:
     """Writes a SavedModel with two signatures.
 
-    `serving_default(image_bytes: string [n])`: JPEG, PNG, GIF or BMP files, to
+    `serving_default(image_bytes: string [n])`: JPEG, PNG, GIF, BMP or, if `images` says so,
+    WebP files, to
     `probabilities` float32 [n, classes] in the order of the label ids, `label_id`
     int64 [n], `class_name` string [n], and `class_names` string [n, classes].
     `evaluate(examples: string [n])`: serialized examples as the fits read them, to
@@ -105,7 +98,8 @@ def export_saved_model(
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         result = _in_chunks(
             lambda chunk: _probabilities(
-                model, decode_batch(chunk, images.size_px, images.max_pixels)
+                model,
+                decode_batch(chunk, images.size_px, images.max_pixels, images.reading, images.webp),
             ),
             image_bytes,
             len(info.labels),
@@ -131,7 +125,7 @@ def export_saved_model(
 
     module.serve, module.evaluate = serve, evaluate
     with tempfile.TemporaryDirectory(prefix="thaw-assets-") as folder:
-        module.assets = [tf.saved_model.Asset(path) for path in _write_assets(info, folder)]
+        module.assets = [tf.saved_model.Asset(path) for path in _write_assets(info, images, folder)]
         tf.saved_model.save(
             module,
             directory,
@@ -170,11 +164,13 @@ def _in_chunks(
     return tf.ensure_shape(results.concat(), [None, width])
 
 
-def _write_assets(info: ExportInfo, folder: str) -> list[str]:
+def _write_assets(info: ExportInfo, images: ServedImages, folder: str) -> list[str]:
+    served = ServedModel(images, images.lowest_tensorflow)
     texts = {
         LABELS_FILE: "".join(f"{name}\n" for name in info.labels),
         CONFIG_FILE: json.dumps(info.config, indent=2, sort_keys=True),
         DATA_FILE: json.dumps(info.data, indent=2, sort_keys=True),
+        SERVED_FILE: json.dumps(to_json(served), indent=2, sort_keys=True),
     }
     paths = [os.path.join(folder, name) for name in texts]
     for path, text in zip(paths, texts.values(), strict=True):

@@ -24,7 +24,7 @@ from trainer.distribution.strategy import (
     this_worker,
     wait_for_all,
 )
-from trainer.export import Evaluation, Export, ExportInfo, ServedImages, export_saved_model
+from trainer.export import Evaluation, Export, ExportInfo, export_saved_model
 from trainer.fits import recipe, resume
 from trainer.fits.record import write_fit
 from trainer.model import trunk
@@ -33,7 +33,17 @@ from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights, save_weights
 from trainer.process import progress, supervision
 from trainer.records import to_json
-from trainer.specs import NO_CHANGE, Augmentation, FineTune, HeadFit, ModelSpec, TrunkSpec
+from trainer.specs import (
+    AS_IN_THE_RECIPE,
+    NO_CHANGE,
+    Augmentation,
+    FineTune,
+    HeadFit,
+    ImageReading,
+    ModelSpec,
+    ServedImages,
+    TrunkSpec,
+)
 from trainer.start_weights import load_start_weights
 
 WEIGHTS_FILE = os.path.join("warm_start", "classifier.weights.h5")
@@ -54,6 +64,7 @@ class Job:
       cache: what the files hold if TrunkFeatures wrote them; None: images.
       augmentation: of training images, on the fly; only if the files hold images.
       max_pixels: the exported model refuses larger files.
+      reading: how the exported model makes pictures of files.
       config: goes into the exported model as it is.
       model_dir: folder of the model artifact. Holds the warm start and the history. It and
         the other two are empty for a job that exports nothing.
@@ -79,6 +90,7 @@ class Job:
     model_dir: str
     saved_model_dir: str
     log_dir: str
+    reading: ImageReading = AS_IN_THE_RECIPE
     recovery_dir: str = ""
     load_backbone: LoadBackbone = load_backbone
     export: Export = export_saved_model
@@ -321,7 +333,7 @@ def _export(job: Job, plain: BuiltClassifier, weights: list, record: recipe.FitR
         evaluated = on_trunk_features(plain.classifier, plain.backbone, job.cache.layer)
     job.export(
         plain.classifier,
-        ServedImages(job.spec.image_size_px, job.max_pixels),
+        ServedImages(job.spec.image_size_px, job.max_pixels, job.reading, job.data_card.holds_webp),
         Evaluation(_parser(job, evaluated), evaluated),
         ExportInfo(job.labels, job.config, to_json(job.data_card)),
         job.saved_model_dir,

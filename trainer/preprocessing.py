@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from trainer import keys
 from trainer.data.images import decode_and_resize, serialize_image
-from trainer.specs import TransformArgs, from_json
+from trainer.specs import ImageReading, TransformArgs, from_json
 
 LABELS = "labels"
 """In `custom_config`: the class names, which `components.transform.executor` adds."""
@@ -34,7 +34,9 @@ def preprocessing_fn(
     own = {key: value for key, value in custom_config.items() if key != LABELS}
     args = from_json(TransformArgs, own)
     return {
-        keys.IMAGE: _decoder(args.image_size_px, args.max_pixels)(flat[keys.IMAGE_BYTES]),
+        keys.IMAGE: _decoder(args.image_size_px, args.max_pixels, args.reading)(
+            flat[keys.IMAGE_BYTES]
+        ),
         keys.LABEL_ID: _number(flat[keys.LABEL], custom_config[LABELS]),
         keys.LABEL: flat[keys.LABEL],
         keys.ID: flat[keys.ID],
@@ -54,7 +56,9 @@ def _number(labels: tf.Tensor, names: list[str]) -> tf.Tensor:
 
 
 @functools.cache
-def _decoder(size_px: int, max_pixels: int) -> Callable[[tf.Tensor], tf.Tensor]:
+def _decoder(
+    size_px: int, max_pixels: int, reading: ImageReading
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """Files to serialized images, string [batch] both.
 
     A function that is kept, because Transform traces `preprocessing_fn` several times.
@@ -63,7 +67,7 @@ def _decoder(size_px: int, max_pixels: int) -> Callable[[tf.Tensor], tf.Tensor]:
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def decode(image_bytes: tf.Tensor) -> tf.Tensor:
         return tf.map_fn(
-            lambda one: serialize_image(decode_and_resize(one, size_px, max_pixels)),
+            lambda one: serialize_image(decode_and_resize(one, size_px, max_pixels, reading)),
             image_bytes,
             fn_output_signature=tf.string,
             parallel_iterations=8,

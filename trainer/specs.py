@@ -13,12 +13,15 @@ Example:
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
 from trainer.backbones.table import BACKBONES
 from trainer.errors import ThawError
 from trainer.records import Json, Mismatch, Record, parse, to_json
+
+SERVED_FILE = "serving.json"
+"""An exported model's asset that holds its `ServedModel`."""
 
 ARGS = "args"
 """Key of a training node's record in `custom_config`; where the node runs stands beside it."""
@@ -202,16 +205,78 @@ class SearchPlan(Record):
 
 
 @dataclass(frozen=True)
+class ImageReading(Record):
+    """How files become pictures, in training and serving alike. The defaults are the recipe's.
+
+    Attributes:
+      shape: how a picture becomes square: stretched, cropped to its middle, or padded with
+        the background.
+      background: red, green and blue, 0 to 255, behind transparent pixels.
+      colour_profiles: whether the colours of an embedded ICC profile are converted to sRGB.
+    """
+
+    shape: Literal["stretch", "crop", "pad"] = "stretch"
+    background: tuple[int, int, int] = (255, 255, 255)
+    colour_profiles: Literal["convert", "ignore"] = "convert"
+
+
+AS_IN_THE_RECIPE = ImageReading()
+
+
+@dataclass(frozen=True)
 class TransformArgs(Record):
     """Transform's settings, read by `trainer.preprocessing`.
 
     Attributes:
       image_size_px: side of the square images.
       max_pixels: files that claim more are not decoded.
+      reading: how files become pictures.
     """
 
     image_size_px: int
     max_pixels: int
+    reading: ImageReading = AS_IN_THE_RECIPE
+
+
+@dataclass(frozen=True)
+class ServedImages(Record):
+    """What the served model makes of files: squares, none from a file that is too large.
+
+    Attributes:
+      size_px: side of the squares.
+      max_pixels: files that claim more are refused.
+      reading: how files become pictures.
+      webp: whether WebP is among the formats. Its decoder is the one operation that servers
+        older than `lowest_tensorflow` lack.
+    """
+
+    size_px: int
+    max_pixels: int
+    reading: ImageReading = AS_IN_THE_RECIPE
+    webp: bool = False
+
+    @property
+    def lowest_tensorflow(self) -> str:
+        """The oldest version of TensorFlow that knows all decoders of the model."""
+        return _WEBP_TENSORFLOW if self.webp else _IMAGE_TENSORFLOW
+
+
+@dataclass(frozen=True)
+class ServedModel(Record):
+    """An exported model's own record: what it needs, and how it reads files.
+
+    Attributes:
+      images: how it reads files.
+      lowest_tensorflow: the oldest version of TensorFlow, or its server, that loads it.
+    """
+
+    images: ServedImages
+    lowest_tensorflow: str
+
+
+# `tf.io.decode_webp` is in the version that this project runs on, and was not tried in an
+# older one; of the other operations, `DecodeImage` came last.
+_WEBP_TENSORFLOW, _IMAGE_TENSORFLOW = "2.21", "2.3"
 
 
 @dataclass(frozen=True)
@@ -248,6 +313,7 @@ class TrainingArgs(Record):
       cache: what the examples hold if TrunkFeatures wrote them; None: images.
       augmentation: of training images, on the fly; only if the examples hold images.
       max_pixels: the exported model refuses larger files.
+      reading: how the exported model makes pictures of files.
     """
 
     model: Architecture
@@ -257,6 +323,7 @@ class TrainingArgs(Record):
     cache: TrunkSpec | None
     augmentation: Augmentation
     max_pixels: int
+    reading: ImageReading = field(default=AS_IN_THE_RECIPE, kw_only=True)
 
 
 @dataclass(frozen=True)

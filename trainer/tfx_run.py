@@ -123,6 +123,7 @@ def _job(fn_args: FnArgs, args: TrainingArgs, config: Json | None = None) -> Job
         cache=args.cache,
         augmentation=args.augmentation,
         max_pixels=args.max_pixels,
+        reading=args.reading,
         config=config or {},
         # A Tuner exports nothing.
         model_dir=_artifact_dir(fn_args.serving_model_dir or ""),

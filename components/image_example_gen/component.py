@@ -26,6 +26,7 @@ class ImageExampleGen(FileBasedExampleGen):
         splits: dict[str, int],
         max_pixels: int,
         max_file_bytes: int,
+        colour_profiles: str = "convert",
         version: str = "",
     ) -> None:
         """Args:
@@ -33,11 +34,13 @@ class ImageExampleGen(FileBasedExampleGen):
         splits: parts of train, val and test, e.g. 70, 15, 15.
         max_pixels: larger images are rejected before they are decoded.
         max_file_bytes: larger files are rejected unread.
+        colour_profiles: what re-encoding makes of them: see `trainer.specs.ImageReading`.
         version: of what makes examples of images: another one makes them again.
         """
         config = struct_pb2.Struct()
         limits = {"max_pixels": max_pixels, "max_file_bytes": max_file_bytes}
-        config.update({**limits, executor.VERSION: version})
+        texts = {executor.COLOUR_PROFILES: colour_profiles, executor.VERSION: version}
+        config.update({**limits, **texts})
         packed = any_pb2.Any()
         packed.Pack(config)
         super().__init__(

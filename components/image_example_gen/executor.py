@@ -28,7 +28,7 @@ from components.image_example_gen.folder import (
     check_folder,
     list_files,
 )
-from components.image_example_gen.inspect import ImageRejected, inspect_image
+from components.image_example_gen.inspect import ImageRejected, inspect_image, reencode
 from components.image_example_gen.reading import read_file
 from components.image_example_gen.rejected import (
     count_reasons,
@@ -36,22 +36,24 @@ from components.image_example_gen.rejected import (
     shard_of_rejected,
     write_rejected,
 )
-from trainer import keys, records
+from components.image_example_gen.summaries import ShardSummary, make_card, write_summary
+from trainer import keys
 from trainer.data.card import DataCard, write_card
 from trainer.data.labels import is_utf8
 from trainer.process import progress
-from trainer.records import Record
+from trainer.records import to_json
+from trainer.specs import AS_IN_THE_RECIPE, ImageReading, from_json
 
 _REJECTED = "rejected"
 _A_COPY = "a copy of another file of its class"
-_SUMMARIES_FOLDER = "shards"
 _IMAGES_PER_SHARD = 1024
 # Gzip is the one format that TFX's own nodes take. Image files are compressed already: to
 # deflate them again took more than half of this node's time on large photographs.
 _STORED = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=0)
 
 
-# Key beside the limits that only the cache reads.
+# Keys beside the limits: how files are re-encoded, and one that only the cache reads.
+COLOUR_PROFILES = "colour_profiles"
 VERSION = "thaw_version"
 
 
@@ -65,30 +67,25 @@ class Limits:
 
 @dataclass(frozen=True, order=True)
 class ImageFile:
-    """A checked image. Orders by content, then by path."""
+    """A checked image. Orders by content, then by path.
+
+    Attributes:
+      sha256: of the file itself, not of what it is re-encoded to.
+      path: of the file.
+      label: class name.
+      height_px: as people see it, like the width.
+      width_px: likewise.
+      format_name: as in `trainer.data.formats`.
+      is_transcoded: whether it has to be re-encoded.
+    """
 
     sha256: str
     path: str
     label: str
     height_px: int
     width_px: int
-
-
-@dataclass(frozen=True)
-class ShardSummary(Record):
-    """What one output file holds.
-
-    Attributes:
-      split: that it belongs to.
-      shard: its number in the split.
-      counts: class name -> number of images.
-      fingerprint: of its images.
-    """
-
-    split: str
-    shard: int
-    counts: dict[str, int]
-    fingerprint: str
+    format_name: str = ""
+    is_transcoded: bool = False
 
 
 class Executor(BaseExampleGenExecutor):
@@ -117,6 +114,7 @@ class Executor(BaseExampleGenExecutor):
             artifact.uri,
             _splits(exec_properties[standard_component_specs.OUTPUT_CONFIG_KEY]),
             _limits(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY]),
+            _reading(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY]),
         )
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(artifact, "tfrecords_gzip")
@@ -129,15 +127,31 @@ def _splits(output_config: str) -> dict[str, int]:
 
 
 def _limits(custom_config: str) -> Limits:
+    config = _unpack(custom_config)
+    return Limits(int(config["max_pixels"]), int(config["max_file_bytes"]))
+
+
+def _reading(custom_config: str) -> ImageReading:
+    """What of it matters here: shape and background are the graph's."""
+    profiles = str(_unpack(custom_config).get(COLOUR_PROFILES, "convert"))
+    return from_json(ImageReading, {**to_json(AS_IN_THE_RECIPE), COLOUR_PROFILES: profiles})
+
+
+def _unpack(custom_config: str) -> dict[str, float | str]:
     packed = example_gen_pb2.CustomConfig()
     proto_utils.json_to_proto(custom_config, packed)
     config = struct_pb2.Struct()
     packed.custom_config.Unpack(config)
-    return Limits(**{name: int(value) for name, value in config.items() if name != VERSION})
+    return dict(config.items())
 
 
 def write_examples(
-    pipeline: beam.Pipeline, images_dir: str, uri: str, splits: dict[str, int], limits: Limits
+    pipeline: beam.Pipeline,
+    images_dir: str,
+    uri: str,
+    splits: dict[str, int],
+    limits: Limits,
+    reading: ImageReading = AS_IN_THE_RECIPE,
 ) -> DataCard:
     """Turns a folder of class folders into examples.
 
@@ -148,6 +162,7 @@ def write_examples(
         The files' names and contents depend on the images alone, not on the runner.
       splits: split name -> parts.
       limits: files beyond them are rejected.
+      reading: how files are read that have to be re-encoded.
 
     Raises:
       UnusableDataset: on fewer than two classes, an empty class, or a split or class
@@ -167,7 +182,9 @@ def write_examples(
             listed.files
             | "Spread" >> beam.Reshuffle()
             | "Check"
-            >> beam.ParDo(_Check(limits, checked_files)).with_outputs(_REJECTED, main="images")
+            >> beam.ParDo(_Check(limits, reading, checked_files)).with_outputs(
+                _REJECTED, main="images"
+            )
         )
         written = (
             checked.images
@@ -175,7 +192,7 @@ def write_examples(
             | "Group" >> beam.GroupByKey()
             | "Write"
             >> beam.ParDo(
-                _WriteShard(uri, num_shards, limits.max_file_bytes, written_files)
+                _WriteShard(uri, num_shards, limits, reading, written_files)
             ).with_outputs(_REJECTED, main="counted")
         )
         _ = (
@@ -185,9 +202,9 @@ def write_examples(
             | "GroupRejected" >> beam.GroupByKey()
             | "WriteRejected" >> beam.Map(lambda group: write_rejected(uri, num_shards, *group))
         )
-        _ = written.counted | "WriteSummaries" >> beam.Map(_write_summary, uri)
+        _ = written.counted | "WriteSummaries" >> beam.Map(write_summary, uri)
     rejected = count_reasons(uri)
-    card = _make_card(images_dir, uri, rejected)
+    card = make_card(images_dir, uri, rejected)
     check_card(card, rejected, splits)
     write_card(card, uri)
     return card
@@ -211,8 +228,9 @@ class _List(beam.DoFn):
 class _Check(beam.DoFn):
     """(label, path) to ImageFile, or rejected."""
 
-    def __init__(self, limits: Limits, counter: progress.Counter) -> None:
+    def __init__(self, limits: Limits, reading: ImageReading, counter: progress.Counter) -> None:
         self._limits = limits
+        self._reading = reading
         self._counter = counter
 
     def process(self, element: tuple[str, str]) -> Iterator[Any]:
@@ -220,11 +238,11 @@ class _Check(beam.DoFn):
         self._counter.add()
         try:
             content = read_file(path, self._limits.max_file_bytes)
-            found = inspect_image(path, content, self._limits.max_pixels)
+            found = inspect_image(path, content, self._limits.max_pixels, self._reading)
         except ImageRejected as reason:
             yield _reject(path, reason)
             return
-        yield ImageFile(found.sha256, path, label, found.height_px, found.width_px)
+        yield ImageFile(path=path, label=label, **vars(found))
 
 
 def split_of(sha256: str, splits: dict[str, int]) -> str:
@@ -244,11 +262,17 @@ class _WriteShard(beam.DoFn):
     """Writes one output file; yields its summary, and what is not in it as rejected."""
 
     def __init__(
-        self, uri: str, num_shards: int, max_file_bytes: int, counter: progress.Counter
+        self,
+        uri: str,
+        num_shards: int,
+        limits: Limits,
+        reading: ImageReading,
+        counter: progress.Counter,
     ) -> None:
         self._uri = uri
         self._num_shards = num_shards
-        self._max_file_bytes = max_file_bytes
+        self._limits = limits
+        self._reading = reading
         self._counter = counter
 
     def process(self, element: tuple[tuple[str, int], Iterable[ImageFile]]) -> Iterator[Any]:
@@ -268,8 +292,16 @@ class _WriteShard(beam.DoFn):
                     writer.write(_example(image, content).SerializeToString(deterministic=True))
                     written.append(image)
         yield from (_reject(path, reason) for path, reason in rejected)
-        counts = dict(Counter(image.label for image in written))
-        yield ShardSummary(split, shard, counts, fingerprint(written))
+        formats = Counter(image.format_name for image in written)
+        transcoded = Counter(image.format_name for image in written if image.is_transcoded)
+        yield ShardSummary(
+            split,
+            shard,
+            dict(Counter(image.label for image in written)),
+            fingerprint(written),
+            dict(formats),
+            dict(transcoded),
+        )
 
     def _read_one(
         self, copies: Sequence[ImageFile]
@@ -278,7 +310,9 @@ class _WriteShard(beam.DoFn):
         rejected = []
         for index, image in enumerate(copies):
             try:
-                content = _read_unchanged(image, self._max_file_bytes)
+                content = _read_unchanged(image, self._limits.max_file_bytes)
+                if image.is_transcoded:
+                    content = reencode(content, self._limits.max_pixels, self._reading)
             except ImageRejected as reason:
                 rejected.append((image.path, str(reason)))
                 continue
@@ -351,39 +385,4 @@ def _example(image: ImageFile, content: bytes) -> tf.train.Example:
                 },
             }
         )
-    )
-
-
-def _write_summary(summary: ShardSummary, uri: str) -> None:
-    folder = os.path.join(uri, _SUMMARIES_FOLDER)
-    tf.io.gfile.makedirs(folder)
-    name = f"{summary.split}-{summary.shard:05d}.json"
-    with tf.io.gfile.GFile(os.path.join(folder, name), "w") as file:
-        file.write(records.dumps(summary))
-
-
-def _take_summaries(uri: str) -> Iterator[ShardSummary]:
-    """What the shards reported; deletes it. Nothing if no image was usable."""
-    folder = os.path.join(uri, _SUMMARIES_FOLDER)
-    if not tf.io.gfile.isdir(folder):
-        return
-    for name in tf.io.gfile.listdir(folder):
-        path = os.path.join(folder, name)
-        with tf.io.gfile.GFile(path) as file:
-            yield records.read(ShardSummary, file.read(), path)
-    tf.io.gfile.rmtree(folder)
-
-
-def _make_card(images_dir: str, uri: str, rejected: dict[str, Counter[str]]) -> DataCard:
-    """Sums up what the shards reported."""
-    counts: dict[str, Counter[str]] = {split: Counter() for split in keys.SPLITS}
-    digest = 0
-    for summary in _take_summaries(uri):
-        counts[summary.split].update(summary.counts)
-        digest ^= int(summary.fingerprint, 16)
-    return DataCard(
-        images_dir=images_dir,
-        fingerprint=f"{digest:064x}",
-        counts={split: dict(sorted(found.items())) for split, found in counts.items()},
-        set_aside=dict(sorted(sum(rejected.values(), Counter[str]()).items())),
     )

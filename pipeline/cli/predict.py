@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.image_example_gen.formats import EXTENSIONS
 from serving.model import ImageRefused, PushedModel
+from trainer.data.formats import EXTENSIONS
 from trainer.data.regular_files import UnreadableFile, read_regular_file
 from trainer.errors import ThawError
 

@@ -75,6 +75,25 @@ class Data(Section):
         le=LARGEST_MAX_FILE_BYTES,
         description="Larger files are rejected without being read.",
     )
+    shape: Literal["stretch", "crop", "pad"] = Field(
+        "stretch",
+        description=(
+            "How pictures become squares: stretch changes the aspect ratio, crop keeps the middle, "
+            "pad keeps everything and fills the rest with data.background."
+        ),
+    )
+    background: str = Field(
+        "#ffffff",
+        pattern=r"^#[0-9a-fA-F]{6}$",
+        description="Colour behind transparent pixels and around padded pictures, as #rrggbb.",
+    )
+    colour_profiles: Literal["convert", "ignore"] = Field(
+        "convert",
+        description=(
+            "What to do with an embedded ICC profile: convert the colours to sRGB, or ignore it "
+            "and take the stored values as sRGB."
+        ),
+    )
 
 
 class Backbone(Section):

@@ -7,9 +7,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from components.image_example_gen.formats import EXTENSIONS
 from pipeline.config.schema import Config
 from trainer.backbones.table import BACKBONES
+from trainer.data.formats import EXTENSIONS
 from trainer.data.labels import is_utf8, name_problems, printable
 from trainer.errors import ThawError
 

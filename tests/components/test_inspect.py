@@ -10,8 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.image_example_gen.inspect import ImageRejected, inspect_image
+from components.image_example_gen.inspect import (
+    ImageRejected,
+    Inspected,
+    inspect_image,
+    reencode,
+)
 from trainer.data.images import decode_and_resize
+from trainer.specs import ImageReading
 
 from .conftest import encoded, png_claiming
 
@@ -40,7 +46,7 @@ def test_name_may_end_in_any_case(name):
     assert inspect_image(name, encoded("JPEG"), MAX_PIXELS).width_px == 9
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "photo.jpg.bak", "photo", "jpg", "photo.webp"])
+@pytest.mark.parametrize("name", ["notes.txt", "photo.jpg.bak", "photo", "jpg", "photo.psd"])
 def test_other_names_are_rejected_whatever_the_file_holds(name):
     assert reason(name, encoded("JPEG")) == "the name does not end like an image's"
 
@@ -58,30 +64,50 @@ def test_what_is_no_image_is_rejected(content):
     assert reason("photo.jpg", content) == "not an image, whatever its name says"
 
 
-@pytest.mark.parametrize("format_name", ["WEBP", "TIFF", "PPM"])
-def test_format_that_tensorflow_cannot_read_is_named(format_name):
+@pytest.mark.parametrize("format_name", ["PPM", "PCX", "TGA"])
+def test_format_that_is_not_read_is_named(format_name):
     content = encoded(format_name)
 
     assert reason("photo.jpg", content) == f"{format_name} is not read: convert it to JPEG or PNG"
 
 
-def test_bitmap_of_a_depth_that_tensorflow_cannot_read_is_not_called_damaged():
+@pytest.mark.parametrize("format_name", ["WEBP", "TIFF", "AVIF"])
+def test_newer_formats_are_taken_under_their_own_hash(format_name):
+    content = encoded(format_name, width=9, height=7)
+
+    found = inspect_image(f"photo.{format_name.lower()}", content, MAX_PIXELS)
+
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert found == Inspected(sha256, 7, 9, format_name, is_transcoded=format_name != "WEBP")
+
+
+def test_heic_without_its_reader_names_the_package():
+    content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
+
+    assert reason("photo.heic", content) == (
+        "HEIC is not read: install the package pi-heif, or convert the file to JPEG"
+    )
+
+
+def test_bitmap_of_a_depth_that_tensorflow_cannot_read_is_re_encoded():
     """Two colours in a bit for each pixel: Pillow reads it."""
     buffer = io.BytesIO()
     Image.new("1", (9, 7)).save(buffer, "BMP")
     content = buffer.getvalue()
 
-    assert reason("a.bmp", content) == "a BMP of this kind is not read: convert it to JPEG or PNG"
+    assert inspect_image("a.bmp", content, MAX_PIXELS).is_transcoded
     assert reason("a.bmp", content[:-8]) == "the image data is damaged"
 
 
-def test_bitmap_with_the_header_of_os2_is_not_called_damaged():
+def test_bitmap_with_the_header_of_os2_is_re_encoded():
     """Its sides are of 16 bits each, which TensorFlow takes for one of 32."""
     pixels = bytes(7 * 28)
     header = struct.pack("<IHHHH", 12, 9, 7, 1, 24)
     content = b"BM" + struct.pack("<IHHI", 26 + len(pixels), 0, 0, 26) + header + pixels
 
-    assert reason("a.bmp", content) == "a BMP of this kind is not read: convert it to JPEG or PNG"
+    found = inspect_image("a.bmp", content, MAX_PIXELS)
+    assert found.is_transcoded
+    assert (found.width_px, found.height_px) == (9, 7)
 
 
 def test_limit_counts_pixels_and_includes_itself():
@@ -149,8 +175,10 @@ def test_damaged_file_is_rejected_or_decodes_as_transform_decodes_it(format_name
     content = bytes(content[:length])
 
     try:
-        inspect_image("a.jpg", content, MAX_PIXELS)
+        found = inspect_image("a.jpg", content, MAX_PIXELS)
     except ImageRejected:
         return
 
+    if found.is_transcoded:
+        content = reencode(content, MAX_PIXELS, ImageReading())
     assert decode_and_resize(tf.constant(content), 8, MAX_PIXELS).shape == (8, 8, 3)

@@ -186,8 +186,8 @@ def after_check(monkeypatch) -> Callable[[dict[str, Callable[[Path], object]]], 
     def arrange(events: dict[str, Callable[[Path], object]]) -> None:
         check = executor.inspect_image
 
-        def check_and_change(name: str, content: bytes, max_pixels: int) -> Inspected:
-            found = check(name, content, max_pixels)
+        def check_and_change(name: str, content: bytes, *settings: object) -> Inspected:
+            found = check(name, content, *settings)
             path = Path(name)
             event = events.get(f"{path.parent.name}/{path.name}")
             if event:

@@ -21,9 +21,9 @@ from trainer import keys
 from trainer.data.fit_data import image_parser
 from trainer.data.images import decode_and_resize, serialize_image
 from trainer.errors import ThawError
-from trainer.export import Evaluation, ExportInfo, ServedImages, export_saved_model
+from trainer.export import Evaluation, ExportInfo, export_saved_model
 from trainer.model.classifier import build_classifier
-from trainer.specs import ModelSpec
+from trainer.specs import ModelSpec, ServedImages
 
 from ..image_examples import LABELS, write_shard
 from ..trainer.conftest import SIZE_PX, tiny_backbone

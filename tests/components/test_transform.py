@@ -1,6 +1,7 @@
 """What Transform makes of ingested examples: pixels, label ids, batches that fit in memory."""
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from trainer import keys
 from trainer.data.card import DataCard, read_card, write_card
 from trainer.data.fit_data import read_records
 from trainer.data.images import decode_and_resize, parse_image
+from trainer.data.transcode import make_decodable
+from trainer.records import to_json
+from trainer.specs import AS_IN_THE_RECIPE, TransformArgs
 
 from .conftest import SPLITS, encoded
 from .statistics import infer_schema, write_statistics
@@ -29,8 +33,8 @@ SIZE_PX = 8
 MAX_PIXELS = 10_000
 # Most frequent first: "cow", "ant", "bee".
 COUNTS = {"ant": 40, "bee": 30, "cow": 70}
-FORMATS = ("PNG", "JPEG", "GIF", "BMP")
-SUFFIXES = dict(zip(FORMATS, ("png", "jpg", "gif", "bmp"), strict=True))
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+SUFFIXES = dict(zip(FORMATS, ("png", "jpg", "gif", "bmp", "webp", "tif"), strict=True))
 
 
 def rows_in_batch(inputs: dict[str, tf.Tensor], custom_config: object) -> dict[str, tf.Tensor]:
@@ -98,7 +102,7 @@ def transform(root: Path, target: Path, preprocessing_fn: str) -> Path:
         {name: [artifact] for name, artifact in outputs.items()},
         {
             "preprocessing_fn": preprocessing_fn,
-            "custom_config": f'{{"image_size_px": {SIZE_PX}, "max_pixels": {MAX_PIXELS}}}',
+            "custom_config": json.dumps(to_json(TransformArgs(SIZE_PX, MAX_PIXELS))),
             "disable_statistics": 1,
         },
     )
@@ -135,7 +139,8 @@ def test_stored_image_is_what_serving_makes_of_the_files_bytes(rows):
 
         stored = parse_image(tf.constant(row[keys.IMAGE]), SIZE_PX)
 
-        seen = decode_and_resize(tf.constant(content), SIZE_PX, MAX_PIXELS)
+        served = make_decodable(content, MAX_PIXELS, AS_IN_THE_RECIPE, webp=False).content
+        seen = decode_and_resize(tf.constant(served), SIZE_PX, MAX_PIXELS, webp=False)
         np.testing.assert_array_equal(stored, seen)
 
 
@@ -210,4 +215,4 @@ def test_image_that_became_a_bomb_after_ingestion_is_refused():
     }
 
     with pytest.raises(tf.errors.InvalidArgumentError, match="more than 10000 pixels"):
-        preprocessing_fn(inputs, {"image_size_px": SIZE_PX, "max_pixels": MAX_PIXELS})
+        preprocessing_fn(inputs, to_json(TransformArgs(SIZE_PX, MAX_PIXELS)))

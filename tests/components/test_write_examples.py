@@ -33,7 +33,7 @@ GOOD = {
 GOOD_CATS = {name: content for name, content in GOOD.items() if name.startswith("cat")}
 TWICE = encoded("BMP", seed=99)
 BAD = {
-    "cat/animated.webp": (encoded("WEBP"), "the name does not end like an image's"),
+    "cat/animated.pcx": (encoded("PCX"), "the name does not end like an image's"),
     "cat/bomb.png": (png_claiming(60_000, 60_000), "more than 10,000 pixels"),
     "cat/copy of 03.png": (CAT[3], "a copy of another file of its class"),
     "cat/cut.png": (CAT[0][:150], "the image data is damaged"),
@@ -41,7 +41,7 @@ BAD = {
     "cat/large.bmp": (encoded("BMP", 90, 90), "larger than 20,000 bytes"),
     "cat/more/": (b"", "a folder inside a class folder"),
     "cat/twice.bmp": (TWICE, "the same image stands in several classes"),
-    "dog/renamed.jpg": (encoded("WEBP"), "WEBP is not read: convert it to JPEG or PNG"),
+    "dog/renamed.jpg": (encoded("PPM"), "PPM is not read: convert it to JPEG or PNG"),
     "dog/text.jpg": (b"just text", "not an image, whatever its name says"),
     "dog/twice.bmp": (TWICE, "the same image stands in several classes"),
 }
@@ -232,7 +232,7 @@ def test_class_names_that_cannot_be_labels_are_refused(make_folder):
 
 def test_class_without_a_usable_image_is_named_with_its_own_reasons(make_folder):
     dogs = {"dog/1.jpg": b"text", "dog/2.jpg": b"", "dog/3.jpg": b"more text"}
-    cats = {f"cat/{number}.webp": encoded("WEBP", seed=number) for number in range(9)}
+    cats = {f"cat/{number}.pcx": encoded("PCX", seed=number) for number in range(9)}
 
     message = refusal(make_folder({**GOOD_CATS, **cats, **dogs}))
 
@@ -245,7 +245,7 @@ def test_class_without_a_usable_image_is_named_with_its_own_reasons(make_folder)
 
 def test_each_of_many_classes_without_a_usable_image_has_its_three_commonest_reasons(make_folder):
     files = {f"class {number}/1.txt": b"text" for number in range(7)}
-    contents = {"txt": b"text", "gif": b"", "png": CAT[0][:150], "jpg": encoded("WEBP")}
+    contents = {"txt": b"text", "gif": b"", "png": CAT[0][:150], "jpg": encoded("PPM")}
     for count, (suffix, content) in enumerate(contents.items()):
         files |= {f"ant/{copy}.{suffix}": content for copy in range(count + 1)}
 
@@ -257,7 +257,7 @@ def test_each_of_many_classes_without_a_usable_image_has_its_three_commonest_rea
         "Rejected:"
     )
     assert lines[1] == (
-        "  ant: 4 × WEBP is not read: convert it to JPEG or PNG; 3 × the image data is damaged; "
+        "  ant: 4 × PPM is not read: convert it to JPEG or PNG; 3 × the image data is damaged; "
         "2 × the file is empty"
     )
     assert lines[2:] == [

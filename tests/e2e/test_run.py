@@ -148,7 +148,7 @@ def test_pushed_model_predicts_from_the_command_line(pushed_model, images, outpu
     assert good["path"] == str(photo)
     assert {name for name, _ in good["classes"]} == {"0", "1", "2"}
     assert sum(probability for _, probability in good["classes"]) == pytest.approx(1, abs=1e-4)
-    assert bad["error"] == "not a JPEG, PNG, GIF or BMP file"
+    assert bad["error"] == "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF or HEIC file"
 
 
 def test_pushed_model_has_two_signatures_and_none_of_keras_own_objects(pushed_model):

@@ -3,21 +3,25 @@
 import base64
 import io
 import json
+import shutil
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from serving.model import load_model
+from serving.versions import UnusableModel
 from trainer import keys
 from trainer.backbones.networks import preprocess_input
 from trainer.backbones.table import BACKBONES
 from trainer.data.fit_data import image_parser
 from trainer.data.images import decode_and_resize, serialize_image
-from trainer.export import Evaluation, ExportInfo, ServedImages, export_saved_model
+from trainer.export import Evaluation, ExportInfo, export_saved_model
 from trainer.model.classifier import build_classifier
-from trainer.specs import ModelSpec
+from trainer.specs import ModelSpec, ServedImages
 
 from .conftest import SIZE_PX, tiny_backbone
 
@@ -165,5 +169,60 @@ def test_request_as_rest_sends_it_is_understood(served):
     "content", [b"text", b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM\xff"]
 )
 def test_file_that_is_no_image_fails_its_request_with_one_sentence(served, content):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="not a JPEG, PNG, GIF or BMP"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"not a JPEG, PNG, GIF or BMP|unusual"
+    ):
         serve(served, [picture("PNG"), content])
+
+
+def operations(folder: Path) -> set[str]:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((folder / "saved_model.pb").read_bytes())
+    graph = saved.meta_graphs[0].graph_def
+    return {node.op for function in graph.library.function for node in function.node_def}
+
+
+def test_model_whose_data_has_no_webp_loads_without_its_decoder(exported):
+    assert "DecodePng" in operations(exported)
+    assert "DecodeWebP" not in operations(exported)
+    record = json.loads((exported / "assets" / "serving.json").read_text())
+    assert record["lowest_tensorflow"] == "2.3"
+    assert record["images"]["webp"] is False
+
+
+def test_model_whose_data_has_webp_reads_it_and_says_what_it_needs(model, tmp_path):
+    images = ServedImages(SIZE_PX, 1_000_000, webp=True)
+    evaluation = Evaluation(image_parser(SIZE_PX), model)
+
+    export_saved_model(model, images, evaluation, ExportInfo(LABELS, {}, {}), str(tmp_path / "m"))
+
+    assert "DecodeWebP" in operations(tmp_path / "m")
+    record = json.loads((tmp_path / "m" / "assets" / "serving.json").read_text())
+    assert record["lowest_tensorflow"] == "2.21"
+    answer = serve(tf.saved_model.load(str(tmp_path / "m")), [picture("WEBP")])
+    assert answer["probabilities"].sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("format_name", ["TIFF", "WEBP", "AVIF"])
+def test_files_that_the_model_does_not_decode_are_re_encoded_for_it(served, exported, format_name):
+    content = picture(format_name)
+    pushed = load_model(exported)
+
+    answer = dict(pushed.ask(content))
+
+    png = io.BytesIO()
+    Image.open(io.BytesIO(content)).convert("RGB").save(png, "PNG")
+    expected = serve(served, [png.getvalue()])["probabilities"][0]
+    np.testing.assert_allclose([answer[label] for label in LABELS], expected, atol=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not a JPEG, PNG, GIF or BMP"):
+        serve(served, [content])
+
+
+def test_damaged_record_of_how_files_are_read_is_named(exported, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "model")
+    (folder / "assets" / "serving.json").write_text("{}")
+
+    with pytest.raises(UnusableModel, match="the record of how the model reads files is damaged"):
+        load_model(Path(folder))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import tensorflow as tf
 
 from trainer import records
+from trainer.data.formats import WEBP
 from trainer.records import Record
 
 FILE_NAME = "data_card.json"
@@ -22,17 +23,26 @@ class DataCard(Record):
         their names, their order or the time.
       counts: split -> class name -> number of images.
       set_aside: reason -> number of files that were left out for it.
+      formats: format -> number of images whose files were in it.
+      transcoded: format -> number of those that were re-encoded as PNG.
     """
 
     images_dir: str
     fingerprint: str
     counts: dict[str, dict[str, int]]
     set_aside: dict[str, int] = field(default_factory=dict)
+    formats: dict[str, int] = field(default_factory=dict)
+    transcoded: dict[str, int] = field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:
         """Class names by label id: sorted, so that only a new or removed class moves an id."""
         return sorted({label for counts in self.counts.values() for label in counts})
+
+    @property
+    def holds_webp(self) -> bool:
+        """Whether the examples hold WebP files as they are."""
+        return self.formats.get(WEBP, 0) > self.transcoded.get(WEBP, 0)
 
     def num_examples(self, split: str) -> int:
         """Number of images in one split."""

@@ -1,26 +1,17 @@
 """From encoded bytes to the pixels a model sees: one path for training and serving."""
 
-import functools
-
 import tensorflow as tf
 
 from trainer import keys
-from trainer.data import gif
+from trainer.data.colour_profile import Conversion, convert
+from trainer.data.decoding import Picture, decode
+from trainer.data.rare import call_if, function_of
+from trainer.specs import AS_IN_THE_RECIPE, ImageReading
 
 FEATURE_SPEC = {
     keys.IMAGE: tf.io.FixedLenFeature([], tf.string),
     keys.LABEL_ID: tf.io.FixedLenFeature([], tf.int64),
 }
-
-# The longest header that is read below, BMP's. No image is as short; TensorFlow, asked for
-# bytes beyond a file's end, quotes the file in an error that Python cannot decode.
-_HEADER_BYTES = 26
-
-_JPEG = b"\xff\xd8\xff"
-_GIF = b"GIF8"
-
-# What the JPEG decoder can divide both sides by, at almost no cost.
-_JPEG_RATIOS = (2, 4, 8)
 
 # How much larger than the result an image stays when its decoder scales it down, so that
 # the resizing decides what the result looks like. Measured on 12-megapixel photographs at
@@ -29,165 +20,117 @@ _JPEG_RATIOS = (2, 4, 8)
 _SPARE = 2
 
 
-def _number(image_bytes: tf.Tensor, offset: int, num_bytes: int, little: bool) -> tf.Tensor:
-    """Reads an unsigned integer from a file's header; int64 scalar."""
-    digits = tf.io.decode_raw(tf.strings.substr(image_bytes, offset, num_bytes), tf.uint8)
-    places = range(num_bytes) if little else reversed(range(num_bytes))
-    return tf.reduce_sum(
-        tf.cast(digits, tf.int64) * tf.constant([256**p for p in places], tf.int64)
-    )
-
-
-def _starts_with(image_bytes: tf.Tensor, magic: bytes) -> tf.Tensor:
-    return tf.equal(tf.strings.substr(image_bytes, 0, len(magic)), magic)
-
-
-def header_size(image_bytes: tf.Tensor) -> tf.Tensor:
-    """Returns the height and width that a file claims to have, from its headers alone.
-
-    A 24 kB PNG can decode to half a gigabyte; this asks before anything is decoded.
-    Works inside a graph, so that a served model refuses such a file too. Offsets: PNG
-    (ISO/IEC 15948 §11.2.2), BITMAPINFOHEADER; JPEG through TensorFlow. A GIF's size is
-    its first frame's, for TensorFlow allocates by frames and not by the screen.
-
-    Args:
-      image_bytes: string scalar: a JPEG, PNG, GIF or BMP file.
-
-    Returns:
-      int64 [2]; zeros for a file in none of these formats, or shorter than a header.
-
-    Raises:
-      tf.errors.InvalidArgumentError: on a JPEG whose header is damaged or cut off.
-    """
-
-    def number(offset: int, num_bytes: int, little: bool) -> tf.Tensor:
-        return _number(image_bytes, offset, num_bytes, little)
-
-    def jpeg() -> tf.Tensor:
-        return tf.io.extract_jpeg_shape(image_bytes, tf.int64)[:2]
-
-    def png() -> tf.Tensor:
-        # The decoder passes a chunk that it does not know, even before the header.
-        is_header = tf.equal(tf.strings.substr(image_bytes, 12, 4), b"IHDR")
-        sides = tf.stack([number(20, 4, little=False), number(16, 4, little=False)])
-        return tf.where(is_header, sides, tf.zeros([2], tf.int64))
-
-    def bmp() -> tf.Tensor:
-        # The height is signed: negative when the rows run from top to bottom.
-        height = number(22, 4, little=True)
-        height = tf.where(height >= 2**31, 2**32 - height, height)
-        return tf.stack([height, number(18, 4, little=True)])
-
-    def none() -> tf.Tensor:
-        return tf.zeros([2], tf.int64)
-
-    def by_signature() -> tf.Tensor:
-        return tf.case(
-            [
-                (_starts_with(image_bytes, _JPEG), jpeg),
-                (_starts_with(image_bytes, b"\x89PNG\r\n\x1a\n"), png),
-                (_starts_with(image_bytes, _GIF), lambda: gif.frame_size(image_bytes)),
-                (_starts_with(image_bytes, b"BM"), bmp),
-            ],
-            default=none,
-            exclusive=True,
-        )
-
-    return tf.cond(tf.strings.length(image_bytes) < _HEADER_BYTES, none, by_signature)
-
-
-def decode(
-    image_bytes: tf.Tensor, at_least_px: int, max_pixels: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes one file; a JPEG much larger than needed at 1/2, 1/4 or 1/8 of its size.
-
-    The JPEG decoder does so by computing fewer pixels of each 8×8 block. It still reads
-    the whole file: at every scale it refuses the same damaged ones.
-
-    Args:
-      image_bytes: string scalar: a JPEG, PNG, GIF (its first frame) or BMP file.
-      at_least_px: a JPEG's scale is the smallest that leaves both sides this long.
-      max_pixels: refuse files whose header claims more.
-
-    Returns:
-      The image, uint8 [height, width, 3]; and the extent of its content in those
-      pixels, float32 [2]: 5 rows at 1/2 are 3, the last one half filled, of extent 2.5.
-
-    Raises:
-      tf.errors.InvalidArgumentError: on a file that is no image, or too large.
-    """
-    size = header_size(image_bytes)
-    pixels = tf.reduce_prod(size)
-    checks = [
-        tf.debugging.assert_greater(
-            pixels, tf.constant(0, tf.int64), "not a JPEG, PNG, GIF or BMP file"
-        ),
-        tf.debugging.assert_less_equal(
-            pixels, tf.constant(max_pixels, tf.int64), f"more than {max_pixels} pixels"
-        ),
-    ]
-
-    def whole() -> tuple[tf.Tensor, tf.Tensor]:
-        one_frame = tf.cond(
-            _starts_with(checked, _GIF),
-            lambda: gif.cut_after_first_frame(checked),
-            lambda: checked,
-        )
-        image = tf.io.decode_image(one_frame, channels=3, expand_animations=False)
-        return image, tf.cast(tf.shape(image)[:2], tf.float32)
-
-    def scaled_down(ratio: int) -> tuple[tf.Tensor, tf.Tensor]:
-        image = tf.io.decode_jpeg(checked, channels=3, ratio=ratio)
-        return image, tf.cast(size, tf.float32) / ratio
-
-    # In eager mode the assertions above have raised already and are None.
-    with tf.control_dependencies([check for check in checks if check is not None]):
-        checked = tf.identity(image_bytes)
-    fits = tf.reduce_min(size) >= tf.constant(_JPEG_RATIOS, tf.int64) * at_least_px
-    fits &= _starts_with(image_bytes, _JPEG)
-    image, extent = tf.switch_case(
-        tf.math.count_nonzero(fits, dtype=tf.int32),
-        [whole, *(functools.partial(scaled_down, ratio) for ratio in _JPEG_RATIOS)],
-    )
-    return tf.ensure_shape(image, [None, None, 3]), extent
-
-
-def decode_and_resize(image_bytes: tf.Tensor, size_px: int, max_pixels: int) -> tf.Tensor:
+def decode_and_resize(
+    image_bytes: tf.Tensor,
+    size_px: int,
+    max_pixels: int,
+    reading: ImageReading = AS_IN_THE_RECIPE,
+    webp: bool = True,
+) -> tf.Tensor:
     """Decodes one file and resizes it to what the model sees.
 
     Bilinear with antialiasing, rounded back to uint8, so that the pixels can be stored
-    between two steps without loss. The aspect ratio is not kept, as in the recipe. Large
-    JPEGs are scaled down while they are decoded, to no less than twice `size_px`.
+    between two steps without loss. Large JPEGs are scaled down while they are decoded, to no
+    less than twice `size_px`. Colours are converted and the picture is turned after that:
+    on the small square both cost next to nothing.
 
     Args:
-      image_bytes: string scalar: a JPEG, PNG, GIF (its first frame) or BMP file.
+      image_bytes: string scalar: a JPEG, PNG, GIF (its first frame), BMP or WebP file.
       size_px: side of the square result.
       max_pixels: refuse files whose header claims more.
+      reading: how files are read; the default is the recipe's.
+      webp: whether WebP is read.
 
     Returns:
       uint8 [size_px, size_px, 3].
 
     Raises:
-      tf.errors.InvalidArgumentError: on a file that is no image, or too large.
+      tf.errors.InvalidArgumentError, tf.errors.DataLossError: as `decode`.
     """
-    image, extent = decode(image_bytes, _SPARE * size_px, max_pixels)
+    picture = decode(image_bytes, _SPARE * size_px, max_pixels, reading, webp)
+    resized = _resize(picture, size_px, reading.shape)
+    image = tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+    image = call_if(
+        picture.conversion.changes | tf.not_equal(picture.orientation, 1),
+        _converted_and_turned,
+        image,
+        picture.orientation,
+        *picture.conversion,
+        otherwise=lambda: image,
+    )
+    if reading.shape == "pad":
+        image = _pad(image, size_px, reading.background)
+    return tf.ensure_shape(image, [size_px, size_px, 3])
+
+
+def _resize(picture: Picture, size_px: int, shape: str) -> tf.Tensor:
+    """Stretches to a square, or keeps the aspect ratio: float32 [height, width, 3].
+
+    `crop` cuts the middle out; `pad` leaves the shorter side short.
+    """
+    extent, size, translation = picture.extent, tf.constant([size_px, size_px]), tf.zeros([2])
+    scale = tf.constant(size_px, tf.float32) / extent
+    if shape == "crop":
+        scale = tf.fill([2], tf.reduce_max(scale))
+        translation = (size_px - extent * scale) / 2
+    if shape == "pad":
+        size = tf.cast(tf.maximum(tf.round(extent * tf.reduce_min(scale)), 1), tf.int32)
+        scale = tf.cast(size, tf.float32) / extent
     # What `tf.image.resize(image, antialias=True)` calls, which takes the extent to be
     # whole pixels: after scaling 4785 px down to 599, that would shift the picture.
-    resized = tf.raw_ops.ScaleAndTranslate(
-        images=image[tf.newaxis],
-        size=[size_px, size_px],
-        scale=tf.constant(size_px, tf.float32) / extent,
-        translation=tf.zeros([2]),
+    return tf.raw_ops.ScaleAndTranslate(
+        images=picture.pixels[tf.newaxis],
+        size=size,
+        scale=scale,
+        translation=translation,
         kernel_type="triangle",
         antialias=True,
     )[0]
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
 
 
-def decode_batch(image_bytes: tf.Tensor, size_px: int, max_pixels: int) -> tf.Tensor:
+@function_of(
+    ((None, None, 3), tf.uint8),
+    ((), tf.int64),
+    ((), tf.bool),
+    ((), tf.bool),
+    ((3, 256), tf.float32),
+    ((3, 3), tf.float32),
+)
+def _converted_and_turned(
+    image: tf.Tensor, orientation: tf.Tensor, *conversion: tf.Tensor
+) -> tf.Tensor:
+    return turn(convert(image, Conversion(*conversion)), orientation)
+
+
+def turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Turns uint8 [height, width, 3] upright, by an EXIF orientation (CIPA DC-008 §4.6.5)."""
+
+    def among(*orientations: int) -> tf.Tensor:
+        return tf.reduce_any(tf.equal(orientation, orientations))
+
+    upright = tf.cond(among(5, 6, 7, 8), lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+    mirrored = tf.cond(among(2, 3, 6, 7), lambda: tf.reverse(upright, [1]), lambda: upright)
+    return tf.cond(among(3, 4, 7, 8), lambda: tf.reverse(mirrored, [0]), lambda: mirrored)
+
+
+def _pad(image: tf.Tensor, size_px: int, background: tuple[int, int, int]) -> tf.Tensor:
+    missing = size_px - tf.shape(image)[:2]
+    before = missing // 2
+    sides = tf.concat([tf.stack([before, missing - before], axis=1), [[0, 0]]], axis=0)
+    colour = tf.constant(background)
+    return tf.cast(tf.pad(tf.cast(image, tf.int32) - colour, sides) + colour, tf.uint8)
+
+
+def decode_batch(
+    image_bytes: tf.Tensor,
+    size_px: int,
+    max_pixels: int,
+    reading: ImageReading = AS_IN_THE_RECIPE,
+    webp: bool = True,
+) -> tf.Tensor:
     """Decodes many files: string [batch] to uint8 [batch, size_px, size_px, 3]."""
     return tf.map_fn(
-        lambda one: decode_and_resize(one, size_px, max_pixels),
+        lambda one: decode_and_resize(one, size_px, max_pixels, reading, webp),
         image_bytes,
         fn_output_signature=tf.TensorSpec([size_px, size_px, 3], tf.uint8),
         parallel_iterations=8,
