@@ -15,6 +15,7 @@ images once on Thaw's side.
 import dataclasses
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -117,12 +118,26 @@ def _run_pairs(sides: dict[str, Recipe], pairs: int, decode: float) -> list[dict
                 "peak_bytes": child.peak_bytes,
             }
             console.print(f"{recipe.epochs} epochs, {side}: {run[side]['seconds']:.1f} s")
-        run["ratio"] = run["plain"]["seconds"] / run["thaw"]["seconds"]
-        run["strict_ratio"] = run["plain"]["seconds"] / (run["thaw"]["seconds"] + decode)
-        run["cpu_ratio"] = run["plain"]["cpu_seconds"] / run["thaw"]["cpu_seconds"]
-        run["work_ratio"] = run["plain"]["work_seconds"] / run["thaw"]["work_seconds"]
-        runs.append(run)
+        runs.append({**run, **ratios(run["plain"], run["thaw"], decode)})
     return runs
+
+
+def ratios(
+    plain: Mapping[str, float], thaw: Mapping[str, float], decode: float
+) -> dict[str, float]:
+    """How many times as long the plain side took.
+
+    Args:
+      plain: its `seconds`, `cpu_seconds` and `work_seconds`.
+      thaw: the same of the other side.
+      decode: seconds that decoding all images once takes; `strict_ratio` adds them to Thaw's.
+    """
+    return {
+        "ratio": plain["seconds"] / thaw["seconds"],
+        "strict_ratio": plain["seconds"] / (thaw["seconds"] + decode),
+        "cpu_ratio": plain["cpu_seconds"] / thaw["cpu_seconds"],
+        "work_ratio": plain["work_seconds"] / thaw["work_seconds"],
+    }
 
 
 def summarize(epochs: int, runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import apache_beam as beam
 import tensorflow as tf
@@ -25,6 +24,7 @@ from trainer.data.card import read_card
 from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES
 from trainer.job import Job, run_fine_tune, run_head_fit
 from trainer.model.trunk import BACKBONE_FILE
+from trainer.process.replaced import replaced
 from trainer.specs import NO_CHANGE, FineTune, HeadFit, ModelSpec, TrunkFeaturesArgs, TrunkSpec
 
 HEAD = "head"
@@ -84,7 +84,7 @@ def run_head(recipe: Recipe, folder: Path) -> dict[str, float]:
         write_vectors(*arguments)
         pooling += time.monotonic() - started
 
-    with mock.patch.object(fit_data, "write_vectors", timed):
+    with replaced(fit_data, "write_vectors", timed):
         record = run_head_fit(make_job(recipe, folder, HEAD), fit, str(folder / BACKBONE_FILE))
     return {"work_seconds": pooling + record.seconds}
 

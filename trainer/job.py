@@ -72,6 +72,8 @@ class Job:
       log_dir: TensorBoard logs and a copy of the history.
       recovery_dir: where the state of the fit is kept while it runs; empty: nowhere.
       load_backbone: builds the backbone.
+      make_strategy: connects to the other workers, and returns what the fit runs under.
+      check_weights: compares the weights of all workers after a fit.
       export: writes the SavedModel.
     """
 
@@ -93,6 +95,8 @@ class Job:
     reading: ImageReading = AS_IN_THE_RECIPE
     recovery_dir: str = ""
     load_backbone: LoadBackbone = load_backbone
+    make_strategy: Callable[[], tf.distribute.Strategy] = make_strategy
+    check_weights: Callable[[tf.distribute.Strategy, list], object] = check_same_weights
     export: Export = export_saved_model
 
 
@@ -121,7 +125,7 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
       fit: rates and patience.
       weights: of the backbone: `imagenet`, `random`, or the path of an `.h5` file.
     """
-    strategy = make_strategy()
+    strategy = job.make_strategy()
     supervision.mark_started()
     make_deterministic(job.seed)
     spec = job.spec
@@ -155,7 +159,7 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
 @_names_damaged_files
 def run_fine_tune(job: Job, fit: FineTune, base_model_dir: str) -> recipe.FitRecord:
     """Fit 2 from the weights that fit 1 left in `base_model_dir`, and its export."""
-    strategy = make_strategy()
+    strategy = job.make_strategy()
     supervision.mark_started()
     make_deterministic(job.seed)
     initial = build(job)
@@ -317,7 +321,7 @@ def _finish(
     """
     # Of BatchNorm that follows the data this is the mean over the replicas: all take part.
     weights = trained.classifier.get_weights()
-    check_same_weights(strategy, weights)
+    job.check_weights(strategy, weights)
     if this_worker(strategy).is_chief:
         _export(job, plain, weights, record)
     wait_for_all(strategy)

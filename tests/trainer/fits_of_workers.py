@@ -13,12 +13,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import tensorflow as tf
 import tf_keras as keras
 
-from trainer import job as jobs
 from trainer.backbones.table import BACKBONES
 from trainer.data.card import read_card
-from trainer.distribution.strategy import this_worker
+from trainer.distribution.strategy import make_strategy, this_worker
 from trainer.job import Job, run_fine_tune, run_head_fit
 from trainer.specs import NO_CHANGE, Augmentation, FineTune, HeadFit, ModelSpec, TrunkSpec
 
@@ -29,6 +29,10 @@ BOUNDARY = "block2"
 CACHE = TrunkSpec(TINY, SIZE_PX, BOUNDARY, "float32", "float32")
 HEAD = HeadFit(1e-2, max_epochs=4, patience=4, label_smoothing=0.1)
 TOP = FineTune(BOUNDARY, 1e-2, 0.9, max_epochs=4, patience=4)
+
+
+# TensorFlow connects to the other workers once a process.
+strategy_of_this_process = functools.cache(make_strategy)
 
 
 def use_tiny_backbone() -> None:
@@ -47,24 +51,20 @@ def main(request_path: str) -> None:
     request = json.loads(Path(request_path).read_text())
     folder = Path(request["folder"])
     use_tiny_backbone()
-    # TensorFlow meets the other workers once a process.
-    jobs.make_strategy = functools.cache(jobs.make_strategy)
-    index = this_worker(jobs.make_strategy()).index
-    jobs.check_same_weights = functools.partial(_keep_digest, folder / f"digests-{index}")
     for name in request["jobs"]:
         JOBS[name](request, folder / name)
 
 
 def _export(folder: Path, *_: object) -> None:
     """In place of the export, which is slow and has tests of its own: says who was asked."""
-    index = this_worker(jobs.make_strategy()).index
+    index = this_worker(strategy_of_this_process()).index
     (folder / f"exported-by-{index}").touch()
 
 
-def _keep_digest(path: Path, strategy: object, weights: list) -> None:
+def _keep_digest(folder: Path, strategy: tf.distribute.Strategy, weights: list) -> None:
     """In place of the check, so that a test sees what it would have refused."""
     digest = hashlib.sha256(b"".join(array.tobytes() for array in weights)).hexdigest()
-    with open(path, "a") as file:
+    with open(folder / f"digests-{this_worker(strategy).index}", "a") as file:
         file.write(f"{digest}\n")
 
 
@@ -87,6 +87,8 @@ def _job(request: dict, folder: Path, kept: bool, augmentation: Augmentation = N
         saved_model_dir=str(folder / "Format-Serving"),
         log_dir=str(folder / "log"),
         load_backbone=_load_backbone,
+        make_strategy=strategy_of_this_process,
+        check_weights=functools.partial(_keep_digest, Path(request["folder"])),
         export=functools.partial(_export, Path(request["folder"])),
     )
 

@@ -17,6 +17,7 @@ from trainer.backbones.networks import (
     trunk_of,
 )
 from trainer.backbones.table import BACKBONES
+from trainer.errors import ThawError
 from trainer.model.classifier import thaw_above
 
 
@@ -114,7 +115,7 @@ def test_calibration_keeps_features_of_a_random_backbone_alive(inception):
 
 
 def test_calibration_refuses_a_single_image(inception):
-    with pytest.raises(ValueError, match="at least 2 training images, not 1"):
+    with pytest.raises(ThawError, match="at least 2 training images, not 1"):
         calibrate_batch_norm(inception, np.zeros([1, 75, 75, 3], "float32"))
 
 
