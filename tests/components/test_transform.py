@@ -15,7 +15,8 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.image_example_gen.executor import Limits, write_examples
-from components.transform.executor import Executor, UnknownLabel
+from components.transform.executor import Executor
+from components.transform.materialize import UnknownLabel
 from trainer import keys
 from trainer.data.card import DataCard, read_card, write_card
 from trainer.data.fit_data import read_records

@@ -128,15 +128,10 @@ def test_statistics_are_the_same(pairs, split):
     assert made == before
 
 
-@pytest.mark.parametrize("split", keys.SPLITS)
-def test_transformed_examples_are_the_same_in_whatever_order(pairs, split):
-    before, made = (
-        sorted(example.SerializeToString(deterministic=True) for example in records(folder, split))
-        for folder in pairs("Transform", "transformed_examples")
-    )
+def test_transform_writes_the_same_bytes_into_the_same_files(pairs):
+    before, made = pairs("Transform", "transformed_examples")
 
-    assert made == before
-    assert made
+    assert contents(made, "Split-*/*") == contents(before, "Split-*/*")
 
 
 def test_transform_hands_on_the_same_classes(pairs):

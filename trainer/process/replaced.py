@@ -12,8 +12,8 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     For libraries that name a class in the middle of a method and take none as an argument.
 
     Example:
-      with replaced(tfx_transform, "TransformProcessor", Processor):
-          executor.Do(...)
+      with replaced(dependency_utils, "make_beam_dependency_flags", lambda args: args):
+          operator.run_executor(...)
 
     Args:
       owner: module or class.
