@@ -35,7 +35,7 @@ def make_nodes(
 
     Args:
       config: effective values.
-      images_dir: folder of class folders.
+      images_dir: where the images are: a folder, a manifest or an archive.
       serving_dir: blessed models are pushed into numbered folders below it.
       places: where Tuner, HeadTrainer and FineTuner run; None: on this machine.
     """

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from trainer.errors import ThawError
+from trainer.store.uris import is_remote
 
 _SAVED_MODEL = "saved_model.pb"
 
@@ -19,7 +20,7 @@ def find_model(path: str) -> Path:
     Raises:
       UnusableModel: if there is none.
     """
-    if "://" in path and not os.path.lexists(path):
+    if is_remote(path) and not os.path.lexists(path):
         raise UnusableModel(
             "not a folder of this machine. Copy the model here, and give its folder.", where=path
         )

@@ -7,7 +7,6 @@ ID = "id"  # SHA-256 of the file, hexadecimal
 PATH = "path"  # where the file was read
 HEIGHT = "height_px"
 WIDTH = "width_px"
-WEIGHT = "weight"  # float32, how much the image counts in the losses; absent: 1
 
 # Features that Transform adds.
 IMAGE = "image"  # uint8 [size, size, 3], serialized: what the model sees, no loss

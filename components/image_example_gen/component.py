@@ -10,7 +10,7 @@ from trainer import keys
 
 
 class ImageExampleGen(FileBasedExampleGen):
-    """Reads `images_dir/<class>/<file>` into train, val and test examples.
+    """Reads a folder, a manifest or an archive into train, val and test examples.
 
     Outputs `examples`: gzipped TFRecords of tf.Example with the features of
     `trainer.keys`, one folder a split; beside them the data card and the list of
@@ -30,7 +30,7 @@ class ImageExampleGen(FileBasedExampleGen):
         version: str = "",
     ) -> None:
         """Args:
-        images_dir: folder of class folders, on any file system Beam reads.
+        images_dir: what `data.images` names: see `sources.find`.
         splits: parts of train, val and test, e.g. 70, 15, 15.
         max_pixels: larger images are rejected before they are decoded.
         max_file_bytes: larger files are rejected unread.

@@ -17,7 +17,8 @@ from tfx.components.example_gen.driver import FileBasedDriver
 from tfx.components.example_gen.input_processor import InputProcessor
 from tfx.proto import example_gen_pb2, range_config_pb2
 
-from components.image_example_gen.folder import list_files
+from components.image_example_gen.sources.find import find_source
+from components.image_example_gen.sources.folder import Folder
 from trainer.files import sha256_of_file
 from trainer.store.uris import is_remote
 
@@ -55,7 +56,7 @@ class Driver(FileBasedDriver):
 
 
 class _ImageFolder(InputProcessor):
-    """One folder of class folders; there are no spans and no versions of it."""
+    """One source of images; there are no spans and no versions of it."""
 
     def __init__(self, splits: Iterable[example_gen_pb2.Input.Split], images_dir: str) -> None:
         super().__init__(splits)
@@ -74,15 +75,15 @@ class _ImageFolder(InputProcessor):
 def fingerprint(images_dir: str) -> str:
     """Returns 64 hexadecimal digits that change whenever the ingestion might.
 
-    They depend on each file's path within `images_dir`, its size and, of local folders of at
-    most `MAX_HASHED_BYTES` in all, its content; of others its time of modification.
+    They depend on each file's path within `images_dir`, its size and, of at most
+    `MAX_HASHED_BYTES` of local files in all, its content; of others its time of modification.
+    Files in a store that a manifest names count by their addresses alone.
 
     Args:
-      images_dir: folder of class folders, on any file system that Beam reads.
+      images_dir: what `data.images` names.
     """
     files = sorted(_states(images_dir))
-    few_bytes = sum(file.size_bytes for file in files) <= MAX_HASHED_BYTES
-    hashed = few_bytes and not is_remote(images_dir)
+    hashed = sum(file.size_bytes for file in files) <= MAX_HASHED_BYTES
     digest = hashlib.sha256()
     for file in files:
         content = _content(file) if hashed else file.modified
@@ -93,8 +94,8 @@ def fingerprint(images_dir: str) -> str:
 
 
 def _content(file: FileState) -> str:
-    """The hash of a file's bytes; its time where it cannot be read."""
-    if file.size_bytes < 0:
+    """The hash of a file's bytes; its time where it is not local or cannot be read."""
+    if file.size_bytes < 0 or is_remote(file.path):
         return file.modified
     try:
         return sha256_of_file(file.path)
@@ -103,15 +104,24 @@ def _content(file: FileState) -> str:
 
 
 def _states(images_dir: str) -> Iterator[FileState]:
-    if is_remote(images_dir):
+    source = find_source(images_dir)
+    if is_remote(images_dir) and isinstance(source, Folder):
         # One listing tells size and time of all; a look at each would take hours of a million.
-        pattern = f"{glob.escape(images_dir.rstrip('/'))}/*/*"
-        for match in FileSystems.match([pattern])[0].metadata_list:
-            modified = str(match.last_updated_in_seconds)
-            yield FileState(match.path, match.size_in_bytes, modified)
+        yield from _remote_states(f"{glob.escape(images_dir.rstrip('/'))}/**")
         return
-    for _, path in list_files(images_dir):
-        yield _local_state(path)
+    for path in source.files():
+        if not is_remote(path):
+            yield _local_state(path)
+        elif path == images_dir:
+            yield from _remote_states(glob.escape(path))
+        else:
+            yield FileState(path, 0, "")
+
+
+def _remote_states(pattern: str) -> Iterator[FileState]:
+    for match in FileSystems.match([pattern])[0].metadata_list:
+        modified = str(match.last_updated_in_seconds)
+        yield FileState(match.path, match.size_in_bytes, modified)
 
 
 def _local_state(path: str) -> FileState:

@@ -4,12 +4,12 @@ Two passes over the files, so that only names and hashes are ever grouped: a run
 keeps its groups in memory, as Beam's DirectRunner does, never holds the images.
 """
 
-import bisect
 import hashlib
-import itertools
 import os
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,20 +23,23 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.image_example_gen.folder import (
-    check_card,
-    check_folder,
-    list_files,
-)
+from components.image_example_gen.checks import check_card
 from components.image_example_gen.inspect import ImageRejected, inspect_image, reencode
 from components.image_example_gen.reading import read_file
 from components.image_example_gen.rejected import (
     count_reasons,
-    reject,
     shard_of_rejected,
     write_rejected,
 )
-from components.image_example_gen.sources.entry import Entry
+from components.image_example_gen.sources.entry import Entry, Rejected, Source, reject
+from components.image_example_gen.sources.find import find_source
+from components.image_example_gen.splitting import (
+    ImageFile,
+    fingerprint,
+    group_copies,
+    shard_of,
+    split_for,
+)
 from components.image_example_gen.summaries import ShardSummary, make_card, write_summary
 from trainer import keys
 from trainer.data.card import DataCard, write_card
@@ -44,6 +47,7 @@ from trainer.data.labels import is_utf8
 from trainer.process import progress
 from trainer.records import to_json
 from trainer.specs import AS_IN_THE_RECIPE, ImageReading, from_json
+from trainer.store.uris import is_remote
 
 _REJECTED = "rejected"
 _A_COPY = "a copy of another file of its class"
@@ -66,33 +70,6 @@ class Limits:
     max_file_bytes: int
 
 
-@dataclass(frozen=True, order=True)
-class ImageFile:
-    """A checked image. Orders by content, then by path.
-
-    Attributes:
-      sha256: of the file itself, not of what it is re-encoded to.
-      path: of the file.
-      label: class name.
-      height_px: as people see it, like the width.
-      width_px: likewise.
-      format_name: as in `trainer.data.formats`.
-      is_transcoded: whether it has to be re-encoded.
-      split: as the source demands it, like weight and group; see `Entry`.
-    """
-
-    sha256: str
-    path: str
-    label: str
-    height_px: int
-    width_px: int
-    format_name: str = ""
-    is_transcoded: bool = False
-    split: str = ""
-    weight: float = 1.0
-    group: str = ""
-
-
 class Executor(BaseExampleGenExecutor):
     """Writes the splits, the data card and the list of rejected files."""
 
@@ -113,6 +90,7 @@ class Executor(BaseExampleGenExecutor):
         )
         artifact.split_names = artifact_utils.encode_split_names(list(keys.SPLITS))
         images_dir = exec_properties[standard_component_specs.INPUT_BASE_KEY]
+        work_dir = self._get_tmp_dir()
         write_examples(
             self._make_beam_pipeline(),
             images_dir,
@@ -120,6 +98,7 @@ class Executor(BaseExampleGenExecutor):
             _splits(exec_properties[standard_component_specs.OUTPUT_CONFIG_KEY]),
             _limits(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY]),
             _reading(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY]),
+            None if is_remote(work_dir) else work_dir,
         )
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(artifact, "tfrecords_gzip")
@@ -157,30 +136,52 @@ def write_examples(
     splits: dict[str, int],
     limits: Limits,
     reading: ImageReading = AS_IN_THE_RECIPE,
+    work_dir: str | None = None,
 ) -> DataCard:
-    """Turns a folder of class folders into examples.
+    """Turns a source of images into examples.
 
     Args:
       pipeline: not yet run; it is run here.
-      images_dir: holds one folder a class.
+      images_dir: a folder of class folders, a manifest or an archive.
       uri: gets `Split-<name>/` folders of gzipped TFRecords, `set_aside/` and the card.
         The files' names and contents depend on the images alone, not on the runner.
       splits: split name -> parts.
       limits: files beyond them are rejected.
       reading: how files are read that have to be re-encoded.
+      work_dir: local folder that archives are unpacked into meanwhile; None: that of the system.
 
     Raises:
       UnusableDataset: on fewer than two classes, an empty class, or a split or class
         left without images.
     """
-    num_files = check_folder(images_dir)
+    if work_dir:
+        os.makedirs(work_dir, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="thaw-images-", dir=work_dir) as folder:
+        source = find_source(images_dir, folder, limits.max_file_bytes)
+        _write_splits(pipeline, source, uri, splits, limits, reading)
+    rejected = count_reasons(uri)
+    card = make_card(images_dir, uri, rejected)
+    check_card(card, rejected, splits)
+    write_card(card, uri)
+    return card
+
+
+def _write_splits(
+    pipeline: beam.Pipeline,
+    source: Source,
+    uri: str,
+    splits: dict[str, int],
+    limits: Limits,
+    reading: ImageReading,
+) -> None:
+    num_files = source.check()
     num_shards = max(1, num_files // _IMAGES_PER_SHARD)
     checked_files = progress.Counter("files checked", num_files)
     written_files = progress.Counter("files written", num_files)
     with pipeline as p:
         listed = (
             p
-            | "List" >> beam.Create([images_dir])
+            | "List" >> beam.Create([source])
             | "Files" >> beam.ParDo(_List()).with_outputs(_REJECTED, main="files")
         )
         checked = (
@@ -193,11 +194,11 @@ def write_examples(
         )
         written = (
             checked.images
-            | "ByShard" >> beam.Map(lambda image: (shard_of(image, splits, num_shards), image))
+            | "ByShard" >> beam.Map(lambda image: (shard_of(image, num_shards), image))
             | "Group" >> beam.GroupByKey()
             | "Write"
             >> beam.ParDo(
-                _WriteShard(uri, num_shards, limits, reading, written_files)
+                _WriteShard(uri, splits, num_shards, limits, reading, written_files)
             ).with_outputs(_REJECTED, main="counted")
         )
         _ = (
@@ -208,26 +209,23 @@ def write_examples(
             | "WriteRejected" >> beam.Map(lambda group: write_rejected(uri, num_shards, *group))
         )
         _ = written.counted | "WriteSummaries" >> beam.Map(write_summary, uri)
-    rejected = count_reasons(uri)
-    card = make_card(images_dir, uri, rejected)
-    check_card(card, rejected, splits)
-    write_card(card, uri)
-    return card
 
 
-def _reject(path: str, reason: object) -> beam.pvalue.TaggedOutput:
-    return beam.pvalue.TaggedOutput(_REJECTED, reject(path, reason))
+def _reject(path: str, reason: object, label: str) -> beam.pvalue.TaggedOutput:
+    return beam.pvalue.TaggedOutput(_REJECTED, reject(path, reason, label))
 
 
 class _List(beam.DoFn):
-    """A folder to an `Entry` for each file. Beam and TensorFlow take no paths but UTF-8."""
+    """A source to an `Entry` for each file. Beam and TensorFlow take no paths but UTF-8."""
 
-    def process(self, images_dir: str) -> Iterator[Any]:
-        for label, path in list_files(images_dir):
-            if is_utf8(path):
-                yield Entry(path, label)
+    def process(self, source: Source) -> Iterator[Any]:
+        for entry in source.entries():
+            if isinstance(entry, Rejected):
+                yield beam.pvalue.TaggedOutput(_REJECTED, entry)
+            elif is_utf8(entry.path):
+                yield entry
             else:
-                yield _reject(path, "the file name is not UTF-8: rename it")
+                yield _reject(entry.path, "the file name is not UTF-8: rename it", entry.label)
 
 
 class _Check(beam.DoFn):
@@ -241,76 +239,66 @@ class _Check(beam.DoFn):
     def process(self, entry: Entry) -> Iterator[Any]:
         self._counter.add()
         try:
-            content = read_file(entry.path, self._limits.max_file_bytes)
+            content = read_file(entry.stored_at or entry.path, self._limits.max_file_bytes)
             found = inspect_image(entry.path, content, self._limits.max_pixels, self._reading)
         except ImageRejected as reason:
-            yield _reject(entry.path, reason)
+            yield _reject(entry.path, reason, entry.label)
             return
         yield ImageFile(**vars(entry), **vars(found))
 
 
-def split_of(sha256: str, splits: dict[str, int]) -> str:
-    """Chooses a file's split by its content: the same bytes always land in the same one."""
-    borders = list(itertools.accumulate(splits.values()))
-    # Not the hash itself: its low digits choose the shard.
-    key = hashlib.sha256(sha256.encode()).hexdigest()
-    return list(splits)[bisect.bisect(borders, int(key, 16) % borders[-1])]
-
-
-def shard_of(image: ImageFile, splits: dict[str, int], num_shards: int) -> tuple[str, int]:
-    """The output file an image belongs to: its split, and a number below `num_shards`."""
-    return split_of(image.sha256, splits), int(image.sha256, 16) % num_shards
-
-
 class _WriteShard(beam.DoFn):
-    """Writes one output file; yields its summary, and what is not in it as rejected."""
+    """Writes one file in each split; yields their summaries, and what is in none as rejected."""
 
     def __init__(
         self,
         uri: str,
+        splits: Mapping[str, int],
         num_shards: int,
         limits: Limits,
         reading: ImageReading,
         counter: progress.Counter,
     ) -> None:
         self._uri = uri
+        self._splits = splits
         self._num_shards = num_shards
         self._limits = limits
         self._reading = reading
         self._counter = counter
 
-    def process(self, element: tuple[tuple[str, int], Iterable[ImageFile]]) -> Iterator[Any]:
-        (split, shard), images = element
+    def process(self, element: tuple[int, Iterable[ImageFile]]) -> Iterator[Any]:
+        shard, images = element
         ordered = sorted(images)
         self._counter.add(len(ordered))
         groups, rejected = group_copies(ordered)
-        folder = os.path.join(self._uri, keys.split_folder(split))
-        tf.io.gfile.makedirs(folder)
-        path = os.path.join(folder, f"images-{shard:05d}-of-{self._num_shards:05d}.gz")
-        written = []
-        with tf.io.TFRecordWriter(path, _STORED) as writer:
+        written: dict[str, list[ImageFile]] = {}
+        with ExitStack() as files:
+            writers: dict[str, tf.io.TFRecordWriter] = {}
             for copies in groups:
                 image, content, others = self._read_one(copies)
                 rejected += others
-                if image:
-                    writer.write(_example(image, content).SerializeToString(deterministic=True))
-                    written.append(image)
-        yield from (_reject(path, reason) for path, reason in rejected)
-        formats = Counter(image.format_name for image in written)
-        transcoded = Counter(image.format_name for image in written if image.is_transcoded)
-        yield ShardSummary(
-            split,
-            shard,
-            dict(Counter(image.label for image in written)),
-            fingerprint(written),
-            dict(formats),
-            dict(transcoded),
-        )
+                if not image:
+                    continue
+                split = split_for(image, self._splits)
+                if split not in writers:
+                    writers[split] = files.enter_context(self._open(split, shard))
+                example = _example(image, content).SerializeToString(deterministic=True)
+                writers[split].write(example)
+                written.setdefault(split, []).append(image)
+        yield from (_reject(image.path, reason, image.label) for image, reason in rejected)
+        for split, kept in written.items():
+            yield _summarize(split, shard, kept)
+
+    def _open(self, split: str, shard: int) -> tf.io.TFRecordWriter:
+        folder = os.path.join(self._uri, keys.split_folder(split))
+        tf.io.gfile.makedirs(folder)
+        name = f"images-{shard:05d}-of-{self._num_shards:05d}.gz"
+        return tf.io.TFRecordWriter(os.path.join(folder, name), _STORED)
 
     def _read_one(
         self, copies: Sequence[ImageFile]
-    ) -> tuple[ImageFile | None, bytes, list[tuple[str, str]]]:
-        """The first file that is still as it was checked; (path, reason) of the others."""
+    ) -> tuple[ImageFile | None, bytes, list[tuple[ImageFile, str]]]:
+        """The first file that is still as it was checked; the others, each with the reason."""
         rejected = []
         for index, image in enumerate(copies):
             try:
@@ -318,51 +306,27 @@ class _WriteShard(beam.DoFn):
                 if image.is_transcoded:
                     content = reencode(content, self._limits.max_pixels, self._reading)
             except ImageRejected as reason:
-                rejected.append((image.path, str(reason)))
+                rejected.append((image, str(reason)))
                 continue
-            rejected += [(other.path, _A_COPY) for other in copies[index + 1 :]]
+            rejected += [(other, _A_COPY) for other in copies[index + 1 :]]
             return image, content, rejected
         return None, b"", rejected
 
 
-def group_copies(
-    images: Sequence[ImageFile],
-) -> tuple[list[list[ImageFile]], list[tuple[str, str]]]:
-    """Groups the files of each content, of which one is to be kept.
-
-    Args:
-      images: sorted, so that the same bytes stand together.
-
-    Returns:
-      Groups of one content and one class, by path; and (path, reason) of every file whose
-      bytes stand in several classes, for nobody knows which is right.
-    """
-    groups, rejected = [], []
-    for _, group in itertools.groupby(images, key=lambda image: image.sha256):
-        copies = list(group)
-        if len({image.label for image in copies}) > 1:
-            reason = "the same image stands in several classes"
-            rejected += [(image.path, reason) for image in copies]
-        else:
-            groups.append(copies)
-    return groups, rejected
-
-
-def fingerprint(images: Iterable[ImageFile]) -> str:
-    """64 hexadecimal digits that depend on the set of (content, label) pairs alone.
-
-    The exclusive or of a hash for each, so that parts combine in any order.
-    """
-    digest = 0
-    for image in images:
-        pair = f"{image.sha256}\n{image.label}".encode()
-        digest ^= int(hashlib.sha256(pair).hexdigest(), 16)
-    return f"{digest:064x}"
+def _summarize(split: str, shard: int, images: Sequence[ImageFile]) -> ShardSummary:
+    return ShardSummary(
+        split,
+        shard,
+        dict(Counter(image.label for image in images)),
+        fingerprint(images),
+        dict(Counter(image.format_name for image in images)),
+        dict(Counter(image.format_name for image in images if image.is_transcoded)),
+    )
 
 
 def _read_unchanged(image: ImageFile, max_bytes: int) -> bytes:
     """Reads a file once more; another content would belong to another split, unchecked."""
-    content = read_file(image.path, max_bytes)
+    content = read_file(image.stored_at or image.path, max_bytes)
     if hashlib.sha256(content).hexdigest() != image.sha256:
         raise ImageRejected("changed while the images were being read")
     return content

@@ -25,7 +25,7 @@ def read_file(path: str, max_bytes: int) -> bytes:
     if is_remote(path):
         return _read_remote(path, max_bytes)
     if os.path.isdir(path):
-        raise ImageRejected("a folder inside a class folder")
+        raise ImageRejected("a folder, not a file")
     try:
         return read_regular_file(path, max_bytes)
     except UnreadableFile as error:

@@ -4,28 +4,14 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import tensorflow as tf
 
+from components.image_example_gen.sources.entry import Rejected
 from trainer import records
-from trainer.data.labels import as_utf8, printable
-from trainer.records import Record
+from trainer.data.labels import printable
 
 SET_ASIDE_FOLDER = "set_aside"
-
-
-@dataclass(frozen=True, order=True)
-class Rejected(Record):
-    """A file that was left out. Its path is UTF-8, whatever the file system holds."""
-
-    path: str
-    reason: str
-
-
-def reject(path: str, reason: object) -> Rejected:
-    """Makes an entry of the list from a path as the operating system gives it."""
-    return Rejected(as_utf8(path), str(reason))
 
 
 def shard_of_rejected(entry: Rejected, num_shards: int) -> int:
@@ -46,8 +32,7 @@ def count_reasons(uri: str) -> dict[str, Counter[str]]:
     """Counts the list: class -> reason -> number of files."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for entry in read_rejected(uri):
-        label = os.path.basename(os.path.dirname(entry.path))
-        counts[label][entry.reason] += 1
+        counts[entry.label][entry.reason] += 1
     return dict(counts)
 
 

@@ -31,6 +31,7 @@ from pipeline.cluster.stub_imports import stub_unused_imports
 from pipeline.config.load import to_yaml
 from pipeline.config.schema import Config
 from pipeline.local import disk
+from trainer.store.uris import is_remote
 
 if TYPE_CHECKING:
     from pipeline.cli.live_view import RunView
@@ -86,7 +87,9 @@ def run(
     ],
     images: Annotated[
         str | None,
-        typer.Option("--images", "-i", help="Folder that contains one folder of images per class."),
+        typer.Option(
+            "--images", "-i", help="Folder of class folders, manifest (.csv, .jsonl) or archive."
+        ),
     ] = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -128,7 +131,7 @@ def run(
 def _absolute(images: str | None) -> str | None:
     """Makes a local path absolute, so that the run is the same from any directory."""
     # An empty path would resolve to the current folder.
-    return os.path.realpath(images) if images and "://" not in images else images
+    return os.path.realpath(images) if images and not is_remote(images) else images
 
 
 def _watch(files: "RunFiles", command: list[str], lock: int) -> int:

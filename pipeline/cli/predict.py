@@ -9,6 +9,7 @@ from serving.model import ImageRefused, PushedModel
 from trainer.data.formats import EXTENSIONS
 from trainer.data.regular_files import UnreadableFile, read_regular_file
 from trainer.errors import ThawError
+from trainer.store.uris import is_remote
 
 
 class NoImages(ThawError):
@@ -67,7 +68,7 @@ def find_images(paths: Sequence[str]) -> list[FoundFile]:
 
 
 def _images_of(path: str) -> list[FoundFile]:
-    if "://" in path and not os.path.lexists(path):
+    if is_remote(path) and not os.path.lexists(path):
         return [FoundFile(path, "not a local file: download it first")]
     if not os.path.isdir(path):
         return [FoundFile(path)]

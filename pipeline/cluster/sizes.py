@@ -6,13 +6,15 @@ formats. What is in the store, or on a mounted volume, is not on a pod's disk.
 
 import functools
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from components.image_example_gen.sources import manifest
+from components.image_example_gen.sources.find import find_source
 from pipeline.config.schema import Config
-from trainer.store.uris import Kind
+from trainer.store.uris import Kind, is_remote
 
 if TYPE_CHECKING:  # imports TFX
     from pipeline.training_nodes import NodePlacement
@@ -69,13 +71,14 @@ class ImageSizes:
 
 
 def count_images(config: Config) -> int | None:
-    """`cluster.num_images`, or the files of a folder of this machine; None where neither is."""
-    if config.cluster.num_images:
+    """`cluster.num_images`, or the files that a source on this machine lists; None otherwise."""
+    images = config.data.images
+    if config.cluster.num_images or not images:
         return config.cluster.num_images
-    folder = Path(config.data.images or "")
-    if not config.data.images or not folder.is_dir():
+    is_listed = os.path.isdir(images) or images.lower().endswith(manifest.ENDINGS)
+    if is_remote(images) or not is_listed or not os.path.exists(images):
         return None
-    return sum(path.is_file() for path in folder.glob("*/*")) or None
+    return sum(1 for _ in find_source(images).entries()) or None
 
 
 def image_sizes(config: Config) -> ImageSizes:

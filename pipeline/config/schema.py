@@ -62,7 +62,10 @@ class Data(Section):
 
     images: str | None = Field(
         None,
-        description="Folder with one folder of images per class. `thaw run --images` sets it.",
+        description=(
+            "Folder with one folder of images per class, a manifest (.csv, .tsv, .jsonl) or an "
+            "archive of class folders (.zip, .tar…). `thaw run --images` sets it."
+        ),
     )
     splits: Splits = Field(default_factory=Splits, description="Sizes of the splits.")
     max_pixels: PositiveInt = Field(

@@ -7,11 +7,15 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from components.image_example_gen.sources import archive, manifest
+from components.image_example_gen.sources.folder import Folder, is_system_name
+from components.image_example_gen.sources.manifest import Manifest
 from pipeline.config.schema import Config
 from trainer.backbones.table import BACKBONES
 from trainer.data.formats import EXTENSIONS
 from trainer.data.labels import is_utf8, name_problems, printable
 from trainer.errors import ThawError
+from trainer.store.uris import is_remote
 
 _REACH_TIMEOUT_SECS = 5
 # Folders below the output folder that a run writes to.
@@ -44,35 +48,36 @@ def check(config: Config, output_dir: Path) -> None:
 
 
 def check_images(images: str | None) -> None:
-    """Checks that a folder holds at least two class folders with images.
+    """Checks that a folder holds at least two class folders with images, or a manifest.
 
-    Remote folders are left to the run. Whether the files are images is, too.
+    What is remote is left to the run. Whether the files are images is, too.
     """
     if not images:
-        raise PreflightError("no images: give their folder with --images DIR.")
-    if "://" in images:
+        raise PreflightError("no images: give their folder with --images PATH.")
+    if is_remote(images):
         return
     if not is_utf8(images):
         raise PreflightError("this path is not UTF-8. Rename the folder.", where=printable(images))
     folder = Path(images)
     if not folder.exists():
-        raise PreflightError("there is no such folder.", where=images)
+        raise PreflightError("there is no such file or folder.", where=images)
     if not folder.is_dir():
-        raise PreflightError(
-            "is a file. Give the folder that holds the class folders.", where=images
-        )
-    classes = _class_folders(folder)
+        _check_file(images)
+        return
+    classes: dict[str, list[Path]] = {}
+    for found in Folder(images).class_folders():
+        classes.setdefault(found.label, []).append(Path(found.path))
     if not classes:
         raise _no_classes(folder)
-    problems = name_problems(path.name for path in classes)
+    problems = name_problems(classes)
     if problems:
         raise PreflightError(problems, where=images)
     if len(classes) == 1:
         raise PreflightError(
-            f"{images} holds one class only, {classes[0].name}; a classifier needs two or more.",
+            f"{images} holds one class only, {''.join(classes)}; a classifier needs two or more.",
             to_do="Add a folder with images of something else.",
         )
-    empty = [path.name for path in classes if not _has_image(path)]
+    empty = [label for label, paths in classes.items() if not any(map(_has_image, paths))]
     if empty:
         raise PreflightError(
             f"no image files in {', '.join(empty)}.",
@@ -81,9 +86,23 @@ def check_images(images: str | None) -> None:
         )
 
 
+def _check_file(images: str) -> None:
+    """Checks a manifest to its last line; archives are left to the run, which unpacks them."""
+    name = images.lower()
+    if name.endswith(manifest.ENDINGS):
+        Manifest(images).check()
+    elif not name.endswith(archive.ENDINGS):
+        endings = ", ".join((*manifest.ENDINGS, *archive.ENDINGS))
+        raise PreflightError(
+            f"is no folder, and its name ends in none of {endings}.",
+            where=images,
+            to_do="Give the folder that holds the class folders, a manifest or an archive.",
+        )
+
+
 def _class_folders(folder: Path) -> list[Path]:
     return sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+        path for path in folder.iterdir() if path.is_dir() and not is_system_name(path.name)
     )
 
 
@@ -101,9 +120,10 @@ def _no_classes(folder: Path) -> PreflightError:
 
 
 def _has_image(folder: Path) -> bool:
+    """Whether there is a file that is named like an image, at any depth."""
     return any(
-        path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
-        for path in folder.iterdir()
+        path.suffix.lower() in EXTENSIONS and not is_system_name(path.name)
+        for path in folder.rglob("*")
     )
 
 
@@ -114,7 +134,7 @@ def check_places(images: str, output_dir: Path) -> None:
       images: the folder of class folders; nothing is checked of a remote one.
       output_dir: need not exist.
     """
-    if "://" in images:
+    if is_remote(images) or os.path.isfile(images):
         return
     folder = Path(images)
     _check_output_outside(output_dir, folder, f"the images folder, {folder}")
@@ -166,7 +186,7 @@ def keras_models_dir() -> Path:
 def check_weights(config: Config) -> None:
     """Checks that the backbone's weights are there or can be had."""
     weights = config.backbone.weights
-    if weights == "random" or "://" in weights:
+    if weights == "random" or is_remote(weights):
         return
     if weights == "imagenet":
         _check_imagenet(config)

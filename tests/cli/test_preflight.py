@@ -49,9 +49,9 @@ def test_unusable_image_folder(tmp_path, files, words):
 def test_missing_folder_and_file_in_its_place(tmp_path):
     (tmp_path / "file").touch()
 
-    with pytest.raises(PreflightError, match="no such folder"):
+    with pytest.raises(PreflightError, match="no such file or folder"):
         check_images(str(tmp_path / "none"))
-    with pytest.raises(PreflightError, match="is a file"):
+    with pytest.raises(PreflightError, match="is no folder"):
         check_images(str(tmp_path / "file"))
     with pytest.raises(PreflightError, match="--images"):
         check_images(None)

@@ -17,16 +17,12 @@ import pytest
 import tensorflow as tf
 
 from components.image_example_gen import executor
-from components.image_example_gen.executor import (
-    ImageFile,
-    Limits,
-    fingerprint,
-    split_of,
-    write_examples,
-)
-from components.image_example_gen.folder import UnusableDataset
+from components.image_example_gen.executor import Limits, write_examples
 from components.image_example_gen.inspect import ImageRejected, Inspected
 from components.image_example_gen.reading import read_file
+from components.image_example_gen.sources.entry import UnusableDataset
+from components.image_example_gen.sources.folder import OUTSIDE
+from components.image_example_gen.splitting import ImageFile, fingerprint, split_of
 from trainer import keys
 from trainer.data.card import DataCard, read_card
 
@@ -122,8 +118,10 @@ def odd(tmp_path_factory) -> tuple[Path, Path]:
     (cat / "ftex.jpg").write_bytes(ftex_of_two_formats())
     (cat / "line\nbreak.png").write_bytes(encoded("PNG", seed=201))
     (cat / "[a]*?.png").write_bytes(encoded("PNG", seed=202))
-    (root / "elsewhere.png").write_bytes(encoded("PNG", seed=203))
-    (cat / "link.png").symlink_to(root / "elsewhere.png")
+    (cat / ".kept.png").write_bytes(encoded("PNG", seed=203))
+    (cat / "link.png").symlink_to(cat / ".kept.png")
+    (root / "elsewhere.png").write_bytes(encoded("PNG", seed=205))
+    (cat / "elsewhere.png").symlink_to(root / "elsewhere.png")
     (cat / os.fsdecode(b"caf\xe9.png")).write_bytes(encoded("PNG", seed=204))
     os.mkfifo(cat / "pipe.png")
     (cat / "to a pipe.png").symlink_to("pipe.png")
@@ -155,7 +153,8 @@ def test_special_and_foreign_files_are_rejected_with_their_reasons(odd):
         "pipe.png": "a named pipe, not a regular file",
         "socket.png": "a socket, not a regular file",
         "to a pipe.png": "a named pipe, not a regular file",
-        "zero.png": "a device, not a regular file",
+        "elsewhere.png": OUTSIDE,
+        "zero.png": OUTSIDE,
     }
 
 

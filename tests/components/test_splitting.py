@@ -2,15 +2,17 @@
 
 import hashlib
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.image_example_gen.executor import (
+from components.image_example_gen.splitting import (
     ImageFile,
     fingerprint,
     group_copies,
     shard_of,
+    split_for,
     split_of,
 )
 
@@ -40,16 +42,35 @@ distinct_images = st.lists(
 def test_same_bytes_never_stand_in_two_splits(content, names, splits):
     copies = [image(content, "ant", name) for name in names]
 
-    assert len({shard_of(copy, splits, num_shards=7) for copy in copies}) == 1
+    assert len({split_for(copy, splits) for copy in copies}) == 1
+    assert len({shard_of(copy, num_shards=7) for copy in copies}) == 1
 
 
 @given(files=files, splits=parts, num_shards=st.integers(1, 9))
 def test_every_file_gets_one_of_the_splits_and_a_shard_that_exists(files, splits, num_shards):
     for file in files:
-        split, shard = shard_of(file, splits, num_shards)
+        assert split_for(file, splits) in splits
+        assert 0 <= shard_of(file, num_shards) < num_shards
 
-        assert split in splits
-        assert 0 <= shard < num_shards
+
+@given(
+    contents=st.lists(st.integers(), min_size=1),
+    group=st.text(min_size=1),
+    splits=parts,
+    allowed=st.sets(st.sampled_from(list(SPLITS))),
+)
+def test_a_group_is_in_one_split_and_in_one_that_its_source_allows(
+    contents, group, splits, allowed
+):
+    images = [
+        replace(image(content, "ant", "1.png"), group=group, splits=tuple(allowed))
+        for content in contents
+    ]
+
+    found = {split_for(one, splits) for one in images}
+
+    assert len(found) == 1
+    assert found <= (allowed or set(SPLITS))
 
 
 @given(splits=parts, first=st.integers(0, 10**9))
@@ -75,7 +96,7 @@ def test_split_without_parts_gets_nothing():
 def test_shards_of_a_split_fill_evenly():
     images = [image(content, "ant", "1.png") for content in range(4000)]
 
-    found = Counter(shard_of(file, SPLITS, num_shards=4) for file in images)
+    found = Counter((split_for(file, SPLITS), shard_of(file, 4)) for file in images)
 
     for split, part in SPLITS.items():
         sizes = [found[split, shard] for shard in range(4)]
@@ -94,7 +115,7 @@ def test_split_of_a_file_is_the_same_in_every_version():
 def test_every_file_is_in_a_group_or_rejected_once(files):
     groups, rejected = group_copies(sorted(files))
 
-    paths = [file.path for group in groups for file in group] + [path for path, _ in rejected]
+    paths = [file.path for group in groups for file in group] + [file.path for file, _ in rejected]
     assert sorted(paths) == sorted(file.path for file in files)
 
 
@@ -125,7 +146,16 @@ def test_image_in_two_classes_is_rejected_wherever_it_stands():
     groups, rejected = group_copies(sorted([*twice, other]))
 
     assert groups == [[other]]
-    assert sorted(rejected) == [(file.path, SEVERAL_CLASSES) for file in sorted(twice)]
+    assert sorted(rejected) == [(file, SEVERAL_CLASSES) for file in sorted(twice)]
+
+
+def test_a_copy_of_a_test_image_is_never_trained_on():
+    trained, tested, valued = (
+        replace(image(1, "ant", f"{name}.png"), splits=splits)
+        for name, splits in zip("abc", [("train",), ("test",), ("val",)], strict=True)
+    )
+
+    assert group_copies(sorted([trained, tested, valued])) == ([[tested, valued, trained]], [])
 
 
 @given(pairs=distinct_images, data=st.data())

@@ -9,14 +9,9 @@ import apache_beam as beam
 import pytest
 import tensorflow as tf
 
-from components.image_example_gen.executor import (
-    ImageFile,
-    Limits,
-    fingerprint,
-    split_of,
-    write_examples,
-)
-from components.image_example_gen.folder import UnusableDataset
+from components.image_example_gen.executor import Limits, write_examples
+from components.image_example_gen.sources.entry import UnusableDataset
+from components.image_example_gen.splitting import ImageFile, fingerprint, split_of
 from trainer import keys
 from trainer.data.card import read_card
 from trainer.process import progress
@@ -39,13 +34,13 @@ BAD = {
     "cat/cut.png": (CAT[0][:150], "the image data is damaged"),
     "cat/empty.jpg": (b"", "the file is empty"),
     "cat/large.bmp": (encoded("BMP", 90, 90), "larger than 20,000 bytes"),
-    "cat/more/": (b"", "a folder inside a class folder"),
     "cat/twice.bmp": (TWICE, "the same image stands in several classes"),
     "dog/renamed.jpg": (encoded("PPM"), "PPM is not read: convert it to JPEG or PNG"),
     "dog/text.jpg": (b"just text", "not an image, whatever its name says"),
     "dog/twice.bmp": (TWICE, "the same image stands in several classes"),
 }
 PASSED_OVER = {
+    "cat/more/": b"",
     "cat/.hidden.png": CAT[9],
     "cat/.thumbnails/1.png": CAT[9],
     ".git/config.png": CAT[9],
@@ -160,7 +155,8 @@ def test_list_of_rejected_files_is_whole_sorted_and_gives_reasons(images, writte
     expected = {name.rstrip("/"): why for name, (_, why) in BAD.items()}
 
     assert listed(written) == [
-        {"path": str(images / name), "reason": why} for name, why in sorted(expected.items())
+        {"path": str(images / name), "reason": why, "label": name.split("/")[0]}
+        for name, why in sorted(expected.items())
     ]
 
 
@@ -210,7 +206,8 @@ def test_one_class_is_too_few(make_folder):
 
     assert refusal(folder) == (
         "IMAGES holds 1 class folders; a classifier needs two or more.\n"
-        "  Put the images of each class into a folder of its own, named like the class."
+        "  Put the images of each class into a folder of its own, named like the class, "
+        "or give a manifest."
     )
 
 
@@ -239,7 +236,7 @@ def test_class_without_a_usable_image_is_named_with_its_own_reasons(make_folder)
     assert message == (
         "IMAGES: not one usable image in dog. Rejected:\n"
         "  dog: 2 × not an image, whatever its name says; 1 × the file is empty\n"
-        "  Add images, or remove the folders."
+        "  Add images, or remove the classes."
     )
 
 
@@ -262,7 +259,7 @@ def test_each_of_many_classes_without_a_usable_image_has_its_three_commonest_rea
     )
     assert lines[2:] == [
         *(f"  class {n}: 1 × the name does not end like an image's" for n in range(4)),
-        "  Add images, or remove the folders.",
+        "  Add images, or remove the classes.",
     ]
 
 

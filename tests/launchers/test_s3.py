@@ -12,9 +12,9 @@ from tfx.utils import io_utils
 
 import launchers.s3_files  # noqa: F401 - under test
 import trainer  # noqa: F401 - chooses the Keras
-from components.image_example_gen.folder import list_files
 from components.image_example_gen.inspect import ImageRejected
 from components.image_example_gen.reading import read_file
+from components.image_example_gen.sources.folder import Folder
 from components.pusher.executor import push_atomically
 from trainer.store import mirror, s3
 from trainer.store.mirror import Mirror
@@ -87,15 +87,13 @@ def test_images_are_listed_and_read_where_they_are(server):
     server.put("photos/cat/1.jpg", b"meow")
     server.put("photos/dog/2.jpg", b"x" * 100)
 
-    found = sorted(list_files(f"{BUCKET}/photos"))
+    cat, dog = Folder(f"{BUCKET}/photos").entries()
 
-    assert found == [
-        ("cat", f"{BUCKET}/photos/cat/1.jpg"),
-        ("dog", f"{BUCKET}/photos/dog/2.jpg"),
-    ]
-    assert read_file(found[0][1], 10) == b"meow"
+    assert (cat.label, cat.path) == ("cat", f"{BUCKET}/photos/cat/1.jpg")
+    assert (dog.label, dog.path) == ("dog", f"{BUCKET}/photos/dog/2.jpg")
+    assert read_file(cat.path, 10) == b"meow"
     with pytest.raises(ImageRejected, match="larger than 10 bytes"):
-        read_file(found[1][1], 10)
+        read_file(dog.path, 10)
     with pytest.raises(ImageRejected, match="cannot be read"):
         read_file(f"{BUCKET}/photos/cat/3.jpg", 10)
 

@@ -15,7 +15,7 @@ from tfx.types.standard_artifacts import Model
 
 from components.evaluator.executor import MissingBaseline
 from components.example_validator.executor import DataAnomalies
-from components.image_example_gen.folder import UnusableDataset
+from components.image_example_gen.sources.entry import UnusableDataset
 from pipeline import events
 from pipeline.local import runner
 from pipeline.local.causes import cause

@@ -18,7 +18,7 @@ class DataCard(Record):
     """What a set of examples was made of.
 
     Attributes:
-      images_dir: the folder of class folders.
+      images_dir: where the images came from.
       fingerprint: hexadecimal; depends on the files' content and labels alone, not on
         their names, their order or the time.
       counts: split -> class name -> number of images.

@@ -1,0 +1,336 @@
+"""Every kind of source gives the same examples, and says what it rejects."""
+
+import csv
+import io
+import json
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.image_example_gen.driver import fingerprint
+from components.image_example_gen.executor import Limits, write_examples
+from components.image_example_gen.rejected import read_rejected
+from components.image_example_gen.sources.entry import UnusableDataset
+from components.image_example_gen.sources.folder import LINKED_FOLDER, OUTSIDE
+from components.image_example_gen.sources.manifest import LISTED_TWICE, Manifest
+from trainer import keys
+from trainer.data.card import DataCard
+
+from .conftest import SPLITS, encoded
+
+LIMITS = Limits(max_pixels=10_000, max_file_bytes=20_000)
+FILES = {
+    f"{label}/{number:02d}.png": encoded("PNG", seed=100 * place + number)
+    for place, label in enumerate(["cat", "dog"])
+    for number in range(20)
+}
+Row = tuple[str, str, bytes]
+
+
+def write(images: Path, uri: Path) -> DataCard:
+    return write_examples(
+        beam.Pipeline(runner="DirectRunner"), str(images), str(uri), SPLITS, LIMITS
+    )
+
+
+def rows(uri: Path) -> set[Row]:
+    """(split, label, content) of each example."""
+    found = set()
+    for split in SPLITS:
+        paths = [str(path) for path in uri.glob(f"Split-{split}/*")]
+        for record in tf.data.TFRecordDataset(paths, "GZIP").as_numpy_iterator():
+            feature = tf.train.Example.FromString(record).features.feature
+            values = (feature[name].bytes_list.value[0] for name in (keys.LABEL, keys.IMAGE_BYTES))
+            label, content = values
+            found.add((split, label.decode(), content))
+    return found
+
+
+def rejected(uri: Path, root: Path) -> dict[str, str]:
+    return {os.path.relpath(one.path, root): one.reason for one in read_rejected(str(uri))}
+
+
+def in_folder(root: Path) -> Path:
+    for name, content in FILES.items():
+        path = root / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root / "photos"
+
+
+def in_nested_folders(root: Path) -> Path:
+    for name, content in FILES.items():
+        label, file = name.split("/")
+        path = root / "photos" / label / file[0] / "été" / file.upper()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    for name in (".DS_Store", "cat/Thumbs.db", "__MACOSX/cat/x.png", "cat/@eaDir/y.png"):
+        path = root / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"system")
+    return root / "photos"
+
+
+def in_zip(root: Path) -> Path:
+    with zipfile.ZipFile(root / "photos.zip", "w") as archive:
+        for name, content in FILES.items():
+            archive.writestr(f"photos/{name}", content)
+    return root / "photos.zip"
+
+
+def in_tar(root: Path) -> Path:
+    with tarfile.open(root / "photos.tar.gz", "w:gz") as archive:
+        for name, content in FILES.items():
+            info = tarfile.TarInfo(f"./{name}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return root / "photos.tar.gz"
+
+
+def in_csv(root: Path) -> Path:
+    in_folder(root)
+    with open(root / "photos.csv", "w", encoding="utf-8-sig", newline="") as file:
+        lines = csv.writer(file, dialect="excel")
+        lines.writerow(["File", "Class", "photographer"])
+        lines.writerows([f"photos/{name}", name.split("/")[0], "Ann, Bob"] for name in FILES)
+    return root / "photos.csv"
+
+
+def in_json_lines(root: Path) -> Path:
+    folder = in_folder(root)
+    records = [{"path": str(folder / name), "label": name.split("/")[0]} for name in FILES]
+    (root / "photos.jsonl").write_text("\n\n".join(map(json.dumps, records)))
+    return root / "photos.jsonl"
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory) -> tuple[set[Row], str]:
+    root = tmp_path_factory.mktemp("folder")
+    card = write(in_folder(root), root / "examples")
+    assert len(rows(root / "examples")) == len(FILES)
+    return rows(root / "examples"), card.fingerprint
+
+
+@pytest.mark.parametrize("make", [in_nested_folders, in_zip, in_tar, in_csv, in_json_lines])
+def test_examples_do_not_depend_on_the_kind_of_source(
+    make: Callable[[Path], Path], expected, tmp_path
+):
+    card = write(make(tmp_path), tmp_path / "examples")
+
+    assert (rows(tmp_path / "examples"), card.fingerprint) == expected
+    assert not card.set_aside
+
+
+def test_given_splits_are_kept_and_a_missing_one_is_taken_from_train(tmp_path):
+    for number, (name, content) in enumerate(FILES.items()):
+        path = tmp_path / "photos" / ("test" if number % 4 == 0 else "train") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    card = write(tmp_path / "photos", tmp_path / "examples")
+
+    given_test = {content for number, content in enumerate(FILES.values()) if number % 4 == 0}
+    found = {content for split, _, content in rows(tmp_path / "examples") if split == keys.TEST}
+    assert found == given_test
+    assert card.labels == ["cat", "dog"]
+    assert card.num_examples(keys.TRAIN) > card.num_examples(keys.VAL) > 0
+
+
+def test_classes_named_like_splits_are_classes_if_they_hold_the_images(tmp_path):
+    for number, content in enumerate(FILES.values()):
+        path = tmp_path / "photos" / ("train", "test")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    assert write(tmp_path / "photos", tmp_path / "examples").labels == ["test", "train"]
+
+
+def test_manifest_decides_splits_and_keeps_groups_together(tmp_path):
+    """Of each class, a fourth is given to val, a fourth to test, and the rest is in four groups."""
+    folder = in_folder(tmp_path)
+    lines = ["path;label;split;group"]
+    for number, name in enumerate(FILES):
+        split = ("validation", "test", "", "")[number % 4]
+        group = "" if split else f"house {number // 4 % 4}"
+        lines.append(f"{folder / name};{name.split('/')[0]};{split};{group}")
+    (tmp_path / "photos.csv").write_text("\n".join(lines))
+
+    write(tmp_path / "photos.csv", tmp_path / "examples")
+
+    contents = list(FILES.values())
+    splits = {contents.index(content): split for split, _, content in rows(tmp_path / "examples")}
+    assert {splits[number] for number in range(0, 40, 4)} == {keys.VAL}
+    assert {splits[number] for number in range(1, 40, 4)} == {keys.TEST}
+    for group in range(4):
+        members = [number for number in range(40) if number % 4 > 1 and number // 4 % 4 == group]
+        assert len({splits[number] for number in members}) == 1
+
+
+def test_links_are_not_followed_out_of_the_folder(tmp_path):
+    folder = in_folder(tmp_path)
+    (tmp_path / "secret.png").write_bytes(encoded("PNG", seed=7))
+    (folder / "cat" / "out.png").symlink_to(tmp_path / "secret.png")
+    (folder / "cat" / "circle").symlink_to(folder)
+    (folder / "cat" / "in.png").symlink_to(folder / "cat" / "00.png")
+
+    write(folder, tmp_path / "examples")
+
+    assert rejected(tmp_path / "examples", folder) == {
+        "cat/out.png": OUTSIDE,
+        "cat/circle": LINKED_FOLDER,
+        "cat/in.png": "a copy of another file of its class",
+    }
+
+
+def test_members_that_leave_the_archive_or_are_no_files_are_rejected(tmp_path):
+    outside = tmp_path / "evil.png"
+    link = zipfile.ZipInfo("cat/link.png")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(in_zip(tmp_path), "a") as archive:
+        archive.writestr("../evil.png", encoded("PNG", seed=8))
+        archive.writestr(str(outside), encoded("PNG", seed=9))
+        archive.writestr(link, "/etc/passwd")
+        archive.writestr("photos/cat/large.png", b"x" * 30_000)
+        archive.writestr("photos/readme.txt", b"hello")
+
+    card = write(tmp_path / "photos.zip", tmp_path / "examples")
+
+    assert not list(tmp_path.rglob("evil.png"))
+    assert card.set_aside == {
+        "its name leads out of the archive": 2,
+        "a link inside an archive": 1,
+        "larger than 20,000 bytes": 1,
+        "the name does not end like an image's": 1,
+    }
+    assert sum(map(card.num_examples, SPLITS)) == len(FILES)
+
+
+def test_tar_with_devices_and_links_is_read_without_them(tmp_path):
+    in_folder(tmp_path)
+    with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+        archive.add(tmp_path / "photos", "photos")
+        for name, kind in {"pipe.png": tarfile.FIFOTYPE, "link.png": tarfile.SYMTYPE}.items():
+            info = tarfile.TarInfo(f"photos/cat/{name}")
+            info.type, info.linkname = kind, "/etc/passwd"
+            archive.addfile(info)
+
+    card = write(tmp_path / "photos.tar", tmp_path / "examples")
+
+    assert card.set_aside == {
+        "a device or a pipe inside an archive": 1,
+        "a link inside an archive": 1,
+    }
+
+
+def test_archive_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("components.image_example_gen.sources.archive._HARMLESS_BYTES", 100_000)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(100):
+            archive.writestr(f"cat/{number}.png", bytes(15_000))
+
+    with pytest.raises(UnusableDataset, match="100 times its own size"):
+        write(tmp_path / "bomb.zip", tmp_path / "examples")
+
+
+def test_a_damaged_archive_is_one_sentence(tmp_path):
+    path = in_zip(tmp_path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+    with pytest.raises(UnusableDataset, match=r"photos\.zip: cannot be unpacked: .*"):
+        write(path, tmp_path / "examples")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,lable\na.png,cat\n", "line 1: there is no column for the label (one of label,"),
+        ("path,label\na.png\n", "line 2: the line has 1 fields, and the header 2"),
+        ("path,label\na.png,\n", "line 2: there is no label"),
+        ("path,label,split\na.png,cat,trian\n", "line 2: the split 'trian' is none of train, val"),
+        ("path,label\na.png,cat\na.png,dog\n", "line 3: a.png is 'dog' here, and 'cat' in line 2"),
+        ('path,label\n"a.png,cat\n', "line 2: unexpected end of data"),
+        ("path,label,weight\na.png,cat,2\n", "remove the column weight"),
+        ("", "line 1: there is no column for the path"),
+    ],
+)
+def test_a_malformed_manifest_names_the_line(text, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("m.csv").write_text(text)
+
+    with pytest.raises(UnusableDataset) as caught:
+        Manifest("m.csv").check()
+
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("m.csv, line ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"path": "a.png", "label": "cat"}\n{"path": ', "line 2: this is not JSON"),
+        ('["a.png", "cat"]', "line 1: this is not a JSON object"),
+        ('{"path": "a.png", "label": ["cat"]}', "line 1: the label is no text"),
+    ],
+)
+def test_malformed_json_lines_name_the_line(text, message, tmp_path):
+    (tmp_path / "m.jsonl").write_text(text)
+
+    with pytest.raises(UnusableDataset) as caught:
+        Manifest(str(tmp_path / "m.jsonl")).check()
+
+    assert message in str(caught.value)
+
+
+def test_a_manifest_that_is_not_utf_8_says_so(tmp_path):
+    (tmp_path / "m.csv").write_bytes("path,label\nü.png,Kätzchen\n".encode("latin-1"))
+
+    with pytest.raises(UnusableDataset, match="is not UTF-8"):
+        Manifest(str(tmp_path / "m.csv")).check()
+
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), min_size=1)
+
+
+@given(lines=st.dictionaries(names, names.filter(str.strip), min_size=1))
+def test_what_a_csv_writer_writes_is_read_back(lines, tmp_path_factory):
+    path = tmp_path_factory.mktemp("m") / "m.csv"
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("path", "label"), *lines.items()])
+
+    found = {entry.path: entry.label for entry in Manifest(str(path)).entries()}
+
+    assert found == {
+        name if "://" in name else os.path.join(path.parent, name): label
+        for name, label in lines.items()
+    }
+
+
+def test_a_file_that_is_listed_twice_is_read_once(tmp_path):
+    path = in_csv(tmp_path)
+    name = next(iter(FILES))
+    path.write_text(path.read_text("utf-8-sig") + f"photos/{name},cat,x\n")
+
+    card = write(path, tmp_path / "examples")
+
+    assert card.set_aside == {LISTED_TWICE: 1}
+
+
+def test_a_changed_file_of_a_manifest_and_a_changed_archive_are_noticed(tmp_path):
+    manifest, archive = in_csv(tmp_path), in_zip(tmp_path)
+    before = fingerprint(str(manifest)), fingerprint(str(archive))
+    assert (fingerprint(str(manifest)), fingerprint(str(archive))) == before
+
+    (tmp_path / "photos" / "cat" / "00.png").write_bytes(encoded("PNG", seed=999))
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr("cat/new.png", b"new")
+
+    assert fingerprint(str(manifest)) != before[0]
+    assert fingerprint(str(archive)) != before[1]
