@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from components.image_example_gen.sources import archive, manifest
+from components.image_example_gen.sources.entry import UnusableDataset
 from components.image_example_gen.sources.folder import Folder, is_system_name
 from components.image_example_gen.sources.manifest import Manifest
 from pipeline.config.schema import Config
@@ -90,7 +91,10 @@ def _check_file(images: str) -> None:
     """Checks a manifest to its last line; archives are left to the run, which unpacks them."""
     name = images.lower()
     if name.endswith(manifest.ENDINGS):
-        Manifest(images).check()
+        try:
+            Manifest(images).check()
+        except UnusableDataset as error:
+            raise PreflightError(error.what, error.where, error.to_do) from error
     elif not name.endswith(archive.ENDINGS):
         endings = ", ".join((*manifest.ENDINGS, *archive.ENDINGS))
         raise PreflightError(

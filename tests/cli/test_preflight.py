@@ -57,6 +57,21 @@ def test_missing_folder_and_file_in_its_place(tmp_path):
         check_images(None)
 
 
+def test_a_malformed_manifest_is_refused_before_the_run_with_its_line(tmp_path):
+    manifest = tmp_path / "photos.csv"
+    manifest.write_text("path,lable\na.png,cat\n")
+
+    with pytest.raises(PreflightError, match=r"photos\.csv, line 1: there is no column for the la"):
+        check_images(str(manifest))
+
+
+def test_a_manifest_of_two_classes_passes(tmp_path):
+    manifest = tmp_path / "photos.csv"
+    manifest.write_text("path,label\na.png,cat\nb.png,dog\n")
+
+    check_images(str(manifest))
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "JPG", "jpeg", "png", "gif", "BMP"])
 def test_every_image_suffix_counts(tmp_path, suffix):
     check_images(folder(tmp_path, f"cat/1.{suffix}", "dog/1.png"))
