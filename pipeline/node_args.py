@@ -223,6 +223,7 @@ def _training(config: Config) -> TrainingArgs:
         augmentation=_augmentation(config),
         max_pixels=config.data.max_pixels,
         reading=image_reading(config),
+        class_weights=config.train.class_weights,
     )
 
 

@@ -71,6 +71,7 @@ class Job:
       saved_model_dir: where the SavedModel goes.
       log_dir: TensorBoard logs and a copy of the history.
       recovery_dir: where the state of the fit is kept while it runs; empty: nowhere.
+      class_weights: how much an image counts in the losses, by label id; empty: all alike.
       load_backbone: builds the backbone.
       make_strategy: connects to the other workers, and returns what the fit runs under.
       check_weights: compares the weights of all workers after a fit.
@@ -94,6 +95,7 @@ class Job:
     log_dir: str
     reading: ImageReading = AS_IN_THE_RECIPE
     recovery_dir: str = ""
+    class_weights: tuple[float, ...] = ()
     load_backbone: LoadBackbone = load_backbone
     make_strategy: Callable[[], tf.distribute.Strategy] = make_strategy
     check_weights: Callable[[tf.distribute.Strategy, list], object] = check_same_weights
@@ -151,7 +153,14 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
         else:
             fit_data = unpooled_data(job, trained_part, strategy)
         network = recipe.Network(built.classifier, built.backbone, trained_part)
-        record = recipe.fit_head(network, fit_data, fit, _log_dir(job, strategy), _checkpoint(job))
+        record = recipe.fit_head(
+            network,
+            fit_data,
+            fit,
+            _log_dir(job, strategy),
+            _checkpoint(job),
+            class_weights=job.class_weights,
+        )
     _finish(job, strategy, initial, built, record)
     return record
 
@@ -176,7 +185,13 @@ def run_fine_tune(job: Job, fit: FineTune, base_model_dir: str) -> recipe.FitRec
     network = recipe.Network(built.classifier, built.backbone, trained_part)
     fit_data = unpooled_data(job, trained_part, strategy)
     record = recipe.fine_tune(
-        network, fit_data, fit, _log_dir(job, strategy), _checkpoint(job), boundary_layer=layer
+        network,
+        fit_data,
+        fit,
+        _log_dir(job, strategy),
+        _checkpoint(job),
+        boundary_layer=layer,
+        class_weights=job.class_weights,
     )
     _finish(job, strategy, initial, built, record)
     return record

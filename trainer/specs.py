@@ -314,6 +314,7 @@ class TrainingArgs(Record):
       augmentation: of training images, on the fly; only if the examples hold images.
       max_pixels: the exported model refuses larger files.
       reading: how the exported model makes pictures of files.
+      class_weights: see `trainer.fits.class_weights`.
     """
 
     model: Architecture
@@ -324,6 +325,7 @@ class TrainingArgs(Record):
     augmentation: Augmentation
     max_pixels: int
     reading: ImageReading = field(default=AS_IN_THE_RECIPE, kw_only=True)
+    class_weights: str | dict[str, float] = field(default="none", kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tfx.components.tuner.component import TunerFnResult
 from trainer.artifact_dirs import STATE_FOLDER, node_dir
 from trainer.data.card import read_card
 from trainer.fits import checkpoint
+from trainer.fits.class_weights import class_weights
 from trainer.job import Job, run_fine_tune, run_head_fit
 from trainer.model.trunk import BACKBONE_FILE
 from trainer.process import supervision, tf_config
@@ -124,6 +125,7 @@ def _job(fn_args: FnArgs, args: TrainingArgs, config: Json | None = None) -> Job
         augmentation=args.augmentation,
         max_pixels=args.max_pixels,
         reading=args.reading,
+        class_weights=class_weights(args.class_weights, card),
         config=config or {},
         # A Tuner exports nothing.
         model_dir=_artifact_dir(fn_args.serving_model_dir or ""),

@@ -3,7 +3,7 @@
 Light to import: the command line checks a config before anything heavy is loaded.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     Field,
@@ -36,6 +36,8 @@ BackboneName = Literal[
     "inception_v3", "xception", "mobilenet_v2", "efficientnet_v2_b0", "resnet50_v2"
 ]
 Precision = Literal["float32", "bfloat16", "float16"]
+ClassWeight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+ClassWeights = Literal["none", "balanced"] | dict[str, ClassWeight]
 
 
 class Splits(Section):
@@ -252,6 +254,14 @@ class Train(Section):
 
     global_batch_size: PositiveInt = Field(
         32, le=1_000_000, description="Images per training step, over all replicas."
+    )
+    class_weights: ClassWeights = Field(
+        "none",
+        description=(
+            "How much the images of a class count in the losses: none (all alike), balanced (each "
+            "class has the same share), or weights by class name, such as {rare: 3}; other classes "
+            "weigh 1."
+        ),
     )
     workers: PositiveInt = Field(
         1,

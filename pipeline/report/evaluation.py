@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 
 import tensorflow_model_analysis as tfma
 
@@ -19,6 +20,9 @@ _Outputs = Mapping[str, Mapping[str, float]]
 def read_metrics(evaluation_uri: str, model: str) -> Measures:
     """Reads the metrics of one model: overall, and accuracy and count for each class.
 
+    The accuracy on the images of one class is the recall of that class. Their mean, in which
+    every class counts alike, is `macro_recall`.
+
     Losses and top-k accuracies that are not finite become None.
 
     Raises:
@@ -30,6 +34,7 @@ def read_metrics(evaluation_uri: str, model: str) -> Measures:
     per_class = {label: _of_class(outputs) for ((_, label),), outputs in found.items()}
     return Measures(
         accuracy=_accuracy(overall),
+        macro_recall=fmean(found.accuracy for found in per_class.values()),
         top_k_accuracy=_value(overall[TOP_K_ACCURACY]),
         loss=_value(overall[LOSS]),
         count=_count(overall),

@@ -115,6 +115,7 @@ class Measures(_Record):
     """What the Evaluator measured of one model on the test split."""
 
     accuracy: float
+    macro_recall: float | None = None
     top_k_accuracy: float | None
     loss: float | None
     count: int

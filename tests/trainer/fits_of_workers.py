@@ -100,9 +100,10 @@ def on_features(request: dict, folder: Path) -> None:
 
 
 def on_images(request: dict, folder: Path) -> None:
-    """Fit 1 on images that change in every epoch, from random weights."""
+    """Fit 1 on images that change in every epoch, from random weights, with weighted classes."""
     strong = Augmentation(flip=True, crop=0.5, colour=0.3)
-    run_head_fit(_job(request, folder / "head", kept=False, augmentation=strong), HEAD, "random")
+    job = _job(request, folder / "head", kept=False, augmentation=strong)
+    run_head_fit(replace(job, class_weights=(3.0, 0.5)), HEAD, "random")
 
 
 def batch_norm(request: dict, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The loss and the metrics of one replica's batches, against Keras's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer.distribution.strategy import make_deterministic
+from trainer.fits import global_mean
 from trainer.fits.global_mean import GlobalBatchModel
 from trainer.fits.recipe import Network
 from trainer.model.classifier import freeze
@@ -34,10 +35,12 @@ def cross_entropy(name: str) -> keras.metrics.Metric:
 
 
 @pytest.fixture
-def trained(make_network) -> Callable[[bool], tuple[list[np.ndarray], dict[str, list[float]]]]:
+def trained(make_network) -> Callable[..., tuple[list[np.ndarray], dict[str, list[float]]]]:
     """Weights and history of some epochs, by Keras's own loss or by `GlobalBatchModel`."""
 
-    def run(own: bool) -> tuple[list[np.ndarray], dict[str, list[float]]]:
+    def run(
+        own: bool, class_weights: Sequence[float] = ()
+    ) -> tuple[list[np.ndarray], dict[str, list[float]]]:
         network: Network = make_network()
         model = network.classifier
         freeze(network.backbone)
@@ -47,10 +50,17 @@ def trained(make_network) -> Callable[[bool], tuple[list[np.ndarray], dict[str, 
             if own:
                 model.compile(optimizer, loss(), metrics=["accuracy"])
             else:
-                model = GlobalBatchModel(model.inputs, model.outputs, SMOOTHING)
-                model.compile(optimizer, weighted_metrics=[cross_entropy("loss"), "accuracy"])
+                model = GlobalBatchModel(model.inputs, model.outputs, SMOOTHING, class_weights)
+                metric = global_mean.cross_entropy("loss", SMOOTHING, class_weights)
+                model.compile(optimizer, weighted_metrics=[metric, "accuracy"])
         data = batches(22, 8)
-        history = model.fit(data, validation_data=data, epochs=3, verbose=0).history
+        history = model.fit(
+            data,
+            validation_data=data,
+            epochs=3,
+            verbose=0,
+            class_weight=dict(enumerate(class_weights)) if own and class_weights else None,
+        ).history
         return model.get_weights(), history
 
     return run
@@ -63,6 +73,30 @@ def test_one_replica_ends_with_the_very_weights_of_kerass_own_loss(trained):
     assert plain_history.keys() == our_history.keys()
     for name, values in plain_history.items():
         np.testing.assert_allclose(our_history[name], values, rtol=1e-6, err_msg=name)
+
+
+def test_class_weights_are_those_of_keras(trained):
+    weights = (0.25, 3.0)
+    (theirs, _), (ours, history) = trained(True, weights), trained(False, weights)
+    (unweighted, _) = trained(False)
+
+    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(theirs, ours, strict=True))
+    assert not all(np.allclose(a, b, atol=1e-3) for a, b in zip(unweighted, ours, strict=True))
+    # Accuracies still count every image once.
+    right = 22 * history["val_accuracy"][-1]
+    assert right == pytest.approx(round(right), abs=1e-4)
+
+
+def test_the_loss_of_a_pass_divides_by_the_weights_of_its_images():
+    """Two images with losses of log 4 and log 2, of which one weighs three times as much."""
+    metric = global_mean.cross_entropy("loss", 0.0, [3.0, 1.0])
+    logits = tf.math.log([[0.25, 0.75], [0.5, 0.5], [0.9, 0.1]])
+
+    counted = tf.constant([[1.0], [1.0], [0.0]])
+
+    metric.update_state(tf.one_hot([0, 1, 0], 2), logits, sample_weight=counted)
+
+    assert float(metric.result()) == pytest.approx((3 * np.log(4) + np.log(2)) / 4, rel=1e-6)
 
 
 def test_rows_without_weight_count_neither_in_the_loss_nor_in_the_metrics(make_network):

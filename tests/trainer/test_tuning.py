@@ -268,12 +268,24 @@ def deep_head(units: int, dropout: float, num_classes: int) -> list[keras.layers
     ]
 
 
-@pytest.mark.parametrize("layers", [head_layers, deep_head])
+@pytest.mark.parametrize(
+    ("layers", "class_weights"),
+    [(head_layers, ()), (deep_head, ()), (head_layers, (3.0, 1.0, 0.2))],
+)
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_trial_computes_what_keras_would(layers, dropout):
+def test_trial_computes_what_keras_would(layers, dropout, class_weights):
     """Whole batches in the order of the trial: the same weights as Keras's, whatever the head."""
     data = vectors(32, 0)
-    trials = HeadTrials([data], vectors(9, 1), CLASSES, 8, patience=9, seed=5, layers=layers)
+    trials = HeadTrials(
+        [data],
+        vectors(9, 1),
+        CLASSES,
+        8,
+        patience=9,
+        seed=5,
+        layers=layers,
+        class_weights=class_weights,
+    )
     trials.run(HeadValues(1e-1, 8, 0.5, 0.0), 1)  # leaves nothing behind
 
     found = trials.weights(HeadValues(1e-2, 8, dropout, 0.1), epochs=2)
@@ -287,14 +299,21 @@ def test_trial_computes_what_keras_would(layers, dropout):
         resume.reset_dropout(generators, seed=5, epoch=epoch)
         order = tf.random.experimental.stateless_shuffle(tf.range(32), [5, epoch]).numpy()
         for batch in np.split(order, 4):
-            model.train_on_batch(data.inputs[batch], np.eye(CLASSES)[data.label_ids[batch]])
+            model.train_on_batch(
+                data.inputs[batch],
+                np.eye(CLASSES)[data.label_ids[batch]],
+                class_weight=dict(enumerate(class_weights)) or None,
+            )
     for ours, theirs in zip(found, model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def test_objective_leaves_label_smoothing_out():
-    val = vectors(9, 1)
-    trials = HeadTrials([vectors(48, 0)], val, CLASSES, 16, patience=9, seed=5)
+@pytest.mark.parametrize("class_weights", [(), (3.0, 1.0, 0.2)])
+def test_objective_leaves_label_smoothing_out(class_weights):
+    val = vectors(10, 1)
+    trials = HeadTrials(
+        [vectors(48, 0)], val, CLASSES, 16, patience=9, seed=5, class_weights=class_weights
+    )
     values = HeadValues(1e-2, 8, 0.0, 0.4)
 
     outcome = trials.run(values, 3)
@@ -302,7 +321,8 @@ def test_objective_leaves_label_smoothing_out():
     kernel, bias, kernel_2, bias_2 = trials.weights(values, outcome.best_epoch)
     logits = np.maximum(val.inputs @ kernel + bias, 0) @ kernel_2 + bias_2
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    by_hand = -log_p[np.arange(9), val.label_ids].mean()
+    weights = np.take(class_weights or np.ones(CLASSES), val.label_ids)
+    by_hand = -np.average(log_p[np.arange(10), val.label_ids], weights=weights)
     assert outcome.objective == pytest.approx(by_hand, rel=1e-4)
 
 

@@ -1,7 +1,7 @@
 """The two fits of the recipe: a new head on a frozen backbone, then the top blocks too."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import tf_keras as keras
 from trainer.backbones.networks import batch_norm_layers
 from trainer.data.fit_data import FitData
 from trainer.fits import resume, weight_checks
-from trainer.fits.global_mean import GlobalBatchModel
+from trainer.fits.global_mean import GlobalBatchModel, cross_entropy
 from trainer.fits.record import FitRecord
 from trainer.model.classifier import freeze, thaw_above
 from trainer.process import progress, supervision
@@ -42,6 +42,8 @@ def fit_head(
     fit: HeadFit,
     log_dir: str | None,
     checkpoint: resume.CheckpointSpec = resume.NO_CHECKPOINT,
+    *,
+    class_weights: Sequence[float] = (),
 ) -> FitRecord:
     """Fit 1: trains the head on the frozen backbone and keeps the best epoch's weights.
 
@@ -51,13 +53,15 @@ def fit_head(
       fit: rates and patience.
       log_dir: TensorBoard logs go here; None: neither logs nor reports of progress.
       checkpoint: where to keep the state of the fit, and to look for that of an interrupted one.
+      class_weights: how much an image counts in the losses, by label id; empty: all alike.
 
     Raises:
       UnexpectedWeights: if a backbone weight moved or a head weight did not.
     """
     freeze(network.backbone)
     optimizer = keras.optimizers.RMSprop(fit.learning_rate)
-    return _fit(network, data, optimizer, fit, log_dir, checkpoint, len(network.backbone.layers))
+    frozen_layers = len(network.backbone.layers)
+    return _fit(network, data, optimizer, fit, log_dir, checkpoint, frozen_layers, class_weights)
 
 
 def fine_tune(
@@ -68,6 +72,7 @@ def fine_tune(
     checkpoint: resume.CheckpointSpec = resume.NO_CHECKPOINT,
     *,
     boundary_layer: str,
+    class_weights: Sequence[float] = (),
 ) -> FitRecord:
     """Fit 2: thaws the layers above the boundary and continues slowly from fit 1's weights.
 
@@ -78,7 +83,9 @@ def fine_tune(
     frozen_layers = thaw_above(network.backbone, boundary_layer)
     optimizer = keras.optimizers.SGD(fit.learning_rate, momentum=fit.momentum)
     free = _statistics_above(network.backbone, frozen_layers) if fit.train_batch_norm else ()
-    record = _fit(network, data, optimizer, fit, log_dir, checkpoint, frozen_layers, may_move=free)
+    record = _fit(
+        network, data, optimizer, fit, log_dir, checkpoint, frozen_layers, class_weights, free
+    )
     return replace(record, boundary=fit.boundary)
 
 
@@ -96,20 +103,21 @@ def _fit(
     log_dir: str | None,
     checkpoint: resume.CheckpointSpec,
     frozen_layers: int,
+    class_weights: Sequence[float],
     may_move: Iterable[str] = (),
 ) -> FitRecord:
     classifier, trained_part = network.classifier, network.trained_part
     with trained_part.distribute_strategy.scope():
-        fitted = GlobalBatchModel(trained_part.inputs, trained_part.outputs, fit.label_smoothing)
+        fitted = GlobalBatchModel(
+            trained_part.inputs, trained_part.outputs, fit.label_smoothing, class_weights
+        )
         fitted.compile(
             optimizer=optimizer,
             weighted_metrics=[
-                keras.metrics.CategoricalCrossentropy(
-                    from_logits=True, label_smoothing=fit.label_smoothing, name="loss"
-                ),
+                cross_entropy("loss", fit.label_smoothing, class_weights),
                 "accuracy",
                 # The loss holds label smoothing: of fits that differ in it, this tells the better.
-                keras.metrics.CategoricalCrossentropy(from_logits=True, name=CROSS_ENTROPY),
+                cross_entropy(CROSS_ENTROPY, 0.0, class_weights),
             ],
         )
     before = weight_checks.snapshot(classifier)

@@ -88,6 +88,7 @@ class HeadTrials:
         patience: int,
         seed: int,
         layers: Callable[[int, float, int], list[keras.layers.Layer]] = head_layers,
+        class_weights: Sequence[float] = (),
     ) -> None:
         """Args:
         train: training images, one entry for each view; epochs take turns over them.
@@ -98,6 +99,7 @@ class HeadTrials:
         seed: of first weights, order and dropout. A trial's outcome depends on its values
             and the seed alone, not on the trials before it.
         layers: makes the head's layers of units, dropout and number of classes; fit 1's.
+        class_weights: how much an image counts in the losses, by label id; empty: all alike.
         """
         self._train = [_tensors(view) for view in train]
         self._val = _tensors(val)
@@ -106,6 +108,7 @@ class HeadTrials:
         self._patience = patience
         self._seed = seed
         self._layers = layers
+        self._class_weights = class_weights
         self._heads: dict[int, _Head] = {}
 
     def run(self, values: HeadValues, max_epochs: int) -> TrialResult:
@@ -152,7 +155,9 @@ class HeadTrials:
     def _head(self, units: int) -> "_Head":
         if units not in self._heads:
             build = functools.partial(self._build, units)
-            self._heads[units] = _Head(build, self._num_classes, self._batch_size)
+            self._heads[units] = _Head(
+                build, self._num_classes, self._batch_size, self._class_weights
+            )
         return self._heads[units]
 
     def _build(self, units: int, dropout: float) -> keras.Model:
@@ -173,7 +178,13 @@ def _tensors(vectors: Vectors) -> tuple[tf.Tensor, tf.Tensor]:
 class _Head:
     """A head of one width, its optimizer's state, and an epoch compiled for them."""
 
-    def __init__(self, build: Callable[[float], keras.Model], num_classes: int, batch: int) -> None:
+    def __init__(
+        self,
+        build: Callable[[float], keras.Model],
+        num_classes: int,
+        batch: int,
+        class_weights: Sequence[float],
+    ) -> None:
         self._build = build
         # With dropout; its rates are arguments of `epoch`, so that all trials share the graph.
         self._model = build(_ANY_DROPOUT)
@@ -184,6 +195,7 @@ class _Head:
         self._slots = [[tf.Variable(tf.zeros_like(v)) for v in self._variables] for _ in range(2)]
         self._num_classes = num_classes
         self._batch = batch
+        self._class_weights = class_weights
 
     def reset(self, dropout: float) -> tf.Tensor:
         """Back to fit 1's first weights and a fresh optimizer.
@@ -236,14 +248,14 @@ class _Head:
                 losses, _ = self._losses(logits, tf.gather(ids, batch), smoothing)
                 loss = tf.reduce_mean(losses)
             self._step(tape.gradient(loss, self._variables), learning_rate)
-        loss_sum, entropy_sum = 0.0, 0.0
+        loss_sum, entropy_sum, count = 0.0, 0.0, 0.0
         for begin in tf.range(0, tf.shape(val_inputs)[0], _VAL_BATCH):
             logits = self._model(val_inputs[begin : begin + _VAL_BATCH], training=False)
             some = val_ids[begin : begin + _VAL_BATCH]
             losses, entropies = self._losses(logits, some, smoothing)
             loss_sum += tf.reduce_sum(losses)
             entropy_sum += tf.reduce_sum(entropies)
-        count = tf.cast(tf.shape(val_inputs)[0], tf.float32)
+            count += self._total_weight(some)
         return loss_sum / count, entropy_sum / count
 
     def _losses(
@@ -252,7 +264,15 @@ class _Head:
         """Loss and cross-entropy of each image; the loss is Keras's with label smoothing."""
         entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
         uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+        if self._class_weights:
+            weights = tf.gather(tf.constant(self._class_weights, tf.float32), ids)
+            entropies, uniform = entropies * weights, uniform * weights
         return (1.0 - smoothing) * entropies + smoothing * uniform, entropies
+
+    def _total_weight(self, ids: tf.Tensor) -> tf.Tensor:
+        if not self._class_weights:
+            return tf.cast(tf.shape(ids)[0], tf.float32)
+        return tf.reduce_sum(tf.gather(tf.constant(self._class_weights, tf.float32), ids))
 
     def _step(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """RMSprop as Keras computes it, in one pass over the weights instead of seven."""

@@ -91,7 +91,15 @@ def _head_trials(
         num_train = job.data_card.num_examples(keys.TRAIN) * (len(paths) - 1)
         every = 1 + num_train // MOST_VECTORS
         *train, val = (Vectors(*data.load_vectors(path, width, every)) for path in paths)
-    return HeadTrials(train, val, job.spec.num_classes, job.global_batch_size, patience, job.seed)
+    return HeadTrials(
+        train,
+        val,
+        job.spec.num_classes,
+        job.global_batch_size,
+        patience,
+        job.seed,
+        class_weights=job.class_weights,
+    )
 
 
 def _fine_tune_trials(
@@ -132,7 +140,14 @@ def _fine_tune_trials(
         )
         fit_data = unpooled_data(job, trained_part, strategy)
         layer = layers[tried.boundary]
-        record = recipe.fine_tune(network, fit_data, tried, log_dir=None, boundary_layer=layer)
+        record = recipe.fine_tune(
+            network,
+            fit_data,
+            tried,
+            log_dir=None,
+            boundary_layer=layer,
+            class_weights=job.class_weights,
+        )
         entropies = record.history[f"val_{recipe.CROSS_ENTROPY}"]
         return TrialResult(
             objective=clip_objective(entropies[record.best_epoch - 1], spec.num_classes),
