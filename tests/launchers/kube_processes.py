@@ -49,8 +49,8 @@ exec "$@"
 
 
 def can_isolate() -> bool:
-    """Whether this user may give a process mounts of its own."""
-    if shutil.which("unshare") is None:
+    """Whether this user may give a process mounts of its own, an empty /tmp among them."""
+    if shutil.which("unshare") is None or ROOT.is_relative_to("/tmp"):
         return False
     return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
 
