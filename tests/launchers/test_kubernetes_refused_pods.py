@@ -150,7 +150,8 @@ def make_older(api, by: timedelta) -> None:
 @pytest.mark.parametrize("workload", ["job", "jobset"])
 def test_a_launcher_that_starts_again_counts_from_the_jobs_own_start(api, cluster, start, workload):
     cluster.admission.quota_wants = ("limits.cpu",)
-    start(workload=workload)  # this launcher's pod is lost: nobody hears of it again
+    # This launcher's pod is lost: nobody hears of it again, for it would wait for a day.
+    start(workload=workload, pending_secs=86_400)
     make_older(api, timedelta(hours=1))
 
     with pytest.raises(WorkerGroupFailed, match="no pods after 1800 s: FailedCreate"):
