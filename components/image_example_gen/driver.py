@@ -9,7 +9,7 @@ import glob
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from apache_beam.io.filesystems import FileSystems
@@ -27,7 +27,7 @@ from trainer.store.uris import is_remote
 MAX_HASHED_BYTES = 256 * 2**20
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class FileState:
     """What the fingerprint knows of a file.
 
@@ -82,15 +82,21 @@ def fingerprint(images_dir: str) -> str:
     Args:
       images_dir: what `data.images` names.
     """
-    files = sorted(_states(images_dir))
-    hashed = sum(file.size_bytes for file in files) <= MAX_HASHED_BYTES
-    digest = hashlib.sha256()
-    for file in files:
-        content = _content(file) if hashed else file.modified
+    digest, num_bytes = _combine(images_dir, lambda file: file.modified)
+    if num_bytes <= MAX_HASHED_BYTES:
+        digest, _ = _combine(images_dir, _content)
+    return f"{digest:064x}"
+
+
+def _combine(images_dir: str, content_of: Callable[[FileState], str]) -> tuple[int, int]:
+    """The sum of a hash for each file, and the files' bytes; of a million none is kept."""
+    digest = num_bytes = 0
+    for file in _states(images_dir):
+        num_bytes += file.size_bytes
         path = file.path.removeprefix(images_dir.rstrip("/"))
-        line = f"{path}\0{file.size_bytes}\0{content}\n"
-        digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+        line = f"{path}\0{file.size_bytes}\0{content_of(file)}\n"
+        digest += int(hashlib.sha256(line.encode("utf-8", "surrogateescape")).hexdigest(), 16)
+    return digest % 2**256, num_bytes
 
 
 def _content(file: FileState) -> str:

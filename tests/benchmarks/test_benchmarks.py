@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmarks.common import make_table, median_of, run_child
 from benchmarks.flops import count_flops
+from benchmarks.listing import list_all
 from benchmarks.pictures import with_comment, write_digits, write_photos
 from benchmarks.recipe import ratios
 from benchmarks.recipe_data import choose_images
@@ -116,6 +117,17 @@ def test_ratios_of_the_recipe_are_of_the_plain_side_to_thaw():
         "cpu_ratio": 2.5,
         "work_ratio": 6.0,
     }
+
+
+def test_listing_leaves_the_seconds_of_each_of_the_three(tmp_path):
+    for name in ("cat/1.jpg", "dog/2.jpg"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+
+    seconds = list_all(str(tmp_path))
+
+    assert seconds.keys() == {"fingerprint s", "count s", "entries s"}
+    assert all(value > 0 for value in seconds.values())
 
 
 def test_growth_is_a_line_in_time_and_a_share_in_memory():
