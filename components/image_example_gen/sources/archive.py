@@ -4,6 +4,9 @@ An archive comes from anywhere: what would be written outside the folder, or fil
 rejected or ends the run.
 """
 
+import errno
+import gzip
+import lzma
 import os
 import stat
 import tarfile
@@ -31,6 +34,14 @@ _CHUNK_BYTES = 2**20
 _UNPACKED = "unpacked"
 _REJECTED = "rejected.jsonl"
 _DAMAGED = "damaged in the archive"
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    lzma.LZMAError,
+    zlib.error,
+    EOFError,
+)
 
 
 OpenMember = Callable[[], IO[bytes]]
@@ -67,7 +78,7 @@ class Archive:
         try:
             self._unpack()
             return Folder(self._root()).check()
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+        except _UNREADABLE as error:
             raise UnusableDataset(
                 f"cannot be unpacked: {error}.",
                 where=self.path,
@@ -168,7 +179,8 @@ def _zip_member(info: zipfile.ZipInfo) -> Member:
         problem = "a link inside an archive"
     elif info.flag_bits & 1:
         problem = "encrypted in the archive"
-    return Member(info.filename, info.file_size, problem)
+    # Windows' own archiver used to write backslashes.
+    return Member(info.filename.replace("\\", "/"), info.file_size, problem)
 
 
 def _tar_member(info: tarfile.TarInfo) -> Member:
@@ -209,7 +221,12 @@ def _write(root: str, name: str, open_member: OpenMember, max_bytes: int) -> tup
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
         _remove(target)
         return written, _DAMAGED
-    except (FileExistsError, NotADirectoryError, ValueError):
+    except gzip.BadGzipFile:  # an OSError; what follows cannot be read either
+        raise
+    except (OSError, ValueError) as error:
+        _remove(target)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         return written, "its name is not possible here"
     if written > max_bytes:
         os.remove(target)
