@@ -48,7 +48,7 @@ def run_trunk(recipe: Recipe, folder: Path) -> dict[str, float]:
 
 
 def make_job(recipe: Recipe, folder: Path, name: str) -> Job:
-    """What both fits are told; patience is longer than they take."""
+    """The settings of both fits; patience is longer than they take."""
     card = read_card(str(recipe.examples))
     labels = sorted(card.counts[keys.TRAIN])
     return Job(

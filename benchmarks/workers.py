@@ -36,7 +36,7 @@ def main(
     """Time of both fits by several workers of this machine over that of one."""
     host = machine()
     with tempfile.TemporaryDirectory(prefix="thaw-benchmark-") as folder:
-        told = {
+        settings = {
             "folder": folder,
             "images": images,
             "size_px": size,
@@ -44,14 +44,14 @@ def main(
             "epochs": [head_epochs, epochs],
         }
         request = Path(folder) / "request.json"
-        request.write_text(json_module.dumps(told))
+        request.write_text(json_module.dumps(settings))
         run_child(["-m", "benchmarks.workers_side", "write", request])
         runs = [_pair(request, workers, first=number % 2) for number in range(pairs)]
     report(
         "workers",
         f"{workers} workers against one, global batch {batch}",
         summarize(runs),
-        {"settings": {**told, "folder": ""}, "runs": runs},
+        {"settings": {**settings, "folder": ""}, "runs": runs},
         host,
         json,
     )

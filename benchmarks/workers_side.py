@@ -21,13 +21,13 @@ _MODELS = "models"
 def main(arguments: list[str]) -> None:
     """Does one of the three things."""
     what, request, *more = arguments
-    told = json.loads(Path(request).read_text())
+    settings = json.loads(Path(request).read_text())
     if what == "write":
-        write(told)
+        write(settings)
     elif what == "launch":
         launch(request, int(more[0]))
     else:
-        work(told)
+        work(settings)
 
 
 def launch(request: str, workers: int) -> None:
@@ -43,7 +43,7 @@ def launch(request: str, workers: int) -> None:
     print((folder / "measured.json").read_text())
 
 
-def write(told: dict[str, Any]) -> None:
+def write(settings: dict[str, Any]) -> None:
     """Writes a backbone, and features of both splits as TrunkFeatures leaves them."""
     from benchmarks.random_features import write_random_features
     from trainer import keys
@@ -51,11 +51,11 @@ def write(told: dict[str, Any]) -> None:
     from trainer.data.card import DataCard, write_card
     from trainer.model.weight_files import save_weights
 
-    folder = Path(told["folder"])
-    backbone = load_backbone(_BACKBONE, told["size_px"], "random")
+    folder = Path(settings["folder"])
+    backbone = load_backbone(_BACKBONE, settings["size_px"], "random")
     save_weights(backbone, str(folder / "backbone.h5"))
     shape = tuple(backbone.get_layer(_BOUNDARY).output.shape[1:])
-    counts = {"train": told["images"], "val": max(told["images"] // 4, 1)}
+    counts = {"train": settings["images"], "val": max(settings["images"] // 4, 1)}
     for seed, (split, count) in enumerate(counts.items()):
         (folder / keys.split_folder(split)).mkdir()
         path = folder / keys.split_folder(split) / "features-0"
@@ -63,18 +63,18 @@ def write(told: dict[str, Any]) -> None:
     write_card(DataCard("", "", {s: {"a": count} for s, count in counts.items()}), str(folder))
 
 
-def work(told: dict[str, Any]) -> None:
+def work(settings: dict[str, Any]) -> None:
     """Both fits with their exports; the chief leaves how long each took."""
     from trainer import job as jobs
     from trainer.distribution.strategy import this_worker
     from trainer.specs import FineTune, HeadFit
 
-    folder = Path(told["folder"])
-    head_epochs, epochs = told["epochs"]
+    folder = Path(settings["folder"])
+    head_epochs, epochs = settings["epochs"]
     # TensorFlow meets the other workers once a process.
     jobs.make_strategy = functools.cache(jobs.make_strategy)
     is_chief = this_worker(jobs.make_strategy()).is_chief
-    head, top = (_job(told, str(folder / _MODELS / name)) for name in ("head", "top"))
+    head, top = (_job(settings, str(folder / _MODELS / name)) for name in ("head", "top"))
     started = time.monotonic()
     first = jobs.run_head_fit(
         head, HeadFit(1e-4, head_epochs, head_epochs + 1), str(folder / "backbone.h5")
@@ -87,21 +87,21 @@ def work(told: dict[str, Any]) -> None:
         (folder / "measured.json").write_text(json.dumps(measured))
 
 
-def _job(told: dict[str, Any], model_dir: str) -> Any:
+def _job(settings: dict[str, Any], model_dir: str) -> Any:
     from trainer.data.card import read_card
     from trainer.job import Job
     from trainer.specs import NO_CHANGE, ModelSpec, TrunkSpec
 
     return Job(
-        spec=ModelSpec(_BACKBONE, told["size_px"], 1024, 0.0, num_classes=_CLASSES),
+        spec=ModelSpec(_BACKBONE, settings["size_px"], 1024, 0.0, num_classes=_CLASSES),
         labels=[str(number) for number in range(_CLASSES)],
-        data_card=read_card(told["folder"]),
-        train_files=[f"{told['folder']}/Split-train/*"],
-        val_files=[f"{told['folder']}/Split-val/*"],
-        global_batch_size=told["batch_size"],
+        data_card=read_card(settings["folder"]),
+        train_files=[f"{settings['folder']}/Split-train/*"],
+        val_files=[f"{settings['folder']}/Split-val/*"],
+        global_batch_size=settings["batch_size"],
         seed=0,
         precision="float32",
-        cache=TrunkSpec(_BACKBONE, told["size_px"], _BOUNDARY, "float16", "float32"),
+        cache=TrunkSpec(_BACKBONE, settings["size_px"], _BOUNDARY, "float16", "float32"),
         augmentation=NO_CHANGE,
         max_pixels=10**6,
         config={},

@@ -102,7 +102,7 @@ class Fault(Enum):
         "Give the workers more memory, or lower train.global_batch_size.",
         retryable=False,
     )
-    LOST = Row("was ended from outside", _RESUMES, retryable=True)
+    LOST = Row("was terminated by the cluster", _RESUMES, retryable=True)
     SIDECAR_FAILED = Row(
         "ended well, but its pod failed",
         "Look at that container's log, or turn off its injection for these pods.",

@@ -31,6 +31,7 @@ from components.image_example_gen.rejected import (
     shard_of_rejected,
     write_rejected,
 )
+from components.image_example_gen.sources import archive
 from components.image_example_gen.sources.entry import Entry, Rejected, Source, reject
 from components.image_example_gen.sources.find import find_source
 from components.image_example_gen.splitting import (
@@ -90,7 +91,6 @@ class Executor(BaseExampleGenExecutor):
         )
         artifact.split_names = artifact_utils.encode_split_names(list(keys.SPLITS))
         images_dir = exec_properties[standard_component_specs.INPUT_BASE_KEY]
-        work_dir = self._get_tmp_dir()
         write_examples(
             self._make_beam_pipeline(),
             images_dir,
@@ -98,10 +98,17 @@ class Executor(BaseExampleGenExecutor):
             _splits(exec_properties[standard_component_specs.OUTPUT_CONFIG_KEY]),
             _limits(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY]),
             _reading(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY]),
-            None if is_remote(work_dir) else work_dir,
+            self._work_dir(images_dir),
         )
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(artifact, "tfrecords_gzip")
+
+    def _work_dir(self, images_dir: str) -> str | None:
+        """Where an archive is unpacked: on the disk of the artifacts, if that is a local one."""
+        if not images_dir.lower().endswith(archive.ENDINGS):
+            return None
+        folder = self._get_tmp_dir()
+        return None if is_remote(folder) else folder
 
 
 def _splits(output_config: str) -> dict[str, int]:
@@ -154,8 +161,6 @@ def write_examples(
       UnusableDataset: on fewer than two classes, an empty class, or a split or class
         left without images.
     """
-    if work_dir:
-        os.makedirs(work_dir, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="thaw-images-", dir=work_dir) as folder:
         source = find_source(images_dir, folder, limits.max_file_bytes)
         _write_splits(pipeline, source, uri, splits, limits, reading)

@@ -1,4 +1,4 @@
-"""The config's section for how Kubeflow Pipelines is told who asks: `cluster.credentials`."""
+"""The config's section for logging in to Kubeflow Pipelines: `cluster.credentials`."""
 
 from typing import Annotated
 

@@ -102,8 +102,8 @@ class WarmPython:
         process = self._started()
         assert process.stdout
         for line in process.stdout:
-            if line.startswith("{") and key in (told := json.loads(line)):
-                return int(told[key])
+            if line.startswith("{") and key in (report := json.loads(line)):
+                return int(report[key])
         raise ContainerFailed(f"the warm Python ended; see {self._log}")
 
     def _started(self) -> subprocess.Popen[str]:

@@ -49,12 +49,12 @@ def replica_environment(addresses: list[str], pool: int, index: int) -> dict[str
     members = {0: addresses[:1], 1: addresses[1:]}
 
     def described(which: int, environment: str) -> str:
-        told: dict[str, Any] = {
+        cluster_spec: dict[str, Any] = {
             "cluster": {names[number][which]: who for number, who in members.items() if who},
             "task": {"type": names[pool][which], "index": index},
             "environment": environment,
         }
-        return json.dumps(told)
+        return json.dumps(cluster_spec)
 
     return {"TF_CONFIG": described(0, "cloud"), "CLUSTER_SPEC": described(1, "cloud")}
 

@@ -82,16 +82,16 @@ def serving(service: Service, certificate: Path | None = None) -> Iterator[str]:
             body = _body(sent, headers.get("content-type", ""))
             asked = Asked(self.command, url.path, dict(parse_qsl(url.query)), headers, body)
             service.asked.append(asked)
-            status, told = service.answer(asked)
-            raw = told if isinstance(told, Raw) else Raw(json.dumps(told), "application/json")
-            answer = raw.text.encode()
+            status, answer = service.answer(asked)
+            raw = answer if isinstance(answer, Raw) else Raw(json.dumps(answer), "application/json")
+            content = raw.text.encode()
             self.send_response(status)
             self.send_header("Content-Type", raw.content_type)
-            self.send_header("Content-Length", str(len(answer)))
+            self.send_header("Content-Length", str(len(content)))
             for name, value in raw.headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(answer)
+            self.wfile.write(content)
 
         def log_message(self, format: str, *arguments: Any) -> None:
             pass

@@ -233,9 +233,9 @@ class Kubeflow:
                 return 400, {"message": "Workflow must be Failed/Error to retry"}
             run["state"] = "RUNNING"
             return 200, {}
-        told = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        run["state"] = told["state"]
-        return 200, {**run, **told}
+        latest = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        run["state"] = latest["state"]
+        return 200, {**run, **latest}
 
     def _log(self, asked: Asked) -> tuple[int, Any]:
         of_api = re.fullmatch(r"/apis/v1alpha1/runs/([^/]+)/nodes/([^/]+)/log", asked.path)

@@ -37,7 +37,7 @@ def container_of(spec: spec_pb2.PipelineSpec, node: str) -> Any:
 
 
 def custom_config(spec: spec_pb2.PipelineSpec, node: str) -> dict[str, Any]:
-    """What a training node is told, at either schema."""
+    """The settings of a training node, at either schema."""
     value = spec.root.dag.tasks[node].inputs.parameters["custom_config"].runtime_value
     return json.loads(value.constant.string_value or value.constant_value.string_value)
 

@@ -28,9 +28,9 @@ def containers(target: Target, *options: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("target", Target)
 def test_containers_of_beam_nodes_get_the_options_and_others_stay_as_they_are(target):
-    plain, told = containers(target), containers(target, *BEAM)
+    plain, changed = containers(target), containers(target, *BEAM)
 
-    for node, container in told.items():
+    for node, container in changed.items():
         added = [arg for arg in container.args if arg not in plain[node].args]
         own = ["--runner=DirectRunner"] if node == "Evaluator" else []
         all_of_them = ["--runner=DataflowRunner", "--region=europe-west4"]

@@ -39,8 +39,8 @@ def check(vertex_text, images, tmp_path):
         assert command.command[:2] == ["python", "-m"]
         module = importlib.import_module(command.command[2])
         module.main(module.parse_flags(["check", *arguments]))
-        told = Path(asked.outputs.output_file).read_text()
-        output = json_format.Parse(told, spec_pb2.ExecutorOutput())
+        reported = Path(asked.outputs.output_file).read_text()
+        output = json_format.Parse(reported, spec_pb2.ExecutorOutput())
         return {name: value.string_value for name, value in output.parameter_values.items()}
 
     return checks

@@ -215,10 +215,10 @@ def test_vertex_trains_in_custom_jobs_whose_first_pool_is_the_chief(vertex_text)
 
     spec, _ = read_vertex(vertex_text)
 
-    told = custom_config(spec, "FineTuner")
-    assert told["ai_platform_enable_vertex"] is True
-    assert told["ai_platform_vertex_region"] == "europe-west4"
-    arguments = told["ai_platform_training_args"]
+    custom = custom_config(spec, "FineTuner")
+    assert custom["ai_platform_enable_vertex"] is True
+    assert custom["ai_platform_vertex_region"] == "europe-west4"
+    arguments = custom["ai_platform_training_args"]
     assert (arguments["project"], arguments["display_name"]) == ("p", "birds-finetuner")
     job = types.CustomJobSpec(arguments["job_spec"])  # refuses what the service does not know
     chief, workers = job.worker_pool_specs
@@ -340,8 +340,8 @@ def test_the_example_configs_compile(target):
 
     spec, platform = (read_vertex if target is Target.VERTEX else read_kubeflow)(text)
     if target is Target.VERTEX:
-        told = custom_config(spec, "FineTuner")
-        pools = told["ai_platform_training_args"]["job_spec"]["worker_pool_specs"]
+        custom = custom_config(spec, "FineTuner")
+        pools = custom["ai_platform_training_args"]["job_spec"]["worker_pool_specs"]
         assert [pool["replica_count"] for pool in pools] == [1, 1]
     else:
         group = group_of(spec, platform, "FineTuner")

@@ -53,8 +53,8 @@ def test_gpus_of_the_launcher_override_those_of_the_node():
     node = "cluster.resources={FineTuner: {accelerator: amd.com/gpu, accelerator_count: 2}}"
 
     def gpus(*settings: str) -> tuple:
-        told = launcher_settings(load_config(None, [node, *settings]), "FineTuner")
-        return told.get("gpus"), told.get("gpu_resource")
+        section = launcher_settings(load_config(None, [node, *settings]), "FineTuner")
+        return section.get("gpus"), section.get("gpu_resource")
 
     assert gpus() == (2, "amd.com/gpu")
     assert gpus("cluster.launcher={gpus: 4, gpu_resource: nvidia.com/gpu}") == (4, "nvidia.com/gpu")

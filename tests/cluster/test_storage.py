@@ -132,5 +132,5 @@ def test_images_and_models_may_be_on_a_volume_that_their_node_mounts():
     executors = platform.platforms["kubernetes"].deployment_spec.executors
     mounts = {name: pod["pvcMount"][0]["mountPath"] for name, pod in executors.items()}
     assert mounts == {"ImageExampleGen_executor": "/data", "Pusher_executor": "/models"}
-    told = spec.root.dag.tasks["ImageExampleGen"].inputs.parameters["input_base"]
-    assert told.runtime_value.constant.string_value == "/data/photos"
+    parameter = spec.root.dag.tasks["ImageExampleGen"].inputs.parameters["input_base"]
+    assert parameter.runtime_value.constant.string_value == "/data/photos"

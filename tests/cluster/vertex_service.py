@@ -147,8 +147,8 @@ class Vertex:
     def _look(self, path: str) -> tuple[int, Any]:
         if path not in self.jobs:
             return _not_found(path)
-        told = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        return 200, {**_json(self.jobs[path]), **told}
+        latest = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return 200, {**_json(self.jobs[path]), **latest}
 
 
 def _not_found(path: str) -> tuple[int, Any]:

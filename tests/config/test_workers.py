@@ -1,4 +1,4 @@
-"""What the config says of workers, and what the nodes are told of it."""
+"""What the config says of workers, and what the nodes learn of it."""
 
 from typing import Any
 
@@ -48,8 +48,8 @@ def test_how_long_to_wait_changes_nothing_that_a_fit_depends_on():
         None, ["train.stall_secs=5000", "train.start_secs=5000", "train.max_restarts=9"]
     )
 
-    for told in (node_args.head_trainer, node_args.fine_tuner):
-        assert told(patient) == told(Config())
+    for make_args in (node_args.head_trainer, node_args.fine_tuner):
+        assert make_args(patient) == make_args(Config())
 
 
 @pytest.mark.parametrize(

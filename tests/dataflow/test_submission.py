@@ -56,8 +56,8 @@ def submit(tmp_path, monkeypatch) -> Callable[..., tuple[Service, Request]]:
         with serving() as service:
             monkeypatch.setenv("STORAGE_EMULATOR_HOST", service.url)
             monkeypatch.setattr(sys, "argv", ["thaw"])  # TFX reads it
-            told = [*OPTIONS, f"--dataflow_endpoint={service.url}", "--no_auth", *options]
-            executor = Executor(BaseBeamExecutor.Context(beam_pipeline_args=told))
+            arguments = [*OPTIONS, f"--dataflow_endpoint={service.url}", "--no_auth", *options]
+            executor = Executor(BaseBeamExecutor.Context(beam_pipeline_args=arguments))
             # Nobody has done the work, whatever the service says.
             with pytest.raises(ThawError, match="not written"):
                 executor.Do(

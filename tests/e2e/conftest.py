@@ -110,7 +110,7 @@ def pushed_model(good_run) -> Path:
 
 @pytest.fixture(scope="session")
 def repeated_run(good_run, pushed_model, run_thaw, output) -> tuple[Run, list[tuple[str, float]]]:
-    """The same command again, with Beam told to run in another way; and what it found."""
+    """The same command again, with other options for Beam; and what it found."""
     before = modified(output)
     other_way = "beam.options=[--direct_num_workers=2, --direct_running_mode=multi_threading]"
     return run_thaw(*OPTIONS, GOOD, other_way, flags=("--require-blessing",)), before

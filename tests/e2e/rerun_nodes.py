@@ -3,7 +3,7 @@
     python -m tests.e2e.rerun_nodes OUTPUT/logs/RUN OUTPUT NEW NODE,NODE,… BEAM_OPTION…
 
 The way `thaw run` runs them: in a fork of a process that has imported everything, through
-TFX's launcher, from the run's metadata. Only what Beam is told differs, and where the
+TFX's launcher, from the run's metadata. Only the options of Beam differ, and where the
 outputs go: `NEW/artifacts/NODE/KEY/EXECUTION`. Prints the outcome of each node as JSON.
 """
 

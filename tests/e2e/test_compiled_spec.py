@@ -130,19 +130,19 @@ def test_metrics_are_those_of_thaw_run(store, good_run, request):
     evaluation = str(done.output("Evaluator", "evaluation"))
 
     for model in MODELS:
-        told = dict(good_run.results["metrics"][model])
-        told.pop("confusion")
-        assert read_metrics(evaluation, model).model_dump() == told
+        expected = dict(good_run.results["metrics"][model])
+        expected.pop("confusion")
+        assert read_metrics(evaluation, model).model_dump() == expected
     assert done.run.metadata("Evaluator", "blessing")["blessed"] == 1
 
 
 @on_every_store
 def test_the_pushed_model_is_that_of_thaw_run(store, pushed_model, request):
     done = request.getfixturevalue(store)
-    told = done.run.metadata("Pusher", "pushed_model")
+    pushing = done.run.metadata("Pusher", "pushed_model")
 
-    pushed = told["pushed_destination"]
-    assert (told["pushed"], told["pushed_version"]) == (1, "1")
+    pushed = pushing["pushed_destination"]
+    assert (pushing["pushed"], pushing["pushed_version"]) == (1, "1")
     assert pushed == f"{done.run.root}/serving/hands/1"
     one, other = (weights(path) for path in (done.folder(pushed), pushed_model))
     assert len(one) > 200
@@ -156,18 +156,18 @@ def test_the_user_interface_gets_the_verdict_metrics_and_report(store, good_run,
     metrics = done.run.metadata("Report", "metrics")
     drawn = done.run.metadata("Report", "classification")
 
-    told = good_run.results
-    candidate = told["metrics"]["candidate"]
+    results = good_run.results
+    candidate = results["metrics"]["candidate"]
     assert metrics["candidate_accuracy"] == candidate["accuracy"]
-    assert metrics["gain"] == told["verdict"]["gain"]
+    assert metrics["gain"] == results["verdict"]["gain"]
     assert (metrics["blessed"], metrics["pushed"]) == (1, 1)
     matrix = drawn["confusionMatrix"]
-    assert [one["displayName"] for one in matrix["annotationSpecs"]] == told["data"]["classes"]
+    assert [one["displayName"] for one in matrix["annotationSpecs"]] == results["data"]["classes"]
     assert [one["row"] for one in matrix["rows"]] == candidate["confusion"]
     assert "hands: blessed" in summary
-    assert told["verdict"]["reasons"][0] in summary
+    assert results["verdict"]["reasons"][0] in summary
     assert page.startswith("<!DOCTYPE html>") or page.startswith("<!doctype html>")
-    assert page.count("data:image/jpeg;base64,") == len(told["samples"])
+    assert page.count("data:image/jpeg;base64,") == len(results["samples"])
 
 
 def shown(done: StoreRun, output: str) -> str:
@@ -287,8 +287,8 @@ def test_vertex_checks_for_new_images_and_runs_the_same_containers(
         vertex_run.run(task, warm_python.run)
 
     # What the cache depends on: it changes with the images.
-    told = vertex_run.checked["ImageExampleGen"].parameter_values
-    assert told["input_fingerprint"].string_value == fingerprint(str(images))
+    parameters = vertex_run.checked["ImageExampleGen"].parameter_values
+    assert parameters["input_fingerprint"].string_value == fingerprint(str(images))
     examples = vertex_run.metadata("ImageExampleGen", "examples")
     assert json.loads(examples["split_names"]) == ["train", "val", "test"]
     one, other = (

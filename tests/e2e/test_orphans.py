@@ -37,16 +37,16 @@ def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_until_at_work(output: Path, node: str, process: subprocess.Popen[bytes]) -> None:
-    """Waits until a node of the newest run has told of its progress."""
+    """Waits until a node of the newest run has reported progress."""
     until = time.monotonic() + _WAIT_SECS
     while time.monotonic() < until:
         assert process.poll() is None, f"the run ended before {node}"
         logs = sorted((output / "logs").glob("*/events.jsonl"), key=os.path.getmtime)
         lines = logs[-1].read_text().splitlines() if logs else []
-        told = [json.loads(line) for line in lines]
-        if any(event.get("node") == node and event["event"] == "progress" for event in told):
+        events = [json.loads(line) for line in lines]
+        if any(event.get("node") == node and event["event"] == "progress" for event in events):
             return
-        if node == "Transform" and any(event.get("node") == node for event in told):
+        if node == "Transform" and any(event.get("node") == node for event in events):
             return
         time.sleep(0.1)
     raise AssertionError(f"{node} did not begin in {_WAIT_SECS} s")

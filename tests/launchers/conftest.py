@@ -35,8 +35,8 @@ def start(api, tmp_path, look_often):
 
     def starts(workers: int = 2, limits: dict | None = None, watch: bool = True, **more) -> Running:
         before = watches(api)
-        told = settings(api.kubeconfig(tmp_path), **more)
-        running = Running(told, group(tmp_path, workers, **(limits or {})))
+        launcher_settings = settings(api.kubeconfig(tmp_path), **more)
+        running = Running(launcher_settings, group(tmp_path, workers, **(limits or {})))
         if watch:
             until(lambda: watches(api) > before)
         return running

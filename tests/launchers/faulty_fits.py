@@ -31,12 +31,12 @@ TOP = FineTune(BOUNDARY, 1e-2, 0.9, EPOCHS, EPOCHS, batch_norm="train")
 
 
 def main(request_path: str) -> None:
-    told = json.loads(Path(request_path).read_text())
-    folder = Path(told["folder"])
-    resume.FitCheckpointer.on_train_batch_end = hurting(told["faults"], folder / "done")
+    request = json.loads(Path(request_path).read_text())
+    folder = Path(request["folder"])
+    resume.FitCheckpointer.on_train_batch_end = hurting(request["faults"], folder / "done")
     use_tiny_backbone()
-    with supervision.supervised(told.get("limits", {})):
-        head, top = job(told, folder, "head"), job(told, folder, "top")
+    with supervision.supervised(request.get("limits", {})):
+        head, top = job(request, folder, "head"), job(request, folder, "top")
         run_head_fit(head, HEAD, "random")
         run_fine_tune(top, TOP, head.model_dir)
         if tf_config.own_index(os.environ) == 0:
@@ -69,8 +69,8 @@ def hurting(faults: list, done: Path):
     return end_batch
 
 
-def job(told: dict, folder: Path, name: str) -> Job:
-    data = told["images"]
+def job(request: dict, folder: Path, name: str) -> Job:
+    data = request["images"]
     return Job(
         spec=ModelSpec(TINY, SIZE_PX, 8, head_dropout=0.3, num_classes=CLASSES),
         labels=["a", "b"],

@@ -98,7 +98,7 @@ class KubeApi(ThreadingHTTPServer):
     def kubeconfig(self, folder: Path) -> str:
         """Writes a file that leads here, as a user `tester` in the server's namespace."""
         context = {"cluster": "c", "user": "tester", "namespace": self.namespace}
-        told = {
+        config = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "c",
@@ -107,7 +107,7 @@ class KubeApi(ThreadingHTTPServer):
             "contexts": [{"name": "c", "context": context}],
         }
         path = folder / "kubeconfig.json"
-        path.write_text(json.dumps(told))
+        path.write_text(json.dumps(config))
         return str(path)
 
     def calls(self) -> set[tuple[str, str, str]]:
@@ -293,12 +293,12 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(400, "container is waiting to start: ContainerCreating")
         lines = store.logs[pod]
         follow = self.query.get("follow") == "True"
-        told = max(0, len(lines) - int(self.query.get("tailLines", len(lines))))
+        sent = max(0, len(lines) - int(self.query.get("tailLines", len(lines))))
         self._begin_stream("text/plain")
         while True:
             with store.changed:
-                news = lines[told:]
-                told += len(news)
+                news = lines[sent:]
+                sent += len(news)
                 ended = has_ended(store.all("pods", name=pod), container)
                 if follow and not news and not ended:
                     store.changed.wait(0.1)

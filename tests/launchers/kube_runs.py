@@ -37,14 +37,16 @@ def group(folder: Path, workers: int = 2, **limits: Any) -> WorkerGroup:
 class Running:
     """A launcher in a thread of its own."""
 
-    def __init__(self, told: dict[str, Any], asked: WorkerGroup) -> None:
+    def __init__(self, launcher_settings: dict[str, Any], asked: WorkerGroup) -> None:
         self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(told, asked), daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(launcher_settings, asked), daemon=True
+        )
         self._thread.start()
 
-    def _run(self, told: dict[str, Any], asked: WorkerGroup) -> None:
+    def _run(self, launcher_settings: dict[str, Any], asked: WorkerGroup) -> None:
         try:
-            make_launcher(read_settings(told)).run(asked)
+            make_launcher(read_settings(launcher_settings)).run(asked)
         except BaseException as error:
             self.error = error
             print(f"the launcher ended: {error!r}")

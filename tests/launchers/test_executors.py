@@ -24,12 +24,12 @@ from trainer.errors import ThawError
 # Workers that do without TensorFlow: each says that it was there; the chief exports.
 WORKER = """
 import json, os, sys
-told = json.load(open(sys.argv[-1]))
-(model,) = json.loads(told["outputs"])["model"]
+request = json.load(open(sys.argv[-1]))
+(model,) = json.loads(request["outputs"])["model"]
 uri = model["artifact"]["uri"]
 task = json.loads(os.environ["TF_CONFIG"])["task"]
 os.makedirs(f"{uri}/seen", exist_ok=True)
-open(f"{uri}/seen/{task['type']}-{task['index']}", "w").write(told["executor"])
+open(f"{uri}/seen/{task['type']}-{task['index']}", "w").write(request["executor"])
 if task["type"] == "chief" and "exports" in sys.argv:
     os.makedirs(f"{uri}/Format-Serving")
 """
@@ -62,9 +62,9 @@ def properties(workers: int, *command: str) -> dict[str, Any]:
 def test_workers_are_told_of_no_place_but_the_outputs(outputs, tmp_path):
     """As on Kubeflow: the folder that TFX gives the node is in its own pod, not in theirs."""
     (tmp_path / "gcs").write_text("a file, so that nothing can be written below it")
-    told = properties(2, sys.executable, "-c", WORKER, "exports")
+    exec_properties = properties(2, sys.executable, "-c", WORKER, "exports")
 
-    executor(tmp_path / "gcs").Do({}, outputs, told)
+    executor(tmp_path / "gcs").Do({}, outputs, exec_properties)
 
     assert "gcs" not in (tmp_path / "run/7/worker_group/request.json").read_text()
 
@@ -76,23 +76,23 @@ def executor(tmp_path: Path) -> Executor:
 def test_several_workers_are_started_each_with_the_whole_request(outputs, tmp_path, monkeypatch):
     monkeypatch.setenv("THAW_EVENTS_FILE", str(tmp_path / "logs" / "events.jsonl"))
     monkeypatch.setenv("THAW_NODE", "HeadTrainer")
-    told = properties(3, sys.executable, "-c", WORKER, "exports")
+    exec_properties = properties(3, sys.executable, "-c", WORKER, "exports")
 
-    executor(tmp_path).Do({}, outputs, told)
+    executor(tmp_path).Do({}, outputs, exec_properties)
 
     seen = {path.name: path.read_text() for path in (tmp_path / "model/7/seen").iterdir()}
     own = "tfx.components.trainer.executor.GenericExecutor"
     assert seen == {"chief-0": own, "worker-0": own, "worker-1": own}
     request = read_request(str(tmp_path / "run/7/worker_group/request.json"))
-    assert request.exec_properties == told
+    assert request.exec_properties == exec_properties
     assert artifact_utils.get_single_uri(request.output_dict["model"]) == str(tmp_path / "model/7")
     assert len(list((tmp_path / "logs" / "HeadTrainer-workers").iterdir())) == 3
 
 
 def test_settings_that_no_cache_is_to_see_come_from_the_environment(outputs, tmp_path, monkeypatch):
     """On Kubeflow: the pod has them from an annotation. Workers need them as well."""
-    told = properties(2)
-    group = json_utils.loads(told["custom_config"])["worker_group"]
+    exec_properties = properties(2)
+    group = json_utils.loads(exec_properties["custom_config"])["worker_group"]
     command = group["launcher"].pop("command")
     limits = group.pop("limits")
     command += [sys.executable, "-c", WORKER, "exports"]
@@ -110,8 +110,8 @@ def test_settings_that_no_cache_is_to_see_come_from_the_environment(outputs, tmp
 
 
 def test_settings_that_did_not_reach_the_pod_are_missed(outputs, tmp_path):
-    told = properties(2)
-    group = json_utils.loads(told["custom_config"])["worker_group"]
+    exec_properties = properties(2)
+    group = json_utils.loads(exec_properties["custom_config"])["worker_group"]
     del group["limits"]
 
     with pytest.raises(ThawError, match=r"THAW_WORKER_GROUP is not set.*\n.*thaw-worker-group"):
@@ -121,17 +121,17 @@ def test_settings_that_did_not_reach_the_pod_are_missed(outputs, tmp_path):
 
 
 def test_workers_that_end_well_without_a_model_are_an_error(outputs, tmp_path):
-    told = properties(2, sys.executable, "-c", WORKER)
+    exec_properties = properties(2, sys.executable, "-c", WORKER)
 
     with pytest.raises(ThawError, match=r"model/7/Format-Serving: is missing"):
-        executor(tmp_path).Do({}, outputs, told)
+        executor(tmp_path).Do({}, outputs, exec_properties)
 
 
 def test_worker_that_fails_is_named_with_its_last_words(outputs, tmp_path):
-    told = properties(2, sys.executable, "-c", "raise SystemExit('no such thing')")
+    exec_properties = properties(2, sys.executable, "-c", "raise SystemExit('no such thing')")
 
     with pytest.raises(WorkerGroupFailed, match=r"(?s)hands-headtrainer-.*no such thing"):
-        executor(tmp_path).Do({}, outputs, told)
+        executor(tmp_path).Do({}, outputs, exec_properties)
 
 
 @pytest.mark.parametrize(
@@ -139,12 +139,12 @@ def test_worker_that_fails_is_named_with_its_last_words(outputs, tmp_path):
 )
 def test_one_worker_on_this_machine_is_this_process(custom, outputs, tmp_path, monkeypatch):
     called = []
-    monkeypatch.setattr(GenericExecutor, "Do", lambda self, *told: called.append(told))
-    told = {"custom_config": json_utils.dumps(custom)}
+    monkeypatch.setattr(GenericExecutor, "Do", lambda self, *arguments: called.append(arguments))
+    exec_properties = {"custom_config": json_utils.dumps(custom)}
 
-    executor(tmp_path).Do({}, outputs, told)
+    executor(tmp_path).Do({}, outputs, exec_properties)
 
-    assert called == [({}, outputs, told)]
+    assert called == [({}, outputs, exec_properties)]
 
 
 def test_one_worker_elsewhere_is_a_group():

@@ -64,8 +64,8 @@ def images(tmp_path_factory) -> Path:
 
 def run(images: Path, folder: Path, faults: list, limits: Limits) -> None:
     request = folder / "request.json"
-    told = {"folder": str(folder), "images": str(images), "faults": faults}
-    request.write_text(json.dumps(told))
+    values = {"folder": str(folder), "images": str(images), "faults": faults}
+    request.write_text(json.dumps(values))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         group = WorkerGroup("test-fits", str(request), 2, str(folder / "logs"), limits)
@@ -132,8 +132,8 @@ def test_a_worker_that_never_comes_up_is_named_where_no_launcher_watches(images,
     mine, others = (f"127.0.0.1:{port}" for port in free_ports(2))
     request = tmp_path / "request.json"
     limits = {"start_secs": 3}
-    told = {"folder": str(tmp_path), "images": str(images), "faults": [], "limits": limits}
-    request.write_text(json.dumps(told))
+    values = {"folder": str(tmp_path), "images": str(images), "faults": [], "limits": limits}
+    request.write_text(json.dumps(values))
 
     ended = subprocess.run(
         [*PROGRAM, str(request)],

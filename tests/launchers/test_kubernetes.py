@@ -78,11 +78,11 @@ def test_tells_how_it_goes_and_passes_on_the_chiefs_log(api, cluster, start, tmp
     cluster.runs(0)
     cluster.says(0, "epoch 1: loss 0.5", "epoch 2: loss 0.4 – gut")
     cluster.waits(1, "ImagePullBackOff", "Back-off pulling image")
-    told: list[str] = []
+    messages: list[str] = []
 
     def has_said(text: str) -> bool:
-        told.append(capsys.readouterr().err)
-        return text in "".join(told)
+        messages.append(capsys.readouterr().err)
+        return text in "".join(messages)
 
     until(lambda: has_said("1 running of 2 workers; worker 1 waits: ImagePullBackOff"))
     cluster.runs(1)
@@ -187,15 +187,18 @@ def test_after_a_lost_worker_the_whole_group_starts_again(api, cluster, start, w
     names = [one["metadata"]["name"] for one in created(api, f"{workload}s")]
     assert names == [f"{NAME}-0", f"{NAME}-1"]
     assert [one["metadata"]["name"] for one in api.store.all(f"{workload}s")] == [f"{NAME}-1"]
-    told = capsys.readouterr().err
-    assert "worker 1 (pod" in told
-    assert "was killed by signal 9 (SIGKILL). Restarting all workers (1 of 3)." in told
+    messages = capsys.readouterr().err
+    assert "worker 1 (pod" in messages
+    assert "was killed by signal 9 (SIGKILL). Restarting all workers (1 of 3)." in messages
 
 
 @pytest.mark.parametrize(
     ("happens", "said"),
     [
-        (lambda cluster: cluster.is_evicted(0), "was ended from outside: Evicted: The node was"),
+        (
+            lambda cluster: cluster.is_evicted(0),
+            "was terminated by the cluster: Evicted: The node was",
+        ),
         (lambda cluster: cluster.vanishes(0), "failed without a pod that did"),
         (
             lambda cluster: cluster.ends(0, exit_codes.LOST_PEER),

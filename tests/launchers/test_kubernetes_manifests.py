@@ -109,8 +109,8 @@ def calls_of_a_groups_life(folder: Path, workload: str) -> set[tuple[str, str, s
         cluster = Cluster(api)
         cluster.admission.quota_wants = ("limits.cpu",)
         plural = f"{workload}s"
-        told = settings(api.kubeconfig(folder), workload=workload)
-        running = Running(told, group(folder))
+        launcher_settings = settings(api.kubeconfig(folder), workload=workload)
+        running = Running(launcher_settings, group(folder))
         until(lambda: ("", "events", "list") in api.calls())
         cluster.admission.quota_wants = ()
         until(lambda: len(cluster.pods()) == 2)

@@ -18,17 +18,17 @@ IMAGE = "registry.example/thaw:1"
 
 
 def group(name: str = "birds-fit-0123456789", **more: Any) -> WorkerGroup:
-    told = {"request_uri": "gs://b/request.json", "num_workers": 3, "log_dir": "logs", **more}
-    return WorkerGroup(name=name, **told)
+    values = {"request_uri": "gs://b/request.json", "num_workers": 3, "log_dir": "logs", **more}
+    return WorkerGroup(name=name, **values)
 
 
-def workload(asked: WorkerGroup | None = None, attempt: int = 0, **told: Any) -> dict[str, Any]:
-    settings = read_settings({"image": IMAGE, **told})
+def workload(asked: WorkerGroup | None = None, attempt: int = 0, **values: Any) -> dict[str, Any]:
+    settings = read_settings({"image": IMAGE, **values})
     return objects.workload(asked or group(), settings, attempt, 1000, 1000)
 
 
-def pod_spec(**told: Any) -> dict[str, Any]:
-    job = workload(**told)
+def pod_spec(**values: Any) -> dict[str, Any]:
+    job = workload(**values)
     check(job)
     return job["spec"]["template"]["spec"]
 
@@ -171,8 +171,8 @@ def test_workers_of_a_job_are_spread_over_the_nodes():
 
 
 def test_pods_stay_out_of_a_mesh_that_would_hide_their_ports():
-    def mode(**told: Any) -> str:
-        labels = workload(**told)["spec"]["template"]["metadata"]["labels"]
+    def mode(**values: Any) -> str:
+        labels = workload(**values)["spec"]["template"]["metadata"]["labels"]
         return labels["istio.io/dataplane-mode"]
 
     assert mode() == "none"
@@ -313,7 +313,7 @@ def test_the_schemas_of_the_stand_in_refuse_what_is_wrong(kind):
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("values", "said"),
     [
         ({}, "image: Field required"),
         ({"image": IMAGE, "imge": "x"}, "imge: Extra inputs are not permitted"),
@@ -323,9 +323,9 @@ def test_the_schemas_of_the_stand_in_refuse_what_is_wrong(kind):
         ({"image": IMAGE, "tolerations": [{"kye": "x"}]}, "tolerations.0.kye: Extra inputs"),
     ],
 )
-def test_wrong_settings_are_named(told, said):
+def test_wrong_settings_are_named(values, said):
     with pytest.raises(ThawError, match=r"cannot be read[\s\S]*The keys are: image") as e:
-        read_settings(told)
+        read_settings(values)
 
     assert said in str(e.value)
 

@@ -25,8 +25,10 @@ def test_workers_start_again_after_a_loss_meet_and_compute_together(tmp_path, ca
         cluster = Cluster(api)
         nodes = Processes(cluster, store=tmp_path)
         try:
-            told = settings(api.kubeconfig(tmp_path))
-            running = Running(told, WorkerGroup("birds-fit", uri, 2, str(tmp_path / "logs")))
+            launcher_settings = settings(api.kubeconfig(tmp_path))
+            running = Running(
+                launcher_settings, WorkerGroup("birds-fit", uri, 2, str(tmp_path / "logs"))
+            )
             until(lambda: [pod["status"]["phase"] for pod in cluster.pods()] == ["Running"] * 2)
             nodes.kill(1)
             running.end(timeout_secs=600)

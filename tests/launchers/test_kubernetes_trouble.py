@@ -21,8 +21,8 @@ LAUNCH = """
 import json, sys
 from launchers.registry import make_launcher, read_settings
 from launchers.worker_group import WorkerGroup
-told, asked = json.loads(sys.argv[1])
-make_launcher(read_settings(told)).run(WorkerGroup(**asked))
+settings, asked = json.loads(sys.argv[1])
+make_launcher(read_settings(settings)).run(WorkerGroup(**asked))
 """
 
 # A destructor runs while the launcher looks at its pods: what is raised there is lost.
@@ -49,9 +49,9 @@ def launch(api, tmp_path):
 
     def launches(program: str) -> subprocess.Popen:
         asked = {"name": NAME, "request_uri": "r", "num_workers": 2, "log_dir": str(tmp_path)}
-        told = json.dumps([settings(api.kubeconfig(tmp_path)), asked])
+        launcher_settings = json.dumps([settings(api.kubeconfig(tmp_path)), asked])
         child = subprocess.Popen(
-            [sys.executable, "-c", program, told],
+            [sys.executable, "-c", program, launcher_settings],
             stderr=subprocess.DEVNULL,
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -168,30 +168,30 @@ def test_a_namespace_that_is_not_there_is_named(api, start):
 
 def test_a_server_that_does_not_answer_is_a_clear_error(tmp_path):
     with KubeApi() as server:
-        told = settings(server.kubeconfig(tmp_path), api_retry_secs=0.5)
+        launcher_settings = settings(server.kubeconfig(tmp_path), api_retry_secs=0.5)
 
     with pytest.raises(WorkerGroupFailed, match="Is the API server up"):
-        Running(told, group(tmp_path)).end()
+        Running(launcher_settings, group(tmp_path)).end()
 
 
 def test_without_a_cluster_it_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    told = settings(str(tmp_path / "none"))
+    launcher_settings = settings(str(tmp_path / "none"))
 
     with pytest.raises(WorkerGroupFailed, match="no cluster is known here"):
-        Running(told, group(tmp_path)).end()
+        Running(launcher_settings, group(tmp_path)).end()
 
 
 def test_a_log_that_was_cut_is_told_once(api, cluster, tmp_path):
-    told = settings(api.kubeconfig(tmp_path))
-    del told["kind"]
+    launcher_settings = settings(api.kubeconfig(tmp_path))
+    del launcher_settings["kind"]
     lines: list[str] = []
-    running = Running({**told, "kind": "kubernetes"}, group(tmp_path / "elsewhere"))
+    running = Running({**launcher_settings, "kind": "kubernetes"}, group(tmp_path / "elsewhere"))
     until(lambda: len(cluster.pods()) == 2)
     pod = cluster.pod(1)["metadata"]["name"]
     api.cut_logs_after = 2
     log = PodLog(
-        kubernetes_api.connect(read_settings(told)),
+        kubernetes_api.connect(read_settings(launcher_settings)),
         pod,
         "worker",
         Path(tmp_path / "log"),

@@ -3,7 +3,7 @@
     python tiny_worker.py REQUEST
 
 The request is JSON: for each worker's name, what it does at each start, the last entry
-for all later ones. What it did is told in files beside the request.
+for all later ones. It records what it did in files beside the request.
 """
 
 import json
@@ -42,7 +42,7 @@ def come_up() -> Watchdog:
 
 
 def wait_for_the_others() -> None:
-    """Waits until every worker has told of as many starts as this one: on a busy machine the
+    """Waits until every worker has recorded as many starts as this one: on a busy machine the
     others might be ended before they have begun."""
     files = [
         Path(sys.argv[1]).with_name(f"{tf_config.worker_name(index)}.starts")

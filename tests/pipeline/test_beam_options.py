@@ -38,12 +38,14 @@ def test_config_names_the_nodes_that_use_beam_and_no_other():
 def test_beam_nodes_get_the_options_for_all_and_then_their_own():
     found = specs(config(f"beam.options=[{ALL}]", f"beam.nodes.Transform=[{OWN}]"))
 
-    told = {name: list(getattr(spec, "beam_pipeline_args", [])) for name, spec in found.items()}
-    assert told.pop("Transform") == [ALL, OWN]
-    assert {name for name, options in told.items() if options == [ALL]} == {
+    options_of = {
+        name: list(getattr(spec, "beam_pipeline_args", [])) for name, spec in found.items()
+    }
+    assert options_of.pop("Transform") == [ALL, OWN]
+    assert {name for name, options in options_of.items() if options == [ALL]} == {
         *BeamNodes.model_fields
     } - {"Transform"}
-    assert told["HeadTrainer"] == told["Pusher"] == []
+    assert options_of["HeadTrainer"] == options_of["Pusher"] == []
 
 
 def test_what_the_cache_hashes_is_the_same_whatever_beam_is_told():

@@ -107,8 +107,8 @@ def train(data, tmp_path_factory) -> Callable[..., Trained]:
     def run(workers: int, *jobs: str) -> Trained:
         folder = tmp_path_factory.mktemp(f"workers-{workers}")
         request = folder / "request.json"
-        told = {"folder": str(folder), "batch_size": BATCH, "jobs": jobs, **data}
-        request.write_text(json.dumps(told))
+        values = {"folder": str(folder), "batch_size": BATCH, "jobs": jobs, **data}
+        request.write_text(json.dumps(values))
         logs = str(folder / "logs")
         group = WorkerGroup("test-fits", str(request), workers, logs, Limits(max_restarts=0))
         LocalLauncher([sys.executable, "-m", PROGRAM]).run(group)

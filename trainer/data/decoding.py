@@ -147,7 +147,7 @@ def decode(
 
 
 class _Limits(NamedTuple):
-    """What decoders are told besides the file: int64 scalars, and a colour, int32 [3]."""
+    """What decoders take besides the file: int64 scalars, and a colour, int32 [3]."""
 
     at_least_px: tf.Tensor
     max_pixels: tf.Tensor

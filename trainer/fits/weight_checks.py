@@ -37,7 +37,7 @@ def check_fit_moved(
 
     Changing `trainable` after `compile` silently trains nothing, and a default call of
     the backbone silently moves BatchNorm statistics; neither shows in the loss. A weight
-    that the optimizer updates may still stay where it is: where all images are told apart
+    that the optimizer updates may still stay where it is: where all images are classified
     with certainty, or gradients cancel, a step is smaller than the weight's rounding.
 
     Args:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Drops what native code writes to stderr: TensorFlow greets there, whatever it is told."""
+    """Drops what native code writes to stderr: TensorFlow greets there, whatever its log level."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nothing:
