@@ -20,9 +20,9 @@ from typing_extensions import Self
 
 from pipeline.config.beam import Beam
 from pipeline.config.cluster import Cluster
+from pipeline.config.data import Data
 from pipeline.config.limits import (
     MAX_EPOCHS,
-    MAX_PARTS,
     MAX_UNITS,
     MAX_WAIT_SECS,
     SMALLEST_CHANGE,
@@ -30,7 +30,6 @@ from pipeline.config.limits import (
 from pipeline.config.section import Section
 from pipeline.config.tuner import Tuner
 from trainer.backbones.table import BACKBONES
-from trainer.data.regular_files import DEFAULT_MAX_FILE_BYTES, LARGEST_MAX_FILE_BYTES
 
 BackboneName = Literal[
     "inception_v3", "xception", "mobilenet_v2", "efficientnet_v2_b0", "resnet50_v2"
@@ -38,67 +37,6 @@ BackboneName = Literal[
 Precision = Literal["float32", "bfloat16", "float16"]
 ClassWeight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 ClassWeights = Literal["none", "balanced"] | dict[str, ClassWeight]
-
-
-class Splits(Section):
-    """Size of each split, in parts: 70, 15, 15 means the same as 14, 3, 3.
-
-    A file's content decides its split, so identical files are never in two splits.
-    """
-
-    train: PositiveInt = Field(
-        70, le=MAX_PARTS, description="Part of the images that both fits train on."
-    )
-    val: PositiveInt = Field(
-        15, le=MAX_PARTS, description="Part whose loss tells each fit when to stop early."
-    )
-    test: PositiveInt = Field(
-        15,
-        le=MAX_PARTS,
-        description="Part that the gate judges the models on. No fit ever sees these images.",
-    )
-
-
-class Data(Section):
-    """Where the images are, and which of them are accepted."""
-
-    images: str | None = Field(
-        None,
-        description=(
-            "Folder with one folder of images per class, a manifest (.csv, .tsv, .jsonl) or an "
-            "archive of class folders (.zip, .tar…). `thaw run --images` sets it."
-        ),
-    )
-    splits: Splits = Field(default_factory=Splits, description="Sizes of the splits.")
-    max_pixels: PositiveInt = Field(
-        100_000_000,
-        le=1_000_000_000,
-        description="Images with more pixels are rejected by their header, without being decoded.",
-    )
-    max_file_bytes: PositiveInt = Field(
-        DEFAULT_MAX_FILE_BYTES,
-        le=LARGEST_MAX_FILE_BYTES,
-        description="Larger files are rejected without being read.",
-    )
-    shape: Literal["stretch", "crop", "pad"] = Field(
-        "stretch",
-        description=(
-            "How pictures become squares: stretch changes the aspect ratio, crop keeps the middle, "
-            "pad keeps everything and fills the rest with data.background."
-        ),
-    )
-    background: str = Field(
-        "#ffffff",
-        pattern=r"^#[0-9a-fA-F]{6}$",
-        description="Colour behind transparent pixels and around padded pictures, as #rrggbb.",
-    )
-    colour_profiles: Literal["convert", "ignore"] = Field(
-        "convert",
-        description=(
-            "What to do with an embedded ICC profile: convert the colours to sRGB, or ignore it "
-            "and take the stored values as sRGB."
-        ),
-    )
 
 
 class Backbone(Section):
