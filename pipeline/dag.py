@@ -47,6 +47,7 @@ def make_nodes(
         max_file_bytes=config.data.max_file_bytes,
         colour_profiles=config.data.colour_profiles,
         version=__version__,
+        record_keys=node_args.record_keys(config),
     ).with_id("ImageExampleGen")
     statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"],

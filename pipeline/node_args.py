@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from components.evaluator.gate import GateRule
+from components.image_example_gen.sources.tfrecord import RecordKeys
 from pipeline import __version__
 from pipeline.config.schema import Config
 from trainer.backbones.table import BACKBONES
@@ -45,6 +46,11 @@ _LIMITS = {"start_secs", "stall_secs", "max_restarts"}
 def transform(config: Config) -> TransformArgs:
     """For `trainer.preprocessing`."""
     return TransformArgs(_image_size_px(config), config.data.max_pixels, image_reading(config))
+
+
+def record_keys(config: Config) -> RecordKeys:
+    """The features that TFRecords hold images and labels in."""
+    return RecordKeys(**config.data.record_keys.model_dump())
 
 
 def image_reading(config: Config) -> ImageReading:

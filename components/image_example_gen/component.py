@@ -6,7 +6,8 @@ from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
 from components.image_example_gen import driver, executor
-from trainer import keys
+from components.image_example_gen.sources.tfrecord import USUAL_KEYS, RecordKeys
+from trainer import keys, records
 
 
 class ImageExampleGen(FileBasedExampleGen):
@@ -28,6 +29,7 @@ class ImageExampleGen(FileBasedExampleGen):
         max_file_bytes: int,
         colour_profiles: str = "convert",
         version: str = "",
+        record_keys: RecordKeys = USUAL_KEYS,
     ) -> None:
         """Args:
         images_dir: what `data.images` names: see `sources.find`.
@@ -35,11 +37,16 @@ class ImageExampleGen(FileBasedExampleGen):
         max_pixels: larger images are rejected before they are decoded.
         max_file_bytes: larger files are rejected unread.
         colour_profiles: what re-encoding makes of them: see `trainer.specs.ImageReading`.
+        record_keys: names of the features of TFRecords.
         version: of what makes examples of images: another one makes them again.
         """
         config = struct_pb2.Struct()
         limits = {"max_pixels": max_pixels, "max_file_bytes": max_file_bytes}
-        texts = {executor.COLOUR_PROFILES: colour_profiles, executor.VERSION: version}
+        texts = {
+            executor.COLOUR_PROFILES: colour_profiles,
+            executor.RECORD_KEYS: records.dumps(record_keys),
+            executor.VERSION: version,
+        }
         config.update({**limits, **texts})
         packed = any_pb2.Any()
         packed.Pack(config)

@@ -31,9 +31,9 @@ from components.image_example_gen.rejected import (
     shard_of_rejected,
     write_rejected,
 )
-from components.image_example_gen.sources import archive
 from components.image_example_gen.sources.entry import Entry, Rejected, Source, reject
-from components.image_example_gen.sources.find import find_source
+from components.image_example_gen.sources.find import find_source, is_unpacked
+from components.image_example_gen.sources.tfrecord import USUAL_KEYS, RecordKeys
 from components.image_example_gen.splitting import (
     ImageFile,
     fingerprint,
@@ -42,7 +42,7 @@ from components.image_example_gen.splitting import (
     split_for,
 )
 from components.image_example_gen.summaries import ShardSummary, make_card, write_summary
-from trainer import keys
+from trainer import keys, records
 from trainer.data.card import DataCard, write_card
 from trainer.data.labels import is_utf8
 from trainer.process import progress
@@ -58,8 +58,10 @@ _IMAGES_PER_SHARD = 1024
 _STORED = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=0)
 
 
-# Keys beside the limits: how files are re-encoded, and one that only the cache reads.
+# Keys beside the limits: how files are re-encoded, the features of records as JSON, and one that
+# only the cache reads.
 COLOUR_PROFILES = "colour_profiles"
+RECORD_KEYS = "record_keys"
 VERSION = "thaw_version"
 
 
@@ -99,13 +101,14 @@ class Executor(BaseExampleGenExecutor):
             _limits(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY]),
             _reading(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY]),
             self._work_dir(images_dir),
+            _record_keys(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY]),
         )
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(artifact, "tfrecords_gzip")
 
     def _work_dir(self, images_dir: str) -> str | None:
-        """Where an archive is unpacked: on the disk of the artifacts, if that is a local one."""
-        if not images_dir.lower().endswith(archive.ENDINGS):
+        """Where archives and records are unpacked: on the artifacts' disk, if that is local."""
+        if not is_unpacked(images_dir):
             return None
         folder = self._get_tmp_dir()
         return None if is_remote(folder) else folder
@@ -128,6 +131,11 @@ def _reading(custom_config: str) -> ImageReading:
     return from_json(ImageReading, {**to_json(AS_IN_THE_RECIPE), COLOUR_PROFILES: profiles})
 
 
+def _record_keys(custom_config: str) -> RecordKeys:
+    text = _unpack(custom_config).get(RECORD_KEYS)
+    return records.read(RecordKeys, str(text), RECORD_KEYS) if text else USUAL_KEYS
+
+
 def _unpack(custom_config: str) -> dict[str, float | str]:
     packed = example_gen_pb2.CustomConfig()
     proto_utils.json_to_proto(custom_config, packed)
@@ -144,25 +152,27 @@ def write_examples(
     limits: Limits,
     reading: ImageReading = AS_IN_THE_RECIPE,
     work_dir: str | None = None,
+    record_keys: RecordKeys = USUAL_KEYS,
 ) -> DataCard:
     """Turns a source of images into examples.
 
     Args:
       pipeline: not yet run; it is run here.
-      images_dir: a folder of class folders, a manifest or an archive.
+      images_dir: a folder of class folders, a manifest, an archive or TFRecords.
       uri: gets `Split-<name>/` folders of gzipped TFRecords, `set_aside/` and the card.
         The files' names and contents depend on the images alone, not on the runner.
       splits: split name -> parts.
       limits: files beyond them are rejected.
       reading: how files are read that have to be re-encoded.
       work_dir: local folder that archives are unpacked into meanwhile; None: that of the system.
+      record_keys: names of the features of TFRecords.
 
     Raises:
       UnusableDataset: on fewer than two classes, an empty class, or a split or class
         left without images.
     """
     with tempfile.TemporaryDirectory(prefix="thaw-images-", dir=work_dir) as folder:
-        source = find_source(images_dir, folder, limits.max_file_bytes)
+        source = find_source(images_dir, folder, limits.max_file_bytes, record_keys)
         _write_splits(pipeline, source, uri, splits, limits, reading)
     rejected = count_reasons(uri)
     card = make_card(images_dir, uri, rejected)

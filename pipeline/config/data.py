@@ -28,15 +28,42 @@ class Splits(Section):
     )
 
 
+class RecordKeys(Section):
+    """Features of TFRecords. The defaults are those of TensorFlow's own ImageNet scripts."""
+
+    image: str = Field(
+        "image/encoded", min_length=1, description="Feature that holds the image file's bytes."
+    )
+    label: str = Field(
+        "image/class/text",
+        min_length=1,
+        description="Feature that holds the class name, as bytes or as a whole number.",
+    )
+    split: str = Field(
+        "split", min_length=1, description="Feature that names the image's split, if it is there."
+    )
+    group: str = Field(
+        "group",
+        min_length=1,
+        description=(
+            "Feature that names the image's group, if it is there: a group is never divided by the "
+            "splits."
+        ),
+    )
+
+
 class Data(Section):
     """Where the images are, and which of them are accepted."""
 
     images: str | None = Field(
         None,
         description=(
-            "Folder with one folder of images per class, a manifest (.csv, .tsv, .jsonl) or an "
-            "archive of class folders (.zip, .tar…). `thaw run --images` sets it."
+            "Folder with one folder of images per class, a manifest (.csv, .tsv, .jsonl), an "
+            "archive of class folders (.zip, .tar…) or TFRecords. `thaw run --images` sets it."
         ),
+    )
+    record_keys: RecordKeys = Field(
+        default_factory=RecordKeys, description="Names of the features of TFRecords."
     )
     splits: Splits = Field(default_factory=Splits, description="Sizes of the splits.")
     max_pixels: PositiveInt = Field(

@@ -11,6 +11,7 @@ from components.image_example_gen.sources import archive, manifest
 from components.image_example_gen.sources.entry import UnusableDataset
 from components.image_example_gen.sources.folder import Folder, is_system_name
 from components.image_example_gen.sources.manifest import Manifest
+from components.image_example_gen.sources.tfrecord import record_files
 from pipeline.config.schema import Config
 from trainer.backbones.table import BACKBONES
 from trainer.data.formats import EXTENSIONS
@@ -65,6 +66,8 @@ def check_images(images: str | None) -> None:
     if not folder.is_dir():
         _check_file(images)
         return
+    if record_files(images):
+        return
     classes: dict[str, list[Path]] = {}
     for found in Folder(images).class_folders():
         classes.setdefault(found.label, []).append(Path(found.path))
@@ -90,6 +93,8 @@ def check_images(images: str | None) -> None:
 def _check_file(images: str) -> None:
     """Checks a manifest to its last line; archives are left to the run, which unpacks them."""
     name = images.lower()
+    if record_files(images):
+        return
     if name.endswith(manifest.ENDINGS):
         try:
             Manifest(images).check()
@@ -100,7 +105,7 @@ def _check_file(images: str) -> None:
         raise PreflightError(
             f"is no folder, and its name ends in none of {endings}.",
             where=images,
-            to_do="Give the folder that holds the class folders, a manifest or an archive.",
+            to_do="Give a folder of class folders, a manifest, an archive or TFRecords.",
         )
 
 

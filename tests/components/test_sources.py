@@ -21,6 +21,7 @@ from components.image_example_gen.rejected import read_rejected
 from components.image_example_gen.sources.entry import UnusableDataset
 from components.image_example_gen.sources.folder import LINKED_FOLDER, OUTSIDE
 from components.image_example_gen.sources.manifest import LISTED_TWICE, Manifest
+from components.image_example_gen.sources.tfrecord import RecordKeys
 from trainer import keys
 from trainer.data.card import DataCard
 
@@ -32,6 +33,7 @@ FILES = {
     for place, label in enumerate(["cat", "dog"])
     for number in range(20)
 }
+CONTENT = encoded("PNG", seed=999)
 Row = tuple[str, str, bytes]
 
 
@@ -111,6 +113,29 @@ def in_json_lines(root: Path) -> Path:
     return root / "photos.jsonl"
 
 
+def in_records(root: Path) -> Path:
+    """Two shards, one of them gzipped, with labels as bytes."""
+    folder = root / "records"
+    folder.mkdir()
+    for shard, (ending, compression) in enumerate([("", ""), (".gz", "GZIP")]):
+        path = folder / f"photos.tfrecord-{shard:05d}-of-00002{ending}"
+        with tf.io.TFRecordWriter(str(path), compression) as writer:
+            for name, content in list(FILES.items())[shard::2]:
+                writer.write(record(content, name.split("/")[0].encode()))
+    return folder
+
+
+def record(image: bytes, label: bytes | int | None, **more: bytes) -> bytes:
+    example = tf.train.Example()
+    values = {"image/encoded": image, "image/class/text": label, **more}
+    for name, value in values.items():
+        if isinstance(value, bytes):
+            example.features.feature[name].bytes_list.value.append(value)
+        elif isinstance(value, int):
+            example.features.feature[name].int64_list.value.append(value)
+    return example.SerializeToString()
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory) -> tuple[set[Row], str]:
     root = tmp_path_factory.mktemp("folder")
@@ -119,7 +144,9 @@ def expected(tmp_path_factory) -> tuple[set[Row], str]:
     return rows(root / "examples"), card.fingerprint
 
 
-@pytest.mark.parametrize("make", [in_nested_folders, in_zip, in_tar, in_csv, in_json_lines])
+@pytest.mark.parametrize(
+    "make", [in_nested_folders, in_zip, in_tar, in_csv, in_json_lines, in_records]
+)
 def test_examples_do_not_depend_on_the_kind_of_source(
     make: Callable[[Path], Path], expected, tmp_path
 ):
@@ -254,6 +281,66 @@ def test_archive_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path, mon
 
     with pytest.raises(UnusableDataset, match="100 times its own size"):
         write(tmp_path / "bomb.zip", tmp_path / "examples")
+
+
+def test_records_with_given_splits_and_numbers_for_labels(tmp_path):
+    path = tmp_path / "photos.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for number, content in enumerate(FILES.values()):
+            split = (b"train", b"validation", b"test", b"train")[number % 4]
+            writer.write(record(content, number // 20, split=split))
+        writer.write(record(b"", 1))
+        writer.write(record(CONTENT, None))
+        writer.write(record(CONTENT, 1, split=b"trian"))
+
+    card = write(path, tmp_path / "examples")
+
+    assert card.labels == ["0", "1"]
+    assert [card.num_examples(split) for split in SPLITS] == [20, 10, 10]
+    assert rejected(tmp_path / "examples", tmp_path) == {
+        "photos.tfrecord/00000040": "the record has no image",
+        "photos.tfrecord/00000041": "the record has no label that can be a class name",
+        "photos.tfrecord/00000042": "the split is none of train, val, test, valid, validation",
+    }
+
+
+def test_records_without_the_named_features_say_which_there_are(tmp_path):
+    path = tmp_path / "photos.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(record(CONTENT, None, name=b"cat"))
+
+    with pytest.raises(UnusableDataset) as caught:
+        write(path, tmp_path / "examples")
+
+    assert "The features are image/encoded, name." in str(caught.value)
+    assert "data.record_keys.label" in str(caught.value)
+
+
+def test_keys_of_records_are_those_of_the_config(tmp_path):
+    path = tmp_path / "photos.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for name, content in FILES.items():
+            writer.write(record(b"", None, picture=content, kind=name[:3].encode()))
+
+    card = write_examples(
+        beam.Pipeline(runner="DirectRunner"),
+        str(path),
+        str(tmp_path / "examples"),
+        SPLITS,
+        LIMITS,
+        record_keys=RecordKeys(image="picture", label="kind"),
+    )
+
+    assert card.labels == ["cat", "dog"]
+    assert sum(map(card.num_examples, SPLITS)) == len(FILES)
+
+
+def test_a_truncated_file_of_records_is_named(tmp_path):
+    path = in_records(tmp_path) / "photos.tfrecord-00000-of-00002"
+    path.write_bytes(path.read_bytes()[:-10])
+
+    with pytest.raises(UnusableDataset, match=r"00000-of-00002: is damaged, or no TFRecord file"):
+        write(path.parent, tmp_path / "examples")
 
 
 @pytest.mark.parametrize("make", [in_zip, in_tar])

@@ -18,7 +18,13 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import IO, NamedTuple
 
-from components.image_example_gen.sources.entry import Entry, Rejected, UnusableDataset, reject
+from components.image_example_gen.sources.entry import (
+    Entry,
+    Rejected,
+    UnusableDataset,
+    read_list,
+    reject,
+)
 from components.image_example_gen.sources.folder import Folder, is_system_name
 from trainer import records
 from trainer.data.formats import has_image_name
@@ -98,10 +104,7 @@ class Archive:
                 yield replace(entry, path=known, stored_at=entry.path)
             else:
                 yield replace(entry, path=known)
-        path = os.path.join(self.folder, _REJECTED)
-        with open(path, encoding="utf-8") as file:
-            for line in file:
-                yield records.read(Rejected, line, path)
+        yield from read_list(os.path.join(self.folder, _REJECTED))
 
     def files(self) -> Iterator[str]:
         """See `Source.files`."""

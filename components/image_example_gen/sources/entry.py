@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from trainer import records
 from trainer.data.labels import as_utf8
 from trainer.errors import ThawError
 from trainer.records import Record
@@ -51,6 +52,13 @@ class Rejected(Record):
 def reject(path: str, reason: object, label: str = "") -> Rejected:
     """Makes an entry of the list from a path as the operating system gives it."""
     return Rejected(as_utf8(path), str(reason), label)
+
+
+def read_list(path: str) -> Iterator[Rejected]:
+    """Yields the entries of a list that a source has written, one a line."""
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            yield records.read(Rejected, line, path)
 
 
 @runtime_checkable  # Beam checks types at run time

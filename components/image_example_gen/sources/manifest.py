@@ -30,7 +30,7 @@ _COLUMNS = {
     "group": ("group", "group_id"),
 }
 _UNUSED_COLUMNS = ("weight", "sample_weight")
-_SPLITS = {**{name: name for name in keys.SPLITS}, "valid": keys.VAL, "validation": keys.VAL}
+SPLITS = {**{name: name for name in keys.SPLITS}, "valid": keys.VAL, "validation": keys.VAL}
 _DELIMITERS = (",", ";", "\t")
 LISTED_TWICE = "the manifest lists it twice"
 
@@ -97,12 +97,12 @@ class Manifest:
         if problem:
             raise self._malformed(line, f"the label '{printable(label)}' {problem}")
         split = self._text(line, row, "split", optional=True).lower()
-        if split and split not in _SPLITS:
+        if split and split not in SPLITS:
             raise self._malformed(line, f"the split '{split}' is none of {', '.join(keys.SPLITS)}")
         return Entry(
             path=path if is_remote(path) else os.path.join(folder, path),
             label=label,
-            splits=(_SPLITS[split],) if split else (),
+            splits=(SPLITS[split],) if split else (),
             group=self._text(line, row, "group", optional=True),
         )
 
