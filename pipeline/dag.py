@@ -42,7 +42,7 @@ def make_nodes(
     places = places or on_this_machine(config)
     example_gen = ImageExampleGen(
         images_dir=images_dir,
-        splits=config.data.splits.model_dump(),
+        split_rule=node_args.split_rule(config),
         max_pixels=config.data.max_pixels,
         max_file_bytes=config.data.max_file_bytes,
         colour_profiles=config.data.colour_profiles,

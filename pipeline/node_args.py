@@ -26,6 +26,7 @@ from trainer.specs import (
     ImageReading,
     Json,
     SearchPlan,
+    SplitRule,
     Stage,
     TrainingArgs,
     TransformArgs,
@@ -51,6 +52,18 @@ def transform(config: Config) -> TransformArgs:
 def record_keys(config: Config) -> RecordKeys:
     """The features that TFRecords hold images and labels in."""
     return RecordKeys(**config.data.record_keys.model_dump())
+
+
+def split_rule(config: Config) -> SplitRule:
+    """For ingestion."""
+    data = config.data
+    return SplitRule(
+        parts=data.splits.model_dump(),
+        near_duplicates=data.near_duplicates,
+        stratify=data.stratify,
+        small_classes=data.small_classes,
+        folded_class=data.folded_class,
+    )
 
 
 def image_reading(config: Config) -> ImageReading:

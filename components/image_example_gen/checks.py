@@ -8,6 +8,7 @@ from components.image_example_gen.rejected import commonest
 from components.image_example_gen.sources.entry import UnusableDataset
 from trainer import keys
 from trainer.data.card import DataCard
+from trainer.specs import SplitRule
 
 # How many classes a message names with their particulars, and how many reasons of each.
 _MOST_CLASSES = 5
@@ -17,22 +18,24 @@ _MOST_REASONS = 3
 _UNLIKELY = 0.001
 
 
-def check_card(
-    card: DataCard, rejected: Mapping[str, Counter[str]], splits: Mapping[str, int]
-) -> None:
+def check_card(card: DataCard, rejected: Mapping[str, Counter[str]], rule: SplitRule) -> None:
     """Checks that what was found can be learned from and judged.
 
     Args:
       card: what was found.
       rejected: class -> reason -> number of files that were left out.
-      splits: split name -> parts.
+      rule: how the images were divided.
 
     Raises:
       UnusableDataset: naming the class or the split that has no images left.
     """
+    splits = rule.parts
+    if card.small_classes and rule.small_classes == "refuse":
+        raise _too_small(card)
     totals: Counter[str] = sum((Counter(found) for found in card.counts.values()), Counter())
     # A class without a usable image is among the rejected ones only.
-    _check_classes(card, rejected, sorted(set(rejected) - set(totals) - {""}))
+    folded = set(card.small_classes) if rule.small_classes == "fold" else set()
+    _check_classes(card, rejected, sorted(set(rejected) - set(totals) - folded - {""}))
     untrained = [label for label in sorted(totals) if not card.counts[keys.TRAIN].get(label)]
     if untrained:
         few = [f"{label} ({_images(totals[label])})" for label in untrained]
@@ -51,6 +54,17 @@ def check_card(
                 to_do=f"Add images, {_enough(splits, split)} or more in all, or raise "
                 f"data.splits.{split}.",
             )
+
+
+def _too_small(card: DataCard) -> UnusableDataset:
+    few = [f"{label} ({_images(count)})" for label, count in card.small_classes.items()]
+    return UnusableDataset(
+        f"too few images to have some in every split: {_some(few)}.",
+        where=card.images_dir,
+        to_do="Add images of these classes, or set data.stratify=true, with which three images "
+        "that are no copies of each other are enough,\nor set data.small_classes=fold to make "
+        "one class of all of them, or data.small_classes=warn to go on.",
+    )
 
 
 def _check_classes(

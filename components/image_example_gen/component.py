@@ -8,6 +8,7 @@ from tfx.proto import example_gen_pb2
 from components.image_example_gen import driver, executor
 from components.image_example_gen.sources.tfrecord import USUAL_KEYS, RecordKeys
 from trainer import keys, records
+from trainer.specs import SplitRule
 
 
 class ImageExampleGen(FileBasedExampleGen):
@@ -24,7 +25,7 @@ class ImageExampleGen(FileBasedExampleGen):
     def __init__(
         self,
         images_dir: str,
-        splits: dict[str, int],
+        split_rule: SplitRule,
         max_pixels: int,
         max_file_bytes: int,
         colour_profiles: str = "convert",
@@ -33,18 +34,20 @@ class ImageExampleGen(FileBasedExampleGen):
     ) -> None:
         """Args:
         images_dir: what `data.images` names: see `sources.find`.
-        splits: parts of train, val and test, e.g. 70, 15, 15.
+        split_rule: how the images are divided into train, val and test.
         max_pixels: larger images are rejected before they are decoded.
         max_file_bytes: larger files are rejected unread.
         colour_profiles: what re-encoding makes of them: see `trainer.specs.ImageReading`.
         record_keys: names of the features of TFRecords.
         version: of what makes examples of images: another one makes them again.
         """
+        parts = split_rule.parts
         config = struct_pb2.Struct()
         limits = {"max_pixels": max_pixels, "max_file_bytes": max_file_bytes}
         texts = {
             executor.COLOUR_PROFILES: colour_profiles,
             executor.RECORD_KEYS: records.dumps(record_keys),
+            executor.SPLIT_RULE: records.dumps(split_rule),
             executor.VERSION: version,
         }
         config.update({**limits, **texts})
@@ -58,7 +61,7 @@ class ImageExampleGen(FileBasedExampleGen):
             output_config=example_gen_pb2.Output(
                 split_config=example_gen_pb2.SplitConfig(
                     splits=[
-                        example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=splits[name])
+                        example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=parts[name])
                         for name in keys.SPLITS
                     ]
                 )

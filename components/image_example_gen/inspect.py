@@ -1,12 +1,13 @@
 """Looks at one image file: may it be used, and if not, why not."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tensorflow as tf
 
-from trainer.data.decoding import decode
+from components.image_example_gen.near_duplicates.sketch import SIDE_PX
 from trainer.data.formats import has_image_name
+from trainer.data.images import decode_and_resize
 from trainer.data.transcode import (
     DAMAGED,
     NO_IMAGE,
@@ -35,6 +36,7 @@ class Inspected:
       width_px: likewise.
       format_name: as in `trainer.data.formats`.
       is_transcoded: whether it has to be re-encoded.
+      thumbnail: uint8 [24, 24, 3], row by row: the picture stretched to a small square.
     """
 
     sha256: str
@@ -42,6 +44,7 @@ class Inspected:
     width_px: int
     format_name: str
     is_transcoded: bool = False
+    thumbnail: bytes = field(default=b"", compare=False, repr=False)
 
 
 def inspect_image(
@@ -69,7 +72,7 @@ def inspect_image(
         if width * height > max_pixels:
             raise ImageRejected(f"more than {max_pixels:,} pixels")
         image = make_decodable(content, max_pixels, reading)
-        _decode_smallest(tf.constant(image.content), max_pixels, reading)
+        thumbnail = _decode_small(tf.constant(image.content), max_pixels, reading)
     except UnreadableImage as error:
         raise ImageRejected(_reason(error)) from error
     except tf.errors.OpError as error:
@@ -80,6 +83,7 @@ def inspect_image(
         width_px=image.width_px,
         format_name="JPEG" if format_name == _MPO else format_name,
         is_transcoded=image.is_transcoded,
+        thumbnail=thumbnail.numpy().tobytes(),
     )
 
 
@@ -94,7 +98,6 @@ def _reason(error: UnreadableImage) -> str:
 
 
 @tf.function  # three times faster than one operation after another
-def _decode_smallest(content: tf.Tensor, max_pixels: int, reading: ImageReading) -> tf.Tensor:
+def _decode_small(content: tf.Tensor, max_pixels: int, reading: ImageReading) -> tf.Tensor:
     """Decodes as later steps do; JPEGs at 1/8, which reads as much of the file as 1/1."""
-    picture = decode(content, at_least_px=1, max_pixels=max_pixels, reading=reading)
-    return picture.pixels  # or TensorFlow would leave the decoding out
+    return decode_and_resize(content, SIDE_PX, max_pixels, reading)

@@ -39,9 +39,12 @@ class ImageFile:
 def split_of(sha256: str, splits: Mapping[str, int]) -> str:
     """Chooses a file's split by its content: the same bytes always land in the same one."""
     borders = list(itertools.accumulate(splits.values()))
-    # Not the hash itself: its low digits choose the shard.
-    key = hashlib.sha256(sha256.encode()).hexdigest()
-    return list(splits)[bisect.bisect(borders, int(key, 16) % borders[-1])]
+    return list(splits)[bisect.bisect(borders, int(spread(sha256), 16) % borders[-1])]
+
+
+def spread(key: str) -> str:
+    """Hashes a hash or the name of a group; the digits of a hash itself choose its shard."""
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def split_for(image: ImageFile, splits: Mapping[str, int]) -> str:

@@ -7,11 +7,22 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from components.image_example_gen.placed import NearDuplicates, Placement
 from trainer import keys, records
-from trainer.data.card import DataCard
+from trainer.data.card import DataCard, NearDuplicateCounts
 from trainer.records import Record
+from trainer.specs import SplitRule
 
+NEAR_DUPLICATES_FILE = "near_duplicates.jsonl"
 _SUMMARIES_FOLDER = "shards"
+_SMALL_CLASSES_FILE = "small_classes.json"
+
+
+@dataclass(frozen=True)
+class _SmallClasses(Record):
+    """Class name -> number of images, of classes that some split has no image of."""
+
+    classes: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -56,8 +67,65 @@ def _take_summaries(uri: str) -> Iterator[ShardSummary]:
     tf.io.gfile.rmtree(folder)
 
 
-def make_card(images_dir: str, uri: str, rejected: dict[str, Counter[str]]) -> DataCard:
-    """Sums up what the shards reported."""
+def write_placement(placement: Placement, uri: str) -> None:
+    """Lists the near-duplicates below the examples, and sums up for `make_card`."""
+    tf.io.gfile.makedirs(uri)
+    with tf.io.gfile.GFile(os.path.join(uri, NEAR_DUPLICATES_FILE), "w") as file:
+        for group in placement.near_duplicates:
+            file.write(records.dumps(group) + "\n")
+    with tf.io.gfile.GFile(os.path.join(uri, _SMALL_CLASSES_FILE), "w") as file:
+        file.write(records.dumps(_SmallClasses(placement.small_classes)))
+
+
+def read_near_duplicates(uri: str) -> Iterator[NearDuplicates]:
+    """Yields the groups of near-duplicates of an examples folder.
+
+    Raises:
+      ThawError: if a line is not that of a group.
+    """
+    path = os.path.join(uri, NEAR_DUPLICATES_FILE)
+    if not tf.io.gfile.exists(path):
+        return
+    with tf.io.gfile.GFile(path) as file:
+        for line in file:
+            yield records.read(NearDuplicates, line, path)
+
+
+def _count_near_duplicates(uri: str) -> NearDuplicateCounts:
+    sizes, conflicting, divided = [], 0, 0
+    for group in read_near_duplicates(uri):
+        sizes.append(len(group.paths))
+        conflicting += group.is_conflicting
+        divided += group.is_divided
+    return NearDuplicateCounts(len(sizes), sum(sizes), max(sizes, default=0), conflicting, divided)
+
+
+def _take_small_classes(uri: str) -> dict[str, int]:
+    path = os.path.join(uri, _SMALL_CLASSES_FILE)
+    if not tf.io.gfile.exists(path):
+        return {}
+    with tf.io.gfile.GFile(path) as file:
+        small = records.read(_SmallClasses, file.read(), path).classes
+    tf.io.gfile.remove(path)
+    return small
+
+
+def make_card(
+    images_dir: str,
+    uri: str,
+    rejected: dict[str, Counter[str]],
+    rule: SplitRule,
+    kept_from: str = "",
+) -> DataCard:
+    """Sums up what the shards reported, and what was decided about all images.
+
+    Args:
+      images_dir: where the images came from.
+      uri: folder of the examples.
+      rejected: class -> reason -> number of files that were left out.
+      rule: how the images were divided.
+      kept_from: folder of the earlier examples that decided places; empty: none.
+    """
     counts: dict[str, Counter[str]] = {split: Counter() for split in keys.SPLITS}
     formats, transcoded, digest = Counter[str](), Counter[str](), 0
     for summary in _take_summaries(uri):
@@ -72,4 +140,8 @@ def make_card(images_dir: str, uri: str, rejected: dict[str, Counter[str]]) -> D
         set_aside=dict(sorted(sum(rejected.values(), Counter[str]()).items())),
         formats=dict(sorted(formats.items())),
         transcoded=dict(sorted(transcoded.items())),
+        split_rule=rule,
+        splits_kept_from=kept_from,
+        small_classes=_take_small_classes(uri),
+        near_duplicates=_count_near_duplicates(uri),
     )

@@ -189,6 +189,15 @@ def _show_verdict(record: "RunRecord", output: Path) -> None:
     rejected = record.data.set_aside.count
     if rejected:
         out.print(f"  rejected files: {rejected}; the report lists them with the reasons")
+    copies = record.data.near_duplicates
+    if copies.conflicting:
+        out.print(
+            f"  groups of near-duplicates in several classes: {copies.conflicting}; "
+            "the report lists them"
+        )
+    if record.data.small_classes and not record.data.folded_into:
+        few = ", ".join(record.data.small_classes)
+        out.print(f"  classes without images in every split: {escape(few)}")
     _show_places(record, output / "report.html")
 
 

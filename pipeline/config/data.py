@@ -2,10 +2,11 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from pipeline.config.limits import MAX_PARTS
 from pipeline.config.section import Section
+from trainer.data.labels import label_problem
 from trainer.data.regular_files import DEFAULT_MAX_FILE_BYTES, LARGEST_MAX_FILE_BYTES
 
 
@@ -66,6 +67,34 @@ class Data(Section):
         default_factory=RecordKeys, description="Names of the features of TFRecords."
     )
     splits: Splits = Field(default_factory=Splits, description="Sizes of the splits.")
+    near_duplicates: Literal["group", "group_mirrored", "ignore"] = Field(
+        "group",
+        description=(
+            "Copies of a picture that were resized, recompressed, cropped a little or made "
+            "brighter: group keeps them in one split, group_mirrored takes a mirrored picture for "
+            "a copy too, ignore does not look for them."
+        ),
+    )
+    stratify: bool = Field(
+        False,
+        description=(
+            "Whether to divide each class by itself, as near to the parts as its groups allow. "
+            "Otherwise its share of each split varies by chance."
+        ),
+    )
+    small_classes: Literal["warn", "refuse", "fold"] = Field(
+        "warn",
+        description=(
+            "What to do with a class of which some split has no image: warn in the report, refuse "
+            "to train, or fold all such classes into one."
+        ),
+    )
+    folded_class: str = Field(
+        "other",
+        min_length=1,
+        max_length=255,
+        description="Name of the class that small classes are folded into.",
+    )
     max_pixels: PositiveInt = Field(
         100_000_000,
         le=1_000_000_000,
@@ -95,3 +124,10 @@ class Data(Section):
             "and take the stored values as sRGB."
         ),
     )
+
+    @field_validator("folded_class")
+    @classmethod
+    def _is_a_class_name(cls, name: str) -> str:
+        if problem := label_problem(name):
+            raise ValueError(f"the name {problem}")
+        return name

@@ -14,6 +14,7 @@ import tensorflow as tf
 from components.evaluator.gate import ACCURACY
 from components.evaluator.rows import Row, read_rows
 from components.image_example_gen.rejected import SET_ASIDE_FOLDER, read_rejected
+from components.image_example_gen.summaries import NEAR_DUPLICATES_FILE, read_near_duplicates
 from components.serving_check.executor import read_agreement
 from pipeline import __version__, events, node_args
 from pipeline.config.schema import Config
@@ -23,11 +24,13 @@ from pipeline.report.lineage import NodeRun, read_nodes
 from pipeline.report.page import REPORT_FILE
 from pipeline.report.run_record import (
     Artifact,
+    Copies,
     Data,
     Fit,
     Fits,
     Metrics,
     ModelMetrics,
+    NearDuplicates,
     Node,
     PushedModel,
     RejectedFile,
@@ -49,6 +52,7 @@ from trainer.records import to_json
 from trainer.tuning.trials import read_trials
 
 _MOST_FILES = 1000
+_MOST_GROUPS = 100
 _PACKAGES = (
     "tfx",
     "tensorflow",
@@ -204,7 +208,26 @@ def _data(nodes: Mapping[str, NodeRun], config: Config, labels: list[str]) -> Da
             files=[RejectedFile(path=entry.path, reason=entry.reason) for entry in listed],
             pattern=os.path.join(examples, SET_ASIDE_FOLDER, "*.jsonl") if examples else "",
         ),
+        near_duplicates=_near_duplicates(card, examples),
+        small_classes=card.small_classes,
+        folded_into=_folded_into(card),
     )
+
+
+def _near_duplicates(card: DataCard, examples: str) -> NearDuplicates:
+    groups = read_near_duplicates(examples) if examples else ()
+    doubtful = (group for group in groups if group.is_conflicting or group.is_divided)
+    return NearDuplicates(
+        **to_json(card.near_duplicates),
+        shown=[Copies(**to_json(group)) for group in itertools.islice(doubtful, _MOST_GROUPS)],
+        path=os.path.join(examples, NEAR_DUPLICATES_FILE) if card.near_duplicates.groups else "",
+    )
+
+
+def _folded_into(card: DataCard) -> str:
+    rule = card.split_rule
+    folds = rule is not None and rule.small_classes == "fold" and card.small_classes
+    return rule.folded_class if rule and folds else ""
 
 
 def _metrics(evaluator: NodeRun, rows: list[Row], labels: list[str], config: Config) -> Metrics:

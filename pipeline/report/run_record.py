@@ -53,8 +53,44 @@ class RejectedFiles(_Record):
     pattern: str = Field(validation_alias="list", serialization_alias="list")
 
 
+class Copies(_Record):
+    """A group of near-duplicates: its files, with their classes and splits in the same order."""
+
+    paths: list[str]
+    labels: list[str]
+    splits: list[str]
+
+
+class NearDuplicates(_Record):
+    """Near-duplicates that ingestion found; see `trainer.data.card.NearDuplicateCounts`.
+
+    `shown` are the first of those groups that stand in several classes or in several splits;
+    `list` is the file that lists all.
+    """
+
+    groups: int = 0
+    images: int = 0
+    largest: int = 0
+    conflicting: int = 0
+    divided: int = 0
+    shown: list[Copies] = []
+    path: str = Field("", validation_alias="list", serialization_alias="list")
+
+
 class Data(_Record):
-    """The images of the run. `counts` maps split -> class -> number of images."""
+    """The images of the run.
+
+    Attributes:
+      images_dir: where they came from.
+      fingerprint: of their contents and classes.
+      image_size_px: what they were resized to.
+      classes: sorted.
+      counts: split -> class -> number of images.
+      set_aside: the files that were rejected.
+      near_duplicates: what was found of them.
+      small_classes: class -> number of images, of classes that some split had no image of.
+      folded_into: the class that these became; empty: they stayed.
+    """
 
     images_dir: str
     fingerprint: str
@@ -62,6 +98,9 @@ class Data(_Record):
     classes: list[str]
     counts: dict[str, dict[str, int]]
     set_aside: RejectedFiles
+    near_duplicates: NearDuplicates = NearDuplicates()
+    small_classes: dict[str, int] = {}
+    folded_into: str = ""
 
 
 class Fit(_Record):

@@ -130,6 +130,17 @@ def test_listing_leaves_the_seconds_of_each_of_the_three(tmp_path):
     assert all(value > 0 for value in seconds.values())
 
 
+@pytest.mark.slow
+def test_near_duplicates_leaves_recall_and_false_pairs(tmp_path):
+    rows = figures("near_duplicates", tmp_path / "n.json", "--quick")
+
+    assert [row["mirrored"] for row in rows] == [False, True]
+    assert all(row["recall"] >= 0.99 for row in rows)
+    assert all(row["false_pairs"] <= 0.001 for row in rows)
+    left = json.loads((tmp_path / "n.json").read_text())
+    assert (left["recall"], left["false_pairs"]) == (rows[0]["recall"], rows[0]["false_pairs"])
+
+
 def test_growth_is_a_line_in_time_and_a_share_in_memory():
     rows = [
         {"images": count, "seconds": 10 + count / 100, "peak GiB": memory}

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trainer.specs import SplitRule
+
 SPLITS = {"train": 70, "val": 15, "test": 15}
+RULE = SplitRule(SPLITS)
 
 
 def encoded(format_name: str, width: int = 9, height: int = 7, seed: int = 0) -> bytes:

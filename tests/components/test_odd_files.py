@@ -16,17 +16,18 @@ import apache_beam as beam
 import pytest
 import tensorflow as tf
 
-from components.image_example_gen import executor
-from components.image_example_gen.executor import Limits, write_examples
+from components.image_example_gen import checking
+from components.image_example_gen.checking import Limits
 from components.image_example_gen.inspect import ImageRejected, Inspected
 from components.image_example_gen.reading import read_file
 from components.image_example_gen.sources.entry import UnusableDataset
 from components.image_example_gen.sources.folder import OUTSIDE
 from components.image_example_gen.splitting import ImageFile, fingerprint, split_of
+from components.image_example_gen.write_examples import write_examples
 from trainer import keys
 from trainer.data.card import DataCard, read_card
 
-from .conftest import SPLITS, encoded
+from .conftest import RULE, SPLITS, encoded
 
 LIMITS = Limits(max_pixels=10_000, max_file_bytes=20_000)
 CAT = [encoded("PNG", seed=seed) for seed in range(20)]
@@ -55,7 +56,7 @@ def fill(images: Path) -> Path:
 
 def write(images: Path, uri: Path) -> DataCard:
     pipeline = beam.Pipeline(runner="DirectRunner")
-    return write_examples(pipeline, str(images), str(uri), SPLITS, LIMITS)
+    return write_examples(pipeline, str(images), str(uri), RULE, LIMITS)
 
 
 def rejected(uri: Path) -> dict[str, str]:
@@ -183,7 +184,7 @@ def after_check(monkeypatch) -> Callable[[dict[str, Callable[[Path], object]]], 
     """Has something happen to files between the two passes: name -> what."""
 
     def arrange(events: dict[str, Callable[[Path], object]]) -> None:
-        check = executor.inspect_image
+        check = checking.inspect_image
 
         def check_and_change(name: str, content: bytes, *settings: object) -> Inspected:
             found = check(name, content, *settings)
@@ -193,7 +194,7 @@ def after_check(monkeypatch) -> Callable[[dict[str, Callable[[Path], object]]], 
                 event(path)
             return found
 
-        monkeypatch.setattr(executor, "inspect_image", check_and_change)
+        monkeypatch.setattr(checking, "inspect_image", check_and_change)
 
     return arrange
 

@@ -15,17 +15,18 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.image_example_gen.checking import Limits
 from components.image_example_gen.driver import fingerprint
-from components.image_example_gen.executor import Limits, write_examples
 from components.image_example_gen.rejected import read_rejected
 from components.image_example_gen.sources.entry import UnusableDataset
 from components.image_example_gen.sources.folder import LINKED_FOLDER, OUTSIDE
 from components.image_example_gen.sources.manifest import LISTED_TWICE, Manifest
 from components.image_example_gen.sources.tfrecord import RecordKeys
+from components.image_example_gen.write_examples import write_examples
 from trainer import keys
 from trainer.data.card import DataCard
 
-from .conftest import SPLITS, encoded
+from .conftest import RULE, SPLITS, encoded
 
 LIMITS = Limits(max_pixels=10_000, max_file_bytes=20_000)
 FILES = {
@@ -38,9 +39,7 @@ Row = tuple[str, str, bytes]
 
 
 def write(images: Path, uri: Path) -> DataCard:
-    return write_examples(
-        beam.Pipeline(runner="DirectRunner"), str(images), str(uri), SPLITS, LIMITS
-    )
+    return write_examples(beam.Pipeline(runner="DirectRunner"), str(images), str(uri), RULE, LIMITS)
 
 
 def rows(uri: Path) -> set[Row]:
@@ -326,7 +325,7 @@ def test_keys_of_records_are_those_of_the_config(tmp_path):
         beam.Pipeline(runner="DirectRunner"),
         str(path),
         str(tmp_path / "examples"),
-        SPLITS,
+        RULE,
         LIMITS,
         record_keys=RecordKeys(image="picture", label="kind"),
     )

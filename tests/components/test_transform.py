@@ -14,7 +14,8 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.image_example_gen.executor import Limits, write_examples
+from components.image_example_gen.checking import Limits
+from components.image_example_gen.write_examples import write_examples
 from components.transform.executor import Executor
 from components.transform.materialize import UnknownLabel
 from trainer import keys
@@ -25,7 +26,7 @@ from trainer.data.transcode import make_decodable
 from trainer.records import to_json
 from trainer.specs import AS_IN_THE_RECIPE, TransformArgs
 
-from .conftest import SPLITS, encoded
+from .conftest import RULE, SPLITS, encoded
 from .statistics import infer_schema, write_statistics
 
 pytestmark = pytest.mark.slow
@@ -76,7 +77,7 @@ def ingested(tmp_path_factory) -> Path:
         beam.Pipeline(runner="DirectRunner"),
         str(root / "images"),
         str(root / "examples"),
-        SPLITS,
+        RULE,
         Limits(MAX_PIXELS, 10**6),
     )
     return root

@@ -9,8 +9,29 @@ import tensorflow as tf
 from trainer import records
 from trainer.data.formats import WEBP
 from trainer.records import Record
+from trainer.specs import SplitRule
 
 FILE_NAME = "data_card.json"
+
+
+@dataclass(frozen=True)
+class NearDuplicateCounts(Record):
+    """Pictures that are copies of each other, but not to the byte.
+
+    Attributes:
+      groups: number of groups.
+      images: number of images in them.
+      largest: number of images in the largest one.
+      conflicting: number of groups whose pictures stand in several classes.
+      divided: number of groups that are in several splits, as the source or an earlier run has
+        it: the model is judged by copies of what it was trained on.
+    """
+
+    groups: int = 0
+    images: int = 0
+    largest: int = 0
+    conflicting: int = 0
+    divided: int = 0
 
 
 @dataclass(frozen=True)
@@ -25,6 +46,10 @@ class DataCard(Record):
       set_aside: reason -> number of files that were left out for it.
       formats: format -> number of images whose files were in it.
       transcoded: format -> number of those that were re-encoded as PNG.
+      split_rule: how the images were divided; None: by another version of Thaw.
+      splits_kept_from: folder of earlier examples: what they hold stayed in its split.
+      small_classes: class name -> number of images, of classes that some split had no image of.
+      near_duplicates: what was found of them.
     """
 
     images_dir: str
@@ -33,6 +58,10 @@ class DataCard(Record):
     set_aside: dict[str, int] = field(default_factory=dict)
     formats: dict[str, int] = field(default_factory=dict)
     transcoded: dict[str, int] = field(default_factory=dict)
+    split_rule: SplitRule | None = None
+    splits_kept_from: str = ""
+    small_classes: dict[str, int] = field(default_factory=dict)
+    near_duplicates: NearDuplicateCounts = NearDuplicateCounts()
 
     @property
     def labels(self) -> list[str]:
