@@ -24,12 +24,16 @@ from pipeline.training_nodes import NodePlacement, on_this_machine
 from trainer import keys
 from trainer.specs import to_json
 
+# In the output folder of runs on this machine.
+TRUNK_STORE = "trunk_store"
+
 
 def make_nodes(
     config: Config,
     images_dir: str,
     serving_dir: str,
     places: Mapping[str, NodePlacement] | None = None,
+    trunk_store: str = "",
 ) -> list[BaseNode]:
     """Builds the nodes, first to last.
 
@@ -38,6 +42,7 @@ def make_nodes(
       images_dir: where the images are: a folder, a manifest or an archive.
       serving_dir: blessed models are pushed into numbered folders below it.
       places: where Tuner, HeadTrainer and FineTuner run; None: on this machine.
+      trunk_store: what features.store: auto means; empty: no store.
     """
     places = places or on_this_machine(config)
     example_gen = ImageExampleGen(
@@ -76,6 +81,7 @@ def make_nodes(
         trunk_features = TrunkFeatures(
             examples=transform.outputs["transformed_examples"],
             settings=node_args.trunk_features(config),
+            store=node_args.trunk_store(config, trunk_store),
         ).with_id("TrunkFeatures")
         nodes.append(trunk_features)
         fitted, start = trunk_features.outputs["features"], trunk_features.outputs["trunk"]
@@ -142,7 +148,12 @@ def local_pipeline(config: Config, images_dir: str, output_dir: str) -> Pipeline
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=f"{output_dir}/artifacts",
-        components=make_nodes(config, images_dir, f"{output_dir}/serving/{config.name}"),
+        components=make_nodes(
+            config,
+            images_dir,
+            f"{output_dir}/serving/{config.name}",
+            trunk_store=f"{output_dir}/{TRUNK_STORE}",
+        ),
         enable_cache=True,
         metadata_connection_config=sqlite_metadata_connection_config(
             f"{output_dir}/metadata.sqlite"

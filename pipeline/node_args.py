@@ -32,8 +32,10 @@ from trainer.specs import (
     TransformArgs,
     TrunkFeaturesArgs,
     TrunkSpec,
+    TrunkStoreArgs,
     TunerArgs,
 )
+from trainer.store.uris import is_remote
 from trainer.tuning import hyperparameters as keys
 
 LOCAL_LAUNCHER = {"kind": "local"}
@@ -85,6 +87,15 @@ def trunk_features(config: Config) -> TrunkFeaturesArgs:
         augmented_views=config.augmentation.views if augmentation else 0,
         augmentation=augmentation,
     )
+
+
+def trunk_store(config: Config, default: str = "") -> TrunkStoreArgs | None:
+    """For TrunkFeatures. `default` is the store of runs that the config names none for."""
+    path = {"auto": default, "none": ""}.get(config.features.store, config.features.store)
+    if not path:
+        return None
+    path = path if is_remote(path) else os.path.abspath(os.path.expanduser(path))
+    return TrunkStoreArgs(path, int(config.features.store_gb * 10**9))
 
 
 def tuner(config: Config) -> TunerArgs:

@@ -301,6 +301,19 @@ _WEBP_TENSORFLOW, _IMAGE_TENSORFLOW = "2.21", "2.3"
 
 
 @dataclass(frozen=True)
+class TrunkStoreArgs(Record):
+    """Where TrunkFeatures keeps what it has computed for later runs.
+
+    Attributes:
+      path: folder of the store, local or on Google Cloud Storage.
+      max_bytes: what was used longest ago is removed beyond this.
+    """
+
+    path: str
+    max_bytes: int
+
+
+@dataclass(frozen=True)
 class TrunkFeaturesArgs(Record):
     """What the features depend on besides the images.
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from pipeline import __version__
 from pipeline.cli import cluster as cluster_commands
 from pipeline.cli import runs as run_commands
+from pipeline.cli.cache import cache
 from pipeline.cli.terminal import (
     BAD_USAGE,
     FAILED,
@@ -54,6 +55,7 @@ app = typer.Typer(
 app.command("compile")(cluster_commands.compile_)
 app.command()(cluster_commands.submit)
 app.add_typer(run_commands.app)
+app.command()(cache)
 
 
 def main() -> None:

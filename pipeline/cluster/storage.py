@@ -45,12 +45,18 @@ def check_places(config: Config, target: Target) -> None:
         ("data.images", config.data.images, "ImageExampleGen"),
         ("cluster.pipeline_root", config.cluster.pipeline_root, None),
         ("cluster.serving_dir", config.cluster.serving_dir, "Pusher"),
+        ("features.store", _trunk_store(config), "TrunkFeatures"),
     ):
         if address is None or _is_on_own_volume(config, node, address):
             continue
         if uris.scheme_of(address) in _ROOTS and not uris.has_bucket(address):
             raise ClusterError(f"{key}: {address!r} names no bucket.")
         check(config, _Place(key, address, node))
+
+
+def _trunk_store(config: Config) -> str | None:
+    named = config.features.cache and config.features.store not in ("auto", "none")
+    return config.features.store if named else None
 
 
 def _check_on_vertex(_: Config, place: _Place) -> None:

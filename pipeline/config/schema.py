@@ -30,6 +30,7 @@ from pipeline.config.limits import (
 from pipeline.config.section import Section
 from pipeline.config.tuner import Tuner
 from trainer.backbones.table import BACKBONES
+from trainer.store.uris import is_remote, scheme_of
 
 BackboneName = Literal[
     "inception_v3", "xception", "mobilenet_v2", "efficientnet_v2_b0", "resnet50_v2"
@@ -85,6 +86,29 @@ class Features(Section):
         "float16",
         description="Data type of the cached output. float16 takes half the space of float32.",
     )
+    store: str = Field(
+        "auto",
+        min_length=1,
+        description=(
+            "Folder, local or gs://, that keeps the output for later runs, by the images' pixels: "
+            "new images then cost only themselves. auto: trunk_store in the output folder of runs "
+            "on this machine, and nothing on a cluster; none: nothing is kept."
+        ),
+    )
+    store_gb: PositiveFloat = Field(
+        50.0,
+        description=(
+            "The store's largest size, in 10^9 bytes: after each run, what was used longest ago is "
+            "removed. What is kept stands in the artifacts of each run as well."
+        ),
+    )
+
+    @field_validator("store")
+    @classmethod
+    def _is_local_or_gs(cls, path: str) -> str:
+        if is_remote(path) and scheme_of(path) != "gs":
+            raise ValueError("must be a local folder or gs://…, which TensorFlow reads and writes")
+        return path
 
 
 class Augmentation(Section):

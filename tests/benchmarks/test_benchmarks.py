@@ -141,6 +141,15 @@ def test_near_duplicates_leaves_recall_and_false_pairs(tmp_path):
     assert (left["recall"], left["false_pairs"]) == (rows[0]["recall"], rows[0]["false_pairs"])
 
 
+@pytest.mark.slow
+def test_new_images_pass_the_trunk_alone(tmp_path):
+    (row,) = figures("new_images", tmp_path / "n.json", "--images", 100, "--size", 75)
+
+    assert (row["images"], row["new"]) == (100, 1)
+    assert row["first_seconds"] > row["known_seconds"]
+    assert json.loads((tmp_path / "n.json").read_text())["ratio"] == row["ratio"]
+
+
 def test_growth_is_a_line_in_time_and_a_share_in_memory():
     rows = [
         {"images": count, "seconds": 10 + count / 100, "peak GiB": memory}

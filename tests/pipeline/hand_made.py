@@ -75,6 +75,23 @@ RUN: dict[str, Any] = {
             "files": [{"path": "/photos/ant/broken.jpg", "reason": "the image data is damaged"}],
             "list": "/artifacts/set_aside/*.jsonl",
         },
+        "near_duplicates": {
+            "groups": 3,
+            "images": 7,
+            "largest": 3,
+            "conflicting": 1,
+            "divided": 0,
+            "shown": [
+                {
+                    "paths": ["/photos/ant/1.jpg", "/photos/bee/1 small.jpg"],
+                    "labels": ["ant", "bee"],
+                    "splits": ["train", "train"],
+                }
+            ],
+            "list": "/artifacts/near_duplicates.jsonl",
+        },
+        "small_classes": {"bee": 60},
+        "folded_into": "",
     },
     "fits": {"head": _fit([0.9, 0.7, 0.6], None), "fine_tune": _fit([0.5, 0.4], "mixed8")},
     "metrics": {
