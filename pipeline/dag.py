@@ -143,17 +143,24 @@ def make_nodes(
     return nodes
 
 
-def local_pipeline(config: Config, images_dir: str, output_dir: str) -> Pipeline:
-    """The pipeline as it runs on one machine: SQLite metadata, everything in `output_dir`."""
+def local_pipeline(
+    config: Config, images_dir: str, output_dir: str, last: str | None = None
+) -> Pipeline:
+    """The pipeline as it runs on one machine: SQLite metadata, everything in `output_dir`.
+
+    With the id of a `last` node, those behind it are left out.
+    """
+    nodes = make_nodes(
+        config,
+        images_dir,
+        f"{output_dir}/serving/{config.name}",
+        trunk_store=f"{output_dir}/{TRUNK_STORE}",
+    )
+    count = [node.id for node in nodes].index(last) + 1 if last else len(nodes)
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=f"{output_dir}/artifacts",
-        components=make_nodes(
-            config,
-            images_dir,
-            f"{output_dir}/serving/{config.name}",
-            trunk_store=f"{output_dir}/{TRUNK_STORE}",
-        ),
+        components=nodes[:count],
         enable_cache=True,
         metadata_connection_config=sqlite_metadata_connection_config(
             f"{output_dir}/metadata.sqlite"

@@ -14,29 +14,23 @@ from pipeline import __version__
 from pipeline.cli import cluster as cluster_commands
 from pipeline.cli import runs as run_commands
 from pipeline.cli.cache import cache
+from pipeline.cli.inspect import inspect
+from pipeline.cli.local_runs import absolute, watch_run
 from pipeline.cli.terminal import (
     BAD_USAGE,
     FAILED,
-    FINISHED,
-    INTERRUPTED,
     NOT_BLESSED,
     ConfigOption,
     SetOption,
-    err,
     load,
     out,
-    print_line,
     stop,
 )
 from pipeline.cluster.stub_imports import stub_unused_imports
 from pipeline.config.load import to_yaml
 from pipeline.config.schema import Config
-from pipeline.local import disk
-from trainer.store.uris import is_remote
 
 if TYPE_CHECKING:
-    from pipeline.cli.live_view import RunView
-    from pipeline.local.supervisor import RunFiles
     from pipeline.report.run_record import RunRecord
 
 app = typer.Typer(
@@ -56,6 +50,7 @@ app.command("compile")(cluster_commands.compile_)
 app.command()(cluster_commands.submit)
 app.add_typer(run_commands.app)
 app.command()(cache)
+app.command()(inspect)
 
 
 def main() -> None:
@@ -109,13 +104,13 @@ def run(
     """
     from pipeline.local import preflight, supervisor
 
-    settings = load(config, overrides, _absolute(images))
+    settings = load(config, overrides, absolute(images))
     output = Path(os.path.realpath(output))  # unlike resolve(), accepts a link to itself
     try:
         preflight.check(settings, output)
         with supervisor.only_run(output) as lock:
             files = supervisor.new_run(settings, output)
-            code = _watch(files, supervisor.local_command(files, output), lock)
+            code = watch_run(files, supervisor.local_command(files, output), lock)
     except preflight.PreflightError as problem:
         raise stop(problem, BAD_USAGE) from problem
     except supervisor.AlreadyRunning as problem:
@@ -128,49 +123,6 @@ def run(
     _show_verdict(record, output)
     if require_blessing and not record.verdict.pushed:
         raise typer.Exit(NOT_BLESSED)
-
-
-def _absolute(images: str | None) -> str | None:
-    """Makes a local path absolute, so that the run is the same from any directory."""
-    # An empty path would resolve to the current folder.
-    return os.path.realpath(images) if images and not is_remote(images) else images
-
-
-def _watch(files: "RunFiles", command: list[str], lock: int) -> int:
-    """Shows a run until it ends, then what went wrong, if anything. Returns an exit code."""
-    from pipeline.cli.live_view import LiveView, PlainView, RunView
-    from pipeline.local import supervisor
-
-    view = RunView()
-    out.print(f"[dim]logs: {escape(str(files.directory))}[/]")
-    display = LiveView(out, view) if out.is_terminal else PlainView(print_line, view)
-    try:
-        with display, supervisor.terminate_like_interrupt():
-            code = supervisor.watch(command, files, display.on_event, lock)
-    except KeyboardInterrupt:
-        err.print(
-            "[yellow]Interrupted.[/] Run the same command again to resume where this run stopped."
-        )
-        return INTERRUPTED
-    if code == 0 and view.finished:
-        return FINISHED
-    _show_failure(view, code, files)
-    return FAILED
-
-
-def _show_failure(view: "RunView", code: int, files: "RunFiles") -> None:
-    name, node = view.failed() or ("", None)
-    if node and node.error:
-        err.print(f"[bold red]{name} failed:[/] {escape(node.error)}")
-    elif view.error:
-        err.print(f"[bold red]thaw:[/] {escape(view.error)}")
-    else:
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        where = f" while {name} was running" if name else " before the first node"
-        err.print(f"[bold red]The run {how}{where}.[/]")
-        if disk.is_full(files.directory):
-            err.print(disk.ADVICE)
-    err.print(f"log: {escape(node.log if node and node.log else str(files.log))}")
 
 
 def _show_verdict(record: "RunRecord", output: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `thaw run` starts as a child, with CONFIG.json OUTPUT_DIR RUN_DIR: runs the nodes."""
+"""What `thaw run` and `thaw inspect` start as a child: runs the nodes. See `runner.main`."""
 
 import gc
 import sys

@@ -43,6 +43,8 @@ from pipeline.local.causes import cause, cause_of_exit
 from trainer.errors import ThawError
 
 REPORT_NODE = "Report"
+INSPECT_NODE = "Inspect"
+_LAST_INSPECTED = "TrunkFeatures"
 
 _Arguments = ParamSpec("_Arguments")
 
@@ -66,17 +68,28 @@ class Outcome:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs a config's pipeline and its report; see `run_nodes`."""
-    config_path, output_dir, run_dir = (Path(path) for path in arguments)
+    """Runs a config's pipeline and its report; see `run_nodes`.
+
+    With a fourth path, runs up to the trunk and writes an inspection there instead.
+    """
+    config_path, output_dir, run_dir, *record = (Path(path) for path in arguments)
     config = Config.model_validate_json(config_path.read_text())
     os.environ[events.EVENTS_FILE] = str(run_dir / "events.jsonl")
-    pipeline = local_pipeline(config, str(config.data.images), str(output_dir))
+    last = _LAST_INSPECTED if record else None
+    pipeline = local_pipeline(config, str(config.data.images), str(output_dir), last)
+    if record:
+        inspect = functools.partial(_inspect, config, output_dir, run_dir, record[0])
+        return run_nodes(pipeline, output_dir, run_dir, inspect, INSPECT_NODE)
     report = functools.partial(_report, config, output_dir, run_dir)
     return run_nodes(pipeline, output_dir, run_dir, report)
 
 
 def run_nodes(
-    pipeline: Pipeline, output_dir: Path, run_dir: Path, report: Callable[[], str]
+    pipeline: Pipeline,
+    output_dir: Path,
+    run_dir: Path,
+    report: Callable[[], str],
+    report_node: str = REPORT_NODE,
 ) -> int:
     """Runs the nodes of a pipeline one after the other, each in a fork, and then a report.
 
@@ -85,13 +98,14 @@ def run_nodes(
       output_dir: what earlier runs have left there is checked first.
       run_dir: for logs; its name is the run's id.
       report: called in a fork of its own; returns a state of `events`.
+      report_node: its name.
 
     Returns:
       The exit code: 0 if all went well. Events tell more.
     """
     ir = compile_pipeline(pipeline, run_id=run_dir.name)
     nodes = [node.pipeline_node.node_info.id for node in ir.nodes]
-    events.plan([*nodes, REPORT_NODE])
+    events.plan([*nodes, report_node])
     try:
         _check_earlier_results(output_dir)
     except artifact_files.UnusableStore as problem:
@@ -101,7 +115,7 @@ def run_nodes(
         if not run_forked(node, run_dir, _launch, ir, node).ok:
             events.end(ok=False)
             return 1
-    outcome = run_forked(REPORT_NODE, run_dir, report)
+    outcome = run_forked(report_node, run_dir, report)
     events.end(ok=outcome.ok)
     return 0 if outcome.ok else 1
 
@@ -256,4 +270,11 @@ def _report(config: Config, output_dir: Path, run_dir: Path) -> str:
         return events.CACHED
     write_results(config, output_dir, run_dir)
     build_report(output_dir)
+    return events.DONE
+
+
+def _inspect(config: Config, output_dir: Path, run_dir: Path, path: Path) -> str:
+    from pipeline.inspect.collect import write_inspection
+
+    write_inspection(config, output_dir, run_dir, path)
     return events.DONE

@@ -67,9 +67,10 @@ def new_run(config: Config, output_dir: Path) -> RunFiles:
     return files
 
 
-def local_command(files: RunFiles, output_dir: Path) -> list[str]:
-    """The child that runs the nodes on this machine."""
-    paths = [str(path) for path in (files.config, output_dir, files.directory)]
+def local_command(files: RunFiles, output_dir: Path, inspection: Path | None = None) -> list[str]:
+    """The child that runs the nodes on this machine; up to the trunk to write an inspection."""
+    wanted = [files.config, output_dir, files.directory, *([inspection] if inspection else [])]
+    paths = [str(path) for path in wanted]
     return [sys.executable, "-m", "pipeline.local.process", *paths]
 
 

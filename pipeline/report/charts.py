@@ -63,6 +63,19 @@ def _draw_fit(axis: Any, record: Fit, offset: int, colour: str, label: str, name
         axis.plot([offset + best], [validation[best - 1]], "o", color=colour, markersize=7)
 
 
+def curve_chart(points: Sequence[tuple[int, float]]) -> str:
+    """Draws accuracy, 0 to 1, against the number of training images, as SVG."""
+    figure, (axis,) = _figure(1)
+    images, accuracies = zip(*points, strict=True)
+    axis.plot(images, [100 * value for value in accuracies], marker="o", markersize=4)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(images, [f"{count:,}" for count in images])
+    axis.minorticks_off()
+    axis.set_xlabel("training images", color=_INK, fontsize=9)
+    axis.set_ylabel("accuracy in %", color=_INK, fontsize=9)
+    return _svg(figure, "Accuracy of the probe against the number of training images")
+
+
 @dataclass(frozen=True)
 class TrialPoint:
     """One finished trial on the chart: its position, and the choice that its colour shows."""

@@ -4,7 +4,7 @@ import base64
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -12,6 +12,9 @@ from pipeline.report.charts import learning_curves
 from pipeline.report.run_record import RUN_FILE, RunRecord, Sample, damaged, read_run
 from pipeline.report.tuning import describe_tuning
 from trainer.files import write_replacing
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 REPORT_FILE = "report.html"
 _MOST_MATRIX_CLASSES = 40
@@ -52,7 +55,8 @@ def build_report(output_dir: Path) -> Path:
     return target
 
 
-def _render(run: RunRecord, output_dir: Path) -> str:
+def make_environment() -> "Environment":
+    """The templates, with their filters."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -70,18 +74,26 @@ def _render(run: RunRecord, output_dir: Path) -> str:
         duration=_duration,
         day=_day,
     )
-    return environment.get_template("report.html.j2").render(
-        run=run,
-        output=str(output_dir),
-        curves=learning_curves(run.fits.head, run.fits.fine_tune),
-        backbone=_backbone(run),
-        tuning=describe_tuning(run.tuner),
-        matrix=_matrix(run),
-        confusions=top_confusions(run),
-        samples=[(sample, _data_url(sample, output_dir)) for sample in run.samples],
-        rejected=run.data.set_aside.files[:_MOST_FILES],
-        longest=max((node.seconds for node in run.nodes), default=0) or 1,
-        config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
+    return environment
+
+
+def _render(run: RunRecord, output_dir: Path) -> str:
+    return (
+        make_environment()
+        .get_template("report.html.j2")
+        .render(
+            run=run,
+            output=str(output_dir),
+            curves=learning_curves(run.fits.head, run.fits.fine_tune),
+            backbone=_backbone(run),
+            tuning=describe_tuning(run.tuner),
+            matrix=_matrix(run),
+            confusions=top_confusions(run),
+            samples=[(sample, _data_url(sample, output_dir)) for sample in run.samples],
+            rejected=run.data.set_aside.files[:_MOST_FILES],
+            longest=max((node.seconds for node in run.nodes), default=0) or 1,
+            config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
+        )
     )
 
 

@@ -150,6 +150,14 @@ def test_new_images_pass_the_trunk_alone(tmp_path):
     assert json.loads((tmp_path / "n.json").read_text())["ratio"] == row["ratio"]
 
 
+@pytest.mark.slow
+def test_label_noise_finds_planted_labels_first(tmp_path):
+    (row,) = figures("label_noise", tmp_path / "l.json", "--quick", "--size", 96)
+
+    assert (row["images"], row["planted"]) == (600, 30)
+    assert row["found_in_first_tenth"] >= 0.8
+
+
 def test_growth_is_a_line_in_time_and_a_share_in_memory():
     rows = [
         {"images": count, "seconds": 10 + count / 100, "peak GiB": memory}

@@ -73,7 +73,9 @@ def test_version():
     assert thaw("--version").stdout.strip() == f"thaw {__version__}"
 
 
-@pytest.mark.parametrize("command", ["run", "predict", "report", "config", "sample-images"])
+@pytest.mark.parametrize(
+    "command", ["run", "inspect", "cache", "predict", "report", "config", "sample-images"]
+)
 def test_help_explains_each_command(command):
     done = thaw(command, "--help")
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from pipeline.inspect.record import read
 from trainer import keys
 from trainer.data.card import read_card
 
-from .conftest import CLASSES, PER_CLASS, modified, thaw
+from .conftest import CLASSES, OPTIONS, PER_CLASS, modified, states, thaw
 
 pytestmark = pytest.mark.slow
 
@@ -196,3 +197,28 @@ def test_report_can_be_built_again(harmful_run, output):
 
     assert done.returncode == 0, done.stdout
     assert "Not blessed" in (output / "report.html").read_text()
+
+
+def test_inspection_and_run_share_their_nodes(harmful_run, images, output):
+    settings = [f"--set={option}" for option in OPTIONS]
+
+    done = thaw("inspect", "--images", images, "--output", output, *settings)
+
+    assert done.returncode == 0, done.stdout
+    up_to_the_trunk = NODES[: NODES.index("TrunkFeatures") + 1]
+    assert states(output) == {**dict.fromkeys(up_to_the_trunk, "cached"), "Inspect": "done"}
+    found = read(output / "inspect.json")
+    assert found.counts == harmful_run.results["data"]["counts"]
+    assert [Path(one.path).name for one in found.rejected_files] == ["broken.jpg"]
+    assert found.probe.images == CLASSES * PER_CLASS
+    assert found.probe.low < found.probe.accuracy < found.probe.high
+    assert found.cost.low_seconds < found.cost.high_seconds
+    assert f"About {found.probe.accuracy:.1%} without fine-tuning" in done.stdout
+    assert (output / "inspect.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_an_inspection_without_the_cache_is_refused(images, tmp_path):
+    done = thaw("inspect", "--images", images, "--output", tmp_path, "--set=features.cache=false")
+
+    assert done.returncode == 2
+    assert "an inspection needs features.cache" in done.stdout

@@ -1,0 +1,1 @@
+"""`thaw inspect`: an answer about the images before anything is trained."""
