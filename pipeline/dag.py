@@ -65,6 +65,7 @@ def make_nodes(
     example_validator = StrictExampleValidator(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema_gen.outputs["schema"],
+        drift=node_args.drift_rule(config),
     ).with_id("ExampleValidator")
     transform = ImageTransform(
         examples=example_gen.outputs["examples"],

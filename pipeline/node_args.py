@@ -19,6 +19,7 @@ from trainer.files import sha256_of_file
 from trainer.specs import (
     Architecture,
     Augmentation,
+    DriftRule,
     FineTune,
     FineTunerArgs,
     HeadFit,
@@ -66,6 +67,11 @@ def split_rule(config: Config) -> SplitRule:
         small_classes=data.small_classes,
         folded_class=data.folded_class,
     )
+
+
+def drift_rule(config: Config) -> DriftRule:
+    """For ExampleValidator."""
+    return DriftRule(**config.data.drift.model_dump())
 
 
 def image_reading(config: Config) -> ImageReading:

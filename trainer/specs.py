@@ -245,6 +245,22 @@ class SplitRule(Record):
 
 
 @dataclass(frozen=True)
+class DriftRule(Record):
+    """How far new training images may be from those of the last run, and what follows.
+
+    Attributes:
+      label_share: largest change of a class's share, 0 to 1 (L-infinity distance).
+      size: largest change of the distribution of heights and of widths, 0 to 1 (Jensen-Shannon
+        divergence).
+      fatal: whether more ends the run; otherwise the report says it.
+    """
+
+    label_share: float = 0.1
+    size: float = 0.1
+    fatal: bool = False
+
+
+@dataclass(frozen=True)
 class TransformArgs(Record):
     """Transform's settings, read by `trainer.preprocessing`.
 

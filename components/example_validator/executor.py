@@ -1,16 +1,23 @@
 """Validates statistics against the schema and stops at the first unfit data set."""
 
+import os
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
 from tfx.components.example_validator.executor import DEFAULT_FILE_NAME
 from tfx.components.example_validator.executor import Executor as ExampleValidatorExecutor
+from tfx.components.schema_gen.executor import DEFAULT_FILE_NAME as SCHEMA_FILE
 from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
+from components.example_validator.drift import find_drift, write_drift
+from trainer import records
 from trainer.errors import ThawError
+from trainer.specs import DriftRule
+
+DRIFT = "drift"
 
 
 class DataAnomalies(ThawError):
@@ -37,7 +44,29 @@ class Executor(ExampleValidatorExecutor):
                 for split in artifact_utils.decode_split_names(artifact.split_names)
             }
         )
+        _compare(input_dict, artifact.uri, exec_properties.get(DRIFT))
         return output
+
+
+def _compare(input_dict: dict[str, list[types.Artifact]], uri: str, text: str | None) -> None:
+    """Writes how the training images have changed since the run before.
+
+    Raises:
+      DataAnomalies: if they have changed more than they may, and that is fatal.
+    """
+    rule = records.read(DriftRule, text, DRIFT) if text else DriftRule()
+    statistics = artifact_utils.get_single_uri(input_dict[standard_component_specs.STATISTICS_KEY])
+    schema_uri = artifact_utils.get_single_uri(input_dict[standard_component_specs.SCHEMA_KEY])
+    schema = io_utils.SchemaReader().read(os.path.join(schema_uri, SCHEMA_FILE))
+    drift = find_drift(statistics, schema, rule)
+    write_drift(drift, uri)
+    if drift.changes and rule.fatal:
+        raise DataAnomalies(
+            "the training images have changed since the run before: " + " | ".join(drift.changes),
+            to_do="Look at the images. If the change is meant, set data.drift.fatal=false.",
+        )
+    for change in drift.changes:
+        print(f"changed since the run before: {change}")
 
 
 def _read(split_uri: str) -> anomalies_pb2.Anomalies:

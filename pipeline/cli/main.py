@@ -143,6 +143,8 @@ def _show_verdict(record: "RunRecord", output: Path) -> None:
     rejected = record.data.set_aside.count
     if rejected:
         out.print(f"  rejected files: {rejected}; the report lists them with the reasons")
+    for change in record.data.drift:
+        out.print(f"  changed since the run before: {escape(change)}")
     copies = record.data.near_duplicates
     if copies.conflicting:
         out.print(

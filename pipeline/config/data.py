@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from pipeline.config.limits import MAX_PARTS
 from pipeline.config.section import Section
@@ -53,6 +53,27 @@ class RecordKeys(Section):
     )
 
 
+class Drift(Section):
+    """How far the training images may be from those of the run before in the same output folder."""
+
+    label_share: PositiveFloat = Field(
+        0.1, le=1, description="Largest change of a class's share of the training images, 0 to 1."
+    )
+    size: PositiveFloat = Field(
+        0.1,
+        le=1,
+        description=(
+            "Largest change of the distributions of heights and of widths, 0 to 1, as "
+            "Jensen-Shannon divergence."
+        ),
+    )
+    fatal: bool = Field(
+        False,
+        strict=True,
+        description="Whether a larger change ends the run. Otherwise the report says it.",
+    )
+
+
 class Data(Section):
     """Where the images are, and which of them are accepted."""
 
@@ -94,6 +115,9 @@ class Data(Section):
         min_length=1,
         max_length=255,
         description="Name of the class that small classes are folded into.",
+    )
+    drift: Drift = Field(
+        default_factory=Drift, description="What may change from run to run without a word."
     )
     max_pixels: PositiveInt = Field(
         100_000_000,

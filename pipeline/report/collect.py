@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from components.evaluator.gate import ACCURACY
 from components.evaluator.rows import Row, read_rows
+from components.example_validator.drift import read_drift
 from components.image_example_gen.rejected import SET_ASIDE_FOLDER, read_rejected
 from components.image_example_gen.summaries import NEAR_DUPLICATES_FILE, read_near_duplicates
 from components.serving_check.executor import read_agreement
@@ -211,7 +212,13 @@ def _data(nodes: Mapping[str, NodeRun], config: Config, labels: list[str]) -> Da
         near_duplicates=_near_duplicates(card, examples),
         small_classes=card.small_classes,
         folded_into=_folded_into(card),
+        drift=_drift(nodes),
     )
+
+
+def _drift(nodes: Mapping[str, NodeRun]) -> list[str]:
+    validator = nodes.get("ExampleValidator")
+    return read_drift(validator.uri("anomalies")).changes if validator else []
 
 
 def _near_duplicates(card: DataCard, examples: str) -> NearDuplicates:

@@ -90,6 +90,7 @@ class Data(_Record):
       near_duplicates: what was found of them.
       small_classes: class -> number of images, of classes that some split had no image of.
       folded_into: the class that these became; empty: they stayed.
+      drift: what has changed since the run before, more than it may.
     """
 
     images_dir: str
@@ -101,6 +102,7 @@ class Data(_Record):
     near_duplicates: NearDuplicates = NearDuplicates()
     small_classes: dict[str, int] = {}
     folded_into: str = ""
+    drift: list[str] = []
 
 
 class Fit(_Record):

@@ -11,11 +11,12 @@ from tfx.utils import io_utils
 
 from components.example_validator import executor as example_validator
 from components.schema_gen import executor as schema_gen
-from trainer import keys
+from trainer import keys, records
+from trainer.specs import DriftRule
 
 
 def write_statistics(
-    folder: Path, labels: dict[str, Iterable[str]]
+    folder: Path, labels: dict[str, Iterable[str]], size_px: int = 8
 ) -> standard_artifacts.ExampleStatistics:
     """What StatisticsGen leaves of examples with these labels: split name -> labels."""
     artifact = standard_artifacts.ExampleStatistics()
@@ -23,7 +24,7 @@ def write_statistics(
     artifact.split_names = artifact_utils.encode_split_names(list(labels))
     for split, of_split in labels.items():
         found = pd.DataFrame({keys.LABEL: list(of_split)})
-        found[keys.HEIGHT] = found[keys.WIDTH] = 8
+        found[keys.HEIGHT] = found[keys.WIDTH] = size_px
         statistics = tfdv.generate_statistics_from_dataframe(found)
         (folder / f"Split-{split}").mkdir(parents=True)
         path = folder / f"Split-{split}" / "FeatureStats.pb"
@@ -47,10 +48,13 @@ def validate(
     statistics: standard_artifacts.ExampleStatistics,
     schema: standard_artifacts.Schema,
     folder: Path,
+    drift: DriftRule | None = None,
 ) -> None:
     """Runs StrictExampleValidator's executor."""
     anomalies = standard_artifacts.ExampleAnomalies()
     anomalies.uri = str(folder)
     example_validator.Executor().Do(
-        {"statistics": [statistics], "schema": [schema]}, {"anomalies": [anomalies]}, {}
+        {"statistics": [statistics], "schema": [schema]},
+        {"anomalies": [anomalies]},
+        {"drift": records.dumps(drift)} if drift else {},
     )
