@@ -212,7 +212,7 @@ def test_inspection_and_run_share_their_nodes(harmful_run, images, output):
     assert [Path(one.path).name for one in found.rejected_files] == ["broken.jpg"]
     assert found.probe.images == CLASSES * PER_CLASS
     assert found.probe.low < found.probe.accuracy < found.probe.high
-    assert found.cost.low_seconds < found.cost.high_seconds
+    assert 0 < found.cost.low_seconds <= found.cost.high_seconds
     assert f"About {found.probe.accuracy:.1%} without fine-tuning" in done.stdout
     assert (output / "inspect.html").read_text().startswith("<!DOCTYPE html>")
 
