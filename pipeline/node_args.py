@@ -15,11 +15,11 @@ from components.image_example_gen.sources.tfrecord import RecordKeys
 from pipeline import __version__
 from pipeline.config.schema import Config
 from trainer.backbones.table import BACKBONES
+from trainer.data.rules import DriftRule, SplitRule
 from trainer.files import sha256_of_file
 from trainer.specs import (
     Architecture,
     Augmentation,
-    DriftRule,
     FineTune,
     FineTunerArgs,
     HeadFit,
@@ -27,7 +27,6 @@ from trainer.specs import (
     ImageReading,
     Json,
     SearchPlan,
-    SplitRule,
     Stage,
     TrainingArgs,
     TransformArgs,

@@ -8,7 +8,7 @@ from tfx.types.component_spec import ExecutionParameter
 
 from components.example_validator import executor
 from trainer import records
-from trainer.specs import DriftRule
+from trainer.data.rules import DriftRule
 
 
 class StrictExampleValidatorSpec(standard_component_specs.ExampleValidatorSpec):

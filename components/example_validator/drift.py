@@ -8,8 +8,8 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from trainer import keys, records
+from trainer.data.rules import DriftRule
 from trainer.records import Record
-from trainer.specs import DriftRule
 
 DRIFT_FILE = "drift.json"
 _STATISTICS_FILE = "FeatureStats.pb"

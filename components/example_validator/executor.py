@@ -14,8 +14,8 @@ from tfx.utils import io_utils
 
 from components.example_validator.drift import find_drift, write_drift
 from trainer import records
+from trainer.data.rules import DriftRule
 from trainer.errors import ThawError
-from trainer.specs import DriftRule
 
 DRIFT = "drift"
 

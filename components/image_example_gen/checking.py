@@ -69,7 +69,7 @@ class CheckFile(beam.DoFn):
         except ImageRejected as reason:
             yield rejected_output(entry.path, reason, entry.label)
             return
-        seen = vars(found)
+        seen = dict(vars(found))
         thumbnail = seen.pop("thumbnail")
         image = ImageFile(**vars(entry), **seen)
         yield image

@@ -8,7 +8,7 @@ from components.image_example_gen.rejected import commonest
 from components.image_example_gen.sources.entry import UnusableDataset
 from trainer import keys
 from trainer.data.card import DataCard
-from trainer.specs import SplitRule
+from trainer.data.rules import SplitRule
 
 # How many classes a message names with their particulars, and how many reasons of each.
 _MOST_CLASSES = 5

@@ -8,7 +8,7 @@ from tfx.proto import example_gen_pb2
 from components.image_example_gen import driver, executor
 from components.image_example_gen.sources.tfrecord import USUAL_KEYS, RecordKeys
 from trainer import keys, records
-from trainer.specs import SplitRule
+from trainer.data.rules import SplitRule
 
 
 class ImageExampleGen(FileBasedExampleGen):

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 import tensorflow as tf
 
 from trainer.data.card import FILE_NAME, read_card
+from trainer.data.rules import SplitRule
 from trainer.errors import ThawError
-from trainer.specs import SplitRule
 
 SPLITS_FILE = "image_splits.txt"
 

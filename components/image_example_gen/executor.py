@@ -16,8 +16,9 @@ from components.image_example_gen.sources.find import is_unpacked
 from components.image_example_gen.sources.tfrecord import USUAL_KEYS, RecordKeys
 from components.image_example_gen.write_examples import write_examples
 from trainer import keys, records
+from trainer.data.rules import SplitRule
 from trainer.records import to_json
-from trainer.specs import AS_IN_THE_RECIPE, ImageReading, SplitRule, from_json
+from trainer.specs import AS_IN_THE_RECIPE, ImageReading, from_json
 from trainer.store.uris import is_remote
 
 # Keys beside the limits: how files are re-encoded, the features of records and the

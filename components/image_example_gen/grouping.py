@@ -10,7 +10,7 @@ from components.image_example_gen.near_duplicates.find import components, find_c
 from components.image_example_gen.near_duplicates.sketch import Sketch
 from components.image_example_gen.placed import NearDuplicates
 from components.image_example_gen.splitting import ImageFile, group_copies
-from trainer.specs import SplitRule
+from trainer.data.rules import SplitRule
 
 Group = Sequence[ImageFile]
 

@@ -16,7 +16,7 @@ from components.image_example_gen.grouping import (
 from components.image_example_gen.placed import Placement
 from components.image_example_gen.splitting import ImageFile, split_for, split_of, spread
 from trainer import keys
-from trainer.specs import SplitRule
+from trainer.data.rules import SplitRule
 
 
 def place(

@@ -10,8 +10,8 @@ import tensorflow as tf
 from components.image_example_gen.placed import NearDuplicates, Placement
 from trainer import keys, records
 from trainer.data.card import DataCard, NearDuplicateCounts
+from trainer.data.rules import SplitRule
 from trainer.records import Record
-from trainer.specs import SplitRule
 
 NEAR_DUPLICATES_FILE = "near_duplicates.jsonl"
 _SUMMARIES_FOLDER = "shards"

@@ -34,8 +34,9 @@ from components.image_example_gen.sources.tfrecord import USUAL_KEYS, RecordKeys
 from components.image_example_gen.splitting import shard_of
 from components.image_example_gen.summaries import make_card, write_placement, write_summary
 from trainer.data.card import DataCard, write_card
+from trainer.data.rules import SplitRule
 from trainer.process import progress
-from trainer.specs import AS_IN_THE_RECIPE, ImageReading, SplitRule
+from trainer.specs import AS_IN_THE_RECIPE, ImageReading
 
 _IMAGES_PER_SHARD = 1024
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.specs import SplitRule
+from trainer.data.rules import SplitRule
 
 SPLITS = {"train": 70, "val": 15, "test": 15}
 RULE = SplitRule(SPLITS)

@@ -12,7 +12,7 @@ from tfx.utils import io_utils
 from components.example_validator import executor as example_validator
 from components.schema_gen import executor as schema_gen
 from trainer import keys, records
-from trainer.specs import DriftRule
+from trainer.data.rules import DriftRule
 
 
 def write_statistics(

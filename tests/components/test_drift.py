@@ -7,7 +7,7 @@ import pytest
 
 from components.example_validator.drift import Drift, read_drift
 from components.example_validator.executor import DataAnomalies
-from trainer.specs import DriftRule
+from trainer.data.rules import DriftRule
 
 from .statistics import infer_schema, validate, write_statistics
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from components.image_example_gen.grouping import Sketched
 from components.image_example_gen.placement import place, targets_of
 from components.image_example_gen.splitting import ImageFile, split_for
-from trainer.specs import SplitRule
+from trainer.data.rules import SplitRule
 
 from .conftest import RULE, SPLITS
 from .test_near_duplicates import cut, picture, sketch

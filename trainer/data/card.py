@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from trainer import records
 from trainer.data.formats import WEBP
+from trainer.data.rules import SplitRule
 from trainer.records import Record
-from trainer.specs import SplitRule
 
 FILE_NAME = "data_card.json"
 
