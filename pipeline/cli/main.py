@@ -31,7 +31,7 @@ from pipeline.config.load import to_yaml
 from pipeline.config.schema import Config
 
 if TYPE_CHECKING:
-    from pipeline.report.run_record import RunRecord
+    from pipeline.report.run_record import Data, RunRecord
 
 app = typer.Typer(
     name="thaw",
@@ -140,21 +140,28 @@ def _show_verdict(record: "RunRecord", output: Path) -> None:
         f"candidate {metrics.candidate.accuracy:.1%}, "
         f"on {metrics.test_images} test images that no fit has seen"
     )
-    rejected = record.data.set_aside.count
+    _show_data(record.data)
+    _show_places(record, output / "report.html")
+
+
+def _show_data(data: "Data") -> None:
+    """What is worth a look at the images."""
+    copies, rejected = data.near_duplicates, data.set_aside.count
     if rejected:
         out.print(f"  rejected files: {rejected}; the report lists them with the reasons")
-    for change in record.data.drift:
+    if data.from_store:
+        total = data.from_store + data.through_trunk
+        out.print(f"  {data.from_store:,} of {total:,} images came from the trunk store")
+    for change in data.drift:
         out.print(f"  changed since the run before: {escape(change)}")
-    copies = record.data.near_duplicates
     if copies.conflicting:
         out.print(
             f"  groups of near-duplicates in several classes: {copies.conflicting}; "
             "the report lists them"
         )
-    if record.data.small_classes and not record.data.folded_into:
-        few = ", ".join(record.data.small_classes)
+    if data.small_classes and not data.folded_into:
+        few = ", ".join(data.small_classes)
         out.print(f"  classes without images in every split: {escape(few)}")
-    _show_places(record, output / "report.html")
 
 
 def _show_places(record: "RunRecord", page: Path) -> None:

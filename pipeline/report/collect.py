@@ -17,6 +17,7 @@ from components.example_validator.drift import read_drift
 from components.image_example_gen.rejected import SET_ASIDE_FOLDER, read_rejected
 from components.image_example_gen.summaries import NEAR_DUPLICATES_FILE, read_near_duplicates
 from components.serving_check.executor import read_agreement
+from components.trunk_features.executor import FROM_STORE, THROUGH_TRUNK
 from pipeline import __version__, events, node_args
 from pipeline.config.schema import Config
 from pipeline.report import paired
@@ -213,7 +214,15 @@ def _data(nodes: Mapping[str, NodeRun], config: Config, labels: list[str]) -> Da
         small_classes=card.small_classes,
         folded_into=_folded_into(card),
         drift=_drift(nodes),
+        from_store=_count_of(nodes.get("TrunkFeatures"), FROM_STORE),
+        through_trunk=_count_of(nodes.get("TrunkFeatures"), THROUGH_TRUNK),
     )
+
+
+def _count_of(trunk: NodeRun | None, name: str) -> int:
+    if trunk is None or trunk.state == events.CACHED:
+        return 0
+    return int(trunk.custom_property("features", name) or 0)
 
 
 def _drift(nodes: Mapping[str, NodeRun]) -> list[str]:

@@ -91,6 +91,8 @@ class Data(_Record):
       small_classes: class -> number of images, of classes that some split had no image of.
       folded_into: the class that these became; empty: they stayed.
       drift: what has changed since the run before, more than it may.
+      from_store: number of images whose features an earlier run had kept; of all views.
+      through_trunk: number of images that passed the trunk. Both are 0 if the node was cached.
     """
 
     images_dir: str
@@ -103,6 +105,8 @@ class Data(_Record):
     small_classes: dict[str, int] = {}
     folded_into: str = ""
     drift: list[str] = []
+    from_store: int = 0
+    through_trunk: int = 0
 
 
 class Fit(_Record):

@@ -93,6 +93,8 @@ RUN: dict[str, Any] = {
         "small_classes": {"bee": 60},
         "folded_into": "",
         "drift": ["label: the share of bees has grown"],
+        "from_store": 120,
+        "through_trunk": 26,
     },
     "fits": {"head": _fit([0.9, 0.7, 0.6], None), "fine_tune": _fit([0.5, 0.4], "mixed8")},
     "metrics": {

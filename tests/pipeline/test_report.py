@@ -143,6 +143,29 @@ def test_rejected_files_are_counted_by_reason(page_of):
     assert "/photos/ant/broken.jpg the image data is damaged" in text
 
 
+def test_what_ingestion_found_is_said_in_sentences(page_of):
+    text = page_of(a_run()).text
+
+    assert "120 of 146 images came from the trunk store: only 26 had to pass the trunk." in text
+    assert "Changed since the run before label: the share of bees has grown" in text
+    assert "Classes without images in every split bee (60):" in text
+    assert "7 images are near-duplicates They form 3 groups, of 3 images at most" in text
+    assert "1 of them stands in several classes" in text
+    assert "/photos/ant/1.jpg ant train /photos/bee/1 small.jpg bee train" in text
+
+
+def test_folded_classes_are_said_and_without_findings_nothing_is(page_of):
+    run = a_run()
+    run["data"] |= {"folded_into": "other"}
+    assert "they are folded into the class other ." in page_of(run).text
+
+    run["data"] |= {"small_classes": {}, "drift": [], "from_store": 0}
+    run["data"]["near_duplicates"] = {}
+    text = page_of(run).text
+    for said in ("near-duplicates", "trunk store", "Changed since", "in every split"):
+        assert said not in text
+
+
 def test_class_without_images_in_a_split_counts_0(page_of):
     assert "bee 52 0 8" in page_of(a_run()).text
 
