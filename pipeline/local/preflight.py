@@ -21,7 +21,7 @@ from trainer.store.uris import is_remote
 
 _REACH_TIMEOUT_SECS = 5
 # Folders below the output folder that a run writes to.
-_WRITTEN = ("artifacts", "logs", "samples", "serving")
+_WRITTEN = ("artifacts", "inspect", "logs", "samples", "serving", "trunk_store")
 # A model's weights pass through a temporary file, 88 MB of InceptionV3, two at a time at most.
 _TEMPORARY_BYTES = 256 * 2**20
 _PATTERN_CHARACTERS = frozenset("*?[\\")
