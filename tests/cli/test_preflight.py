@@ -200,7 +200,9 @@ def test_links_do_not_hide_that_output_lies_in_the_images_folder(tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["artifacts", "serving", "logs", "samples", "inspect", "trunk_store"])
+@pytest.mark.parametrize(
+    "name", ["artifacts", "serving", "logs", "samples", "inspect", "trunk_store"]
+)
 @pytest.mark.parametrize("below", ["", "photos"])
 def test_images_where_a_run_writes_are_refused(tmp_path, name, below):
     images = tmp_path / name / below
