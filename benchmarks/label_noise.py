@@ -26,7 +26,7 @@ from trainer.backbones.table import BACKBONES
 _BACKBONE = "mobilenet_v2"
 _NOISE = 0.05
 _FIRST = 0.1
-_QUICK_IMAGES = 600
+_QUICK_IMAGES = 400
 _BATCH_SIZE = 32
 
 
@@ -35,7 +35,7 @@ def main(
     weights: Annotated[str, typer.Option(help="Weights of MobileNetV2.")] = "random",
     size: Annotated[int, typer.Option(help="Image side in pixels.")] = 224,
     plantings: Annotated[int, typer.Option(min=1, help="How often labels are exchanged.")] = 5,
-    quick: Annotated[bool, typer.Option("--quick", help="At most 600 images of 96 px.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="At most 400 images of 96 px.")] = False,
     json: JsonOption = None,
 ) -> None:
     """Plants wrong labels among real ones and looks where the ranking puts them."""
