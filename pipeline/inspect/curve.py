@@ -28,7 +28,7 @@ def learning_curve(vectors: np.ndarray, judged: Judged, seed: int = 0) -> Curve:
     """Trains on shares of the images of two folds' complements, and judges on these folds.
 
     The error is taken to fall as a power of the number of images (Hestness et al. 2017): a line
-    through the logarithms. Where it does not fall clearly, nothing is foretold.
+    through the logarithms. Where it does not fall clearly, nothing is predicted.
     """
     points = []
     folds = range(min(2, int(judged.folds.max()) + 1))

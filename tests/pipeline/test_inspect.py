@@ -69,7 +69,7 @@ def test_planted_wrong_labels_are_ranked_first_with_the_right_class():
 
 
 def test_accuracy_is_that_of_images_that_were_left_out():
-    """Noise can be learned by heart, and not be foretold."""
+    """Noise can be learned by heart, but not predicted."""
     random = np.random.default_rng(1)
     vectors = random.normal(size=[200, 300]).astype("float32")
     labels = [CLASSES[number] for number in random.integers(0, 2, 200)]
@@ -125,7 +125,7 @@ def test_classes_that_lie_together_are_the_confused_ones():
     assert first.count > 20
 
 
-def test_the_curve_rises_and_foretells_more_where_images_are_few():
+def test_the_curve_rises_and_predicts_more_where_images_are_few():
     vectors, labels = clusters([120, 120, 120], apart=2.2)
     judged = judge(vectors, labels, range(360))
 
@@ -136,7 +136,7 @@ def test_the_curve_rises_and_foretells_more_where_images_are_few():
     assert curve.doubled > curve.points[-1].accuracy
 
 
-def test_nothing_is_foretold_of_noise_or_of_what_is_perfect():
+def test_nothing_is_predicted_of_noise_or_of_what_is_perfect():
     random = np.random.default_rng(3)
     noise = random.normal(size=[120, 20]).astype("float32")
     labels = [CLASSES[number] for number in random.integers(0, 2, 120)]
