@@ -125,4 +125,5 @@ def _show(found: "Inspection") -> None:
     )
     cost = found.cost
     low, high = (max(1, round(secs / 60)) for secs in (cost.low_seconds, cost.high_seconds))
-    out.print(f"  a full run will take another {low} to {high} minutes here")
+    minutes = f"{low} to {high} minutes" if high > low else f"{high} min"
+    out.print(f"  a full run will take about another {minutes} here")
