@@ -1,9 +1,16 @@
 """Files on every file system that TensorFlow writes to."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import tensorflow as tf
+
+from trainer import records
+from trainer.records import Record
+
+_R = TypeVar("_R", bound=Record)
 
 
 @contextmanager
@@ -30,3 +37,36 @@ def write_replacing(path: str, content: bytes) -> None:
     """Writes a file; an older one stays until the new one is complete."""
     with replacing(path) as partial, tf.io.gfile.GFile(partial, "wb") as file:
         file.write(content)
+
+
+def write_record(record: Record, path: str, indent: int | None = None) -> None:
+    """Writes a record as JSON into a folder that exists; `read_record` undoes it."""
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(records.dumps(record, indent=indent))
+
+
+def read_record(kind: type[_R], path: str) -> _R:
+    """Reads a record that a node has written.
+
+    Raises:
+      ThawError: naming the keys that are unknown, missing or of another type.
+    """
+    with tf.io.gfile.GFile(path) as file:
+        return records.read(kind, file.read(), path)
+
+
+def earlier_beside(uri: str) -> Iterator[str]:
+    """Yields the folders that TFX has numbered before an artifact's own, the newest first.
+
+    Nothing where artifacts are not numbered, as on Kubeflow Pipelines and Vertex AI.
+
+    Args:
+      uri: of the artifact, such as `<node>/examples/7`.
+    """
+    parent, own = os.path.split(uri.rstrip("/"))
+    if not own.isdigit() or not tf.io.gfile.isdir(parent):
+        return
+    names = (name.rstrip("/") for name in tf.io.gfile.listdir(parent))
+    for number in sorted((int(name) for name in names if name.isdigit()), reverse=True):
+        if number < int(own):
+            yield os.path.join(parent, str(number))

@@ -7,9 +7,10 @@ import tensorflow as tf
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from trainer import keys, records
+from trainer import keys
 from trainer.data.rules import DriftRule
 from trainer.records import Record
+from trainer.remote_files import earlier_beside, read_record, write_record
 
 DRIFT_FILE = "drift.json"
 _STATISTICS_FILE = "FeatureStats.pb"
@@ -42,7 +43,8 @@ def find_drift(statistics_uri: str, schema: schema_pb2.Schema, rule: DriftRule) 
       schema: of its examples.
       rule: how large changes may be.
     """
-    previous = _older(statistics_uri)
+    folders = earlier_beside(statistics_uri)
+    previous = next((folder for folder in folders if tf.io.gfile.exists(_path(folder))), "")
     if not previous:
         return Drift()
     now, before = (_load(folder) for folder in (statistics_uri, previous))
@@ -64,8 +66,7 @@ def find_drift(statistics_uri: str, schema: schema_pb2.Schema, rule: DriftRule) 
 def write_drift(drift: Drift, uri: str) -> None:
     """Writes the record into the folder of the anomalies."""
     tf.io.gfile.makedirs(uri)
-    with tf.io.gfile.GFile(os.path.join(uri, DRIFT_FILE), "w") as file:
-        file.write(records.dumps(drift, indent=2))
+    write_record(drift, os.path.join(uri, DRIFT_FILE), indent=2)
 
 
 def read_drift(uri: str) -> Drift:
@@ -75,20 +76,7 @@ def read_drift(uri: str) -> Drift:
       ThawError: if the file is damaged.
     """
     path = os.path.join(uri, DRIFT_FILE)
-    if not tf.io.gfile.exists(path):
-        return Drift()
-    with tf.io.gfile.GFile(path) as file:
-        return records.read(Drift, file.read(), path)
-
-
-def _older(uri: str) -> str:
-    parent, own = os.path.split(uri.rstrip("/"))
-    if not own.isdigit() or not tf.io.gfile.isdir(parent):
-        return ""
-    names = (name.rstrip("/") for name in tf.io.gfile.listdir(parent))
-    numbers = sorted((int(name) for name in names if name.isdigit()), reverse=True)
-    folders = (os.path.join(parent, str(number)) for number in numbers if number < int(own))
-    return next((folder for folder in folders if tf.io.gfile.exists(_path(folder))), "")
+    return read_record(Drift, path) if tf.io.gfile.exists(path) else Drift()
 
 
 def _path(folder: str) -> str:

@@ -5,13 +5,14 @@ stays where it was, though its smallest hash may be another now.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import tensorflow as tf
 
 from trainer.data.card import FILE_NAME, read_card
 from trainer.data.rules import SplitRule
 from trainer.errors import ThawError
+from trainer.remote_files import earlier_beside
 
 SPLITS_FILE = "image_splits.txt"
 
@@ -53,7 +54,7 @@ def find_earlier(uri: str, rule: SplitRule) -> str | None:
       uri: folder of the examples that are about to be written; TFX numbers such folders.
       rule: of the run that asks.
     """
-    for folder in _newer_first(uri):
+    for folder in earlier_beside(uri):
         if not tf.io.gfile.exists(os.path.join(folder, FILE_NAME)):
             continue
         if not tf.io.gfile.exists(os.path.join(folder, SPLITS_FILE)):
@@ -65,13 +66,3 @@ def find_earlier(uri: str, rule: SplitRule) -> str | None:
         if card.split_rule == rule:
             return folder
     return None
-
-
-def _newer_first(uri: str) -> Iterator[str]:
-    parent, own = os.path.split(uri.rstrip("/"))
-    if not own.isdigit() or not tf.io.gfile.isdir(parent):
-        return
-    names = (name.rstrip("/") for name in tf.io.gfile.listdir(parent))
-    for number in sorted((int(name) for name in names if name.isdigit()), reverse=True):
-        if number != int(own):
-            yield os.path.join(parent, str(number))

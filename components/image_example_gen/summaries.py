@@ -12,6 +12,7 @@ from trainer import keys, records
 from trainer.data.card import DataCard, NearDuplicateCounts
 from trainer.data.rules import SplitRule
 from trainer.records import Record
+from trainer.remote_files import read_record, write_record
 
 NEAR_DUPLICATES_FILE = "near_duplicates.jsonl"
 _SUMMARIES_FOLDER = "shards"
@@ -51,8 +52,7 @@ def write_summary(summary: ShardSummary, uri: str) -> None:
     folder = os.path.join(uri, _SUMMARIES_FOLDER)
     tf.io.gfile.makedirs(folder)
     name = f"{summary.split}-{summary.shard:05d}.json"
-    with tf.io.gfile.GFile(os.path.join(folder, name), "w") as file:
-        file.write(records.dumps(summary))
+    write_record(summary, os.path.join(folder, name))
 
 
 def _take_summaries(uri: str) -> Iterator[ShardSummary]:
@@ -62,8 +62,7 @@ def _take_summaries(uri: str) -> Iterator[ShardSummary]:
         return
     for name in tf.io.gfile.listdir(folder):
         path = os.path.join(folder, name)
-        with tf.io.gfile.GFile(path) as file:
-            yield records.read(ShardSummary, file.read(), path)
+        yield read_record(ShardSummary, path)
     tf.io.gfile.rmtree(folder)
 
 
@@ -73,8 +72,7 @@ def write_placement(placement: Placement, uri: str) -> None:
     with tf.io.gfile.GFile(os.path.join(uri, NEAR_DUPLICATES_FILE), "w") as file:
         for group in placement.near_duplicates:
             file.write(records.dumps(group) + "\n")
-    with tf.io.gfile.GFile(os.path.join(uri, _SMALL_CLASSES_FILE), "w") as file:
-        file.write(records.dumps(_SmallClasses(placement.small_classes)))
+    write_record(_SmallClasses(placement.small_classes), os.path.join(uri, _SMALL_CLASSES_FILE))
 
 
 def read_near_duplicates(uri: str) -> Iterator[NearDuplicates]:
@@ -104,8 +102,7 @@ def _take_small_classes(uri: str) -> dict[str, int]:
     path = os.path.join(uri, _SMALL_CLASSES_FILE)
     if not tf.io.gfile.exists(path):
         return {}
-    with tf.io.gfile.GFile(path) as file:
-        small = records.read(_SmallClasses, file.read(), path).classes
+    small = read_record(_SmallClasses, path).classes
     tf.io.gfile.remove(path)
     return small
 

@@ -13,11 +13,12 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from trainer import keys, records
+from trainer import keys
 from trainer.data import fit_data
 from trainer.errors import ThawError
 from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES, SERVING_SIGNATURE
 from trainer.records import Record
+from trainer.remote_files import read_record, write_record
 
 MODEL = "model"
 IMAGES = "images"
@@ -51,8 +52,7 @@ def write_agreement(agreement: Agreement, blessing_uri: str) -> None:
     """Writes the result beside a blessing, into a folder that is made if it is missing."""
     # The local runner makes it; the one in a pod does not.
     tf.io.gfile.makedirs(blessing_uri)
-    with tf.io.gfile.GFile(os.path.join(blessing_uri, RESULT_FILE), "w") as file:
-        file.write(records.dumps(agreement))
+    write_record(agreement, os.path.join(blessing_uri, RESULT_FILE))
 
 
 def read_agreement(blessing_uri: str) -> Agreement:
@@ -62,8 +62,7 @@ def read_agreement(blessing_uri: str) -> Agreement:
       ThawError: naming the keys that are unknown, missing or of another type.
     """
     path = os.path.join(blessing_uri, RESULT_FILE)
-    with tf.io.gfile.GFile(path) as file:
-        return records.read(Agreement, file.read(), path)
+    return read_record(Agreement, path)
 
 
 class Executor(base_executor.BaseExecutor):

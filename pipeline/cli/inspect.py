@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from pipeline.cli.local_runs import absolute, watch_run
-from pipeline.cli.terminal import BAD_USAGE, FAILED, ConfigOption, SetOption, load, out, stop
+from pipeline.cli.local_runs import ImagesOption, absolute, run_here
+from pipeline.cli.terminal import BAD_USAGE, ConfigOption, SetOption, load, out, stop
 from pipeline.config.schema import Config
 
 if TYPE_CHECKING:  # not for `thaw --help`
@@ -20,12 +20,7 @@ def inspect(
         Path,
         typer.Option("--output", "-o", help="Folder that a run may follow in: it goes on there."),
     ],
-    images: Annotated[
-        str | None,
-        typer.Option(
-            "--images", "-i", help="Folder of class folders, manifest (.csv, .jsonl) or archive."
-        ),
-    ] = None,
+    images: ImagesOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
     backbones: Annotated[
@@ -65,21 +60,8 @@ def _of(backbone: str, overrides: list[str] | None) -> list[str]:
 
 def _run(settings: Config, output: Path) -> "Inspection":
     """Runs the nodes up to the trunk, and inspects what they leave."""
-    from pipeline.local import preflight, supervisor
-
     path = output / "inspect" / f"{settings.backbone.name}.json"
-    try:
-        preflight.check(settings, output)
-        with supervisor.only_run(output) as lock:
-            files = supervisor.new_run(settings, output)
-            command = supervisor.local_command(files, output, path)
-            code = watch_run(files, command, lock)
-    except preflight.PreflightError as problem:
-        raise stop(problem, BAD_USAGE) from problem
-    except supervisor.AlreadyRunning as problem:
-        raise stop(problem, FAILED) from problem
-    if code:
-        raise typer.Exit(code)
+    run_here(settings, output, path)
     from pipeline.inspect.record import read
 
     return read(path)

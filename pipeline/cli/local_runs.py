@@ -1,17 +1,36 @@
 """What commands that run nodes on this machine share: paths, and the view of a run."""
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.markup import escape
 
-from pipeline.cli.terminal import FAILED, FINISHED, INTERRUPTED, err, out, print_line
+from pipeline.cli.terminal import (
+    BAD_USAGE,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    err,
+    out,
+    print_line,
+    stop,
+)
+from pipeline.config.schema import Config
 from pipeline.local import disk
 from trainer.store.uris import is_remote
 
 if TYPE_CHECKING:
     from pipeline.cli.live_view import RunView
     from pipeline.local.supervisor import RunFiles
+
+ImagesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--images", "-i", help="Folder of class folders, manifest (.csv, .jsonl) or archive."
+    ),
+]
 
 
 def absolute(images: str | None) -> str | None:
@@ -20,7 +39,31 @@ def absolute(images: str | None) -> str | None:
     return os.path.realpath(images) if images and not is_remote(images) else images
 
 
-def watch_run(files: "RunFiles", command: list[str], lock: int) -> int:
+def run_here(settings: Config, output: Path, inspection: Path | None = None) -> None:
+    """Runs a config's nodes and shows them; ends the command unless all goes well.
+
+    Args:
+      settings: the config.
+      output: of the run.
+      inspection: where an inspection is to be written in place of a whole run.
+    """
+    from pipeline.local import preflight, supervisor
+
+    try:
+        preflight.check(settings, output)
+        with supervisor.only_run(output) as lock:
+            files = supervisor.new_run(settings, output)
+            command = supervisor.local_command(files, output, inspection)
+            code = _watch_run(files, command, lock)
+    except preflight.PreflightError as problem:
+        raise stop(problem, BAD_USAGE) from problem
+    except supervisor.AlreadyRunning as problem:
+        raise stop(problem, FAILED) from problem
+    if code:
+        raise typer.Exit(code)
+
+
+def _watch_run(files: "RunFiles", command: list[str], lock: int) -> int:
     """Shows a run until it ends, then what went wrong, if anything. Returns an exit code."""
     from pipeline.cli.live_view import LiveView, PlainView, RunView
     from pipeline.local import supervisor

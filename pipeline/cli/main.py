@@ -15,7 +15,7 @@ from pipeline.cli import cluster as cluster_commands
 from pipeline.cli import runs as run_commands
 from pipeline.cli.cache import cache
 from pipeline.cli.inspect import inspect
-from pipeline.cli.local_runs import absolute, watch_run
+from pipeline.cli.local_runs import ImagesOption, absolute, run_here
 from pipeline.cli.terminal import (
     BAD_USAGE,
     FAILED,
@@ -82,12 +82,7 @@ def run(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for everything that the run writes.")
     ],
-    images: Annotated[
-        str | None,
-        typer.Option(
-            "--images", "-i", help="Folder of class folders, manifest (.csv, .jsonl) or archive."
-        ),
-    ] = None,
+    images: ImagesOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
     require_blessing: Annotated[
@@ -102,21 +97,8 @@ def run(
 
     Example: thaw run --images photos --output out --set fits.fine_tune.boundary=mixed7
     """
-    from pipeline.local import preflight, supervisor
-
-    settings = load(config, overrides, absolute(images))
     output = Path(os.path.realpath(output))  # unlike resolve(), accepts a link to itself
-    try:
-        preflight.check(settings, output)
-        with supervisor.only_run(output) as lock:
-            files = supervisor.new_run(settings, output)
-            code = watch_run(files, supervisor.local_command(files, output), lock)
-    except preflight.PreflightError as problem:
-        raise stop(problem, BAD_USAGE) from problem
-    except supervisor.AlreadyRunning as problem:
-        raise stop(problem, FAILED) from problem
-    if code:
-        raise typer.Exit(code)
+    run_here(load(config, overrides, absolute(images)), output)
     from pipeline.report.run_record import read_run
 
     record = read_run(output)

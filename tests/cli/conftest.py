@@ -55,7 +55,7 @@ import sys
 from pipeline.cli import main
 from pipeline.local import supervisor
 child = sys.argv.pop(1)
-supervisor.local_command = lambda files, output: [
+supervisor.local_command = lambda files, output, inspection: [
     sys.executable, child, str(output), str(files.directory)]
 main.main()
 """

@@ -10,6 +10,7 @@ from trainer import records
 from trainer.data.formats import WEBP
 from trainer.data.rules import SplitRule
 from trainer.records import Record
+from trainer.remote_files import read_record
 
 FILE_NAME = "data_card.json"
 
@@ -91,5 +92,4 @@ def read_card(examples_uri: str) -> DataCard:
       ThawError: naming the keys that are unknown, missing or of another type.
     """
     path = os.path.join(examples_uri, FILE_NAME)
-    with tf.io.gfile.GFile(path) as file:
-        return records.read(DataCard, file.read(), path)
+    return read_record(DataCard, path)

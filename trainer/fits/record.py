@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from trainer import records
 from trainer.records import Record
+from trainer.remote_files import read_record, write_record
 
 HISTORY_FILE = "history.json"
 
@@ -31,8 +31,7 @@ class FitRecord(Record):
 def write_fit(record: FitRecord, folder: str) -> None:
     """Writes the record into a folder, which is made if it is missing."""
     tf.io.gfile.makedirs(folder)
-    with tf.io.gfile.GFile(os.path.join(folder, HISTORY_FILE), "w") as file:
-        file.write(records.dumps(record, indent=2))
+    write_record(record, os.path.join(folder, HISTORY_FILE), indent=2)
 
 
 def read_fit(folder: str) -> FitRecord:
@@ -42,5 +41,4 @@ def read_fit(folder: str) -> FitRecord:
       ThawError: naming the keys that are unknown, missing or of another type.
     """
     path = os.path.join(folder, HISTORY_FILE)
-    with tf.io.gfile.GFile(path) as file:
-        return records.read(FitRecord, file.read(), path)
+    return read_record(FitRecord, path)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from trainer import records
 from trainer.records import Record
+from trainer.remote_files import read_record, write_record
 from trainer.tuning.hyperparameters import Values
 
 TRIALS_FILE = "trials.json"
@@ -46,8 +46,7 @@ class SearchRecord(Record):
 def write_trials(record: SearchRecord, folder: str) -> None:
     """Writes the record into a folder, which is made if it is missing."""
     tf.io.gfile.makedirs(folder)
-    with tf.io.gfile.GFile(os.path.join(folder, TRIALS_FILE), "w") as file:
-        file.write(records.dumps(record, indent=2))
+    write_record(record, os.path.join(folder, TRIALS_FILE), indent=2)
 
 
 def read_trials(folder: str) -> SearchRecord:
@@ -57,5 +56,4 @@ def read_trials(folder: str) -> SearchRecord:
       ThawError: naming the keys that are unknown, missing or of another type.
     """
     path = os.path.join(folder, TRIALS_FILE)
-    with tf.io.gfile.GFile(path) as file:
-        return records.read(SearchRecord, file.read(), path)
+    return read_record(SearchRecord, path)

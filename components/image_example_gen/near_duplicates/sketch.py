@@ -12,7 +12,7 @@ CROP = 0.05
 # What `imagehash.phash` looks at.
 _HASHED_PX = 32
 
-# Thumbnails of less contrast show no picture that could be told from another.
+# Thumbnails of less contrast show no picture that could be distinguished from another.
 _FLAT_LEVELS = 2.0
 
 

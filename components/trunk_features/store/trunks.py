@@ -12,7 +12,7 @@ from absl import logging
 from trainer import records
 from trainer.errors import ThawError
 from trainer.records import Record
-from trainer.remote_files import write_replacing
+from trainer.remote_files import read_record, write_replacing
 from trainer.specs import TrunkSpec
 
 ABOUT_FILE = "trunk.json"
@@ -51,8 +51,7 @@ def read_about(folder: str) -> TrunkAbout | None:
     """Which trunk a folder belongs to; None, with a warning, if nobody can tell."""
     path = os.path.join(folder, ABOUT_FILE)
     try:
-        with tf.io.gfile.GFile(path) as file:
-            return records.read(TrunkAbout, file.read(), path)
+        return read_record(TrunkAbout, path)
     except (tf.errors.OpError, ThawError) as error:
         logging.warning("%s", error)
         return None
