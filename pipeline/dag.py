@@ -9,9 +9,9 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
 
-from components.evaluator.component import GatedEvaluator
-from components.evaluator.gate import make_eval_config
+from components.evaluator.component import PairedEvaluator
 from components.example_validator.component import StrictExampleValidator
+from components.gate.component import Gate
 from components.image_example_gen.component import ImageExampleGen
 from components.pusher.component import AtomicPusher
 from components.schema_gen.component import ImageSchemaGen
@@ -119,12 +119,18 @@ def make_nodes(
         eval_args=trainer_pb2.EvalArgs(splits=[keys.VAL]),
         args=node_args.fine_tuner(config),
     )
-    evaluator = GatedEvaluator(
+    evaluator = PairedEvaluator(
         examples=fitted,
         model=fine_tuner.outputs["model"],
         baseline_model=head_trainer.outputs["model"],
-        eval_config=make_eval_config(node_args.gate_rule(config)),
+        top_k=config.gate.top_k,
     ).with_id("Evaluator")
+    gate = Gate(
+        evaluation=evaluator.outputs["evaluation"],
+        model=fine_tuner.outputs["model"],
+        baseline_model=head_trainer.outputs["model"],
+        rule=node_args.gate_rule(config),
+    ).with_id("Gate")
     serving_check = ServingCheck(
         model=fine_tuner.outputs["model"],
         images=example_gen.outputs["examples"],
@@ -133,13 +139,13 @@ def make_nodes(
     ).with_id("ServingCheck")
     pusher = AtomicPusher(
         model=fine_tuner.outputs["model"],
-        model_blessing=evaluator.outputs["blessing"],
+        model_blessing=gate.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
         ),
     ).with_id("Pusher")
-    nodes += [head_trainer, fine_tuner, evaluator, serving_check, pusher]
+    nodes += [head_trainer, fine_tuner, evaluator, gate, serving_check, pusher]
     beam_options.apply_beam_options(nodes, config.beam)
     return nodes
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from components.evaluator.gate import GateRule
+from components.gate.rule import GateRule
 from components.image_example_gen.sources.tfrecord import RecordKeys
 from pipeline import __version__
 from pipeline.config.schema import Config
@@ -239,8 +239,9 @@ def serving_tolerance(config: Config) -> float:
 
 
 def gate_rule(config: Config) -> GateRule:
-    """For the Evaluator."""
-    return GateRule(config.gate.min_gain, config.gate.min_accuracy, config.gate.top_k)
+    """For the gate."""
+    gate = config.gate
+    return GateRule(gate.alpha, gate.min_gain, gate.min_accuracy or 0.0, gate.max_class_loss)
 
 
 def _training(config: Config) -> TrainingArgs:

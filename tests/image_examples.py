@@ -30,6 +30,8 @@ def image_example(pixels: np.ndarray, name: str, label_id: int) -> tf.train.Exam
     feature[keys.PATH].bytes_list.value.append(name.encode())
     feature[keys.LABEL].bytes_list.value.append(LABELS[label_id % 2].encode())
     feature[keys.LABEL_ID].int64_list.value.append(label_id)
+    feature[keys.GROUP].bytes_list.value.append(b"")
+    feature[keys.WEIGHT].float_list.value.append(1.0)
     return example
 
 

@@ -23,6 +23,7 @@ from trainer.specs import SERVED_FILE, ServedImages, ServedModel
 SERVING_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 EVALUATION_SIGNATURE = "evaluate"
 PROBABILITIES = "probabilities"
+LOGITS = "logits"
 
 LABELS_FILE = "labels.txt"
 CONFIG_FILE = "config.json"
@@ -78,7 +79,7 @@ def export_saved_model(
     `probabilities` float32 [n, classes] in the order of the label ids, `label_id`
     int64 [n], `class_name` string [n], and `class_names` string [n, classes].
     `evaluate(examples: string [n])`: serialized examples as the fits read them, to
-    `probabilities`.
+    `probabilities` and `logits`, float32 [n, classes] both.
 
     Args:
       model: from `build_classifier`, built outside any strategy.
@@ -96,14 +97,15 @@ def export_saved_model(
         input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False
     )
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        result = _in_chunks(
-            lambda chunk: _probabilities(
+        logits = _in_chunks(
+            lambda chunk: _logits(
                 model,
                 decode_batch(chunk, images.size_px, images.max_pixels, images.reading, images.webp),
             ),
             image_bytes,
             len(info.labels),
         )
+        result = tf.nn.softmax(logits)
         label_id = tf.argmax(result, axis=-1)
         return {
             PROBABILITIES: result,
@@ -116,12 +118,12 @@ def export_saved_model(
         input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False
     )
     def evaluate(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        result = _in_chunks(
-            lambda chunk: _probabilities(evaluation.trained_part, _parse_inputs(evaluation, chunk)),
+        logits = _in_chunks(
+            lambda chunk: _logits(evaluation.trained_part, _parse_inputs(evaluation, chunk)),
             examples,
             len(info.labels),
         )
-        return {PROBABILITIES: result}
+        return {PROBABILITIES: tf.nn.softmax(logits), LOGITS: logits}
 
     module.serve, module.evaluate = serve, evaluate
     with tempfile.TemporaryDirectory(prefix="thaw-assets-") as folder:
@@ -133,8 +135,8 @@ def export_saved_model(
         )
 
 
-def _probabilities(model: keras.Model, inputs: tf.Tensor) -> tf.Tensor:
-    return tf.nn.softmax(model(inputs, training=False))
+def _logits(model: keras.Model, inputs: tf.Tensor) -> tf.Tensor:
+    return model(inputs, training=False)
 
 
 def _parse_inputs(evaluation: Evaluation, examples: tf.Tensor) -> tf.Tensor:

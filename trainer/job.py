@@ -24,6 +24,7 @@ from trainer.distribution.strategy import (
     this_worker,
     wait_for_all,
 )
+from trainer.earlier_head import WEIGHTS_FILE, start_from_earlier
 from trainer.export import Evaluation, Export, ExportInfo, export_saved_model
 from trainer.fits import recipe, resume
 from trainer.fits.record import write_fit
@@ -45,8 +46,6 @@ from trainer.specs import (
     TrunkSpec,
 )
 from trainer.start_weights import load_start_weights
-
-WEIGHTS_FILE = os.path.join("warm_start", "classifier.weights.h5")
 
 
 @dataclass(frozen=True)
@@ -142,6 +141,10 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
     # Again, so that the head's first weights do not depend on how the backbone's were made.
     make_deterministic(job.seed)
     initial = BuiltClassifier(start_backbone, build_classifier(spec, start_backbone))
+    if fit.start_from:
+        start_from_earlier(
+            initial.classifier, start_backbone, spec, job.labels, os.path.expanduser(fit.start_from)
+        )
     with strategy.scope(), layers_compute_in(job.precision):
         built = build(job)
         _set_initial_weights(strategy, built, initial)
@@ -233,8 +236,9 @@ def _checkpoint(job: Job) -> resume.CheckpointSpec:
 def _parser(job: Job, trained_part: keras.Model) -> data.Parse:
     """Reads what `trained_part` takes from an example."""
     if job.cache:
-        return data.trunk_parser(trained_part.input_shape[1:], job.cache.dtype)
-    return data.image_parser(job.spec.image_size_px)
+        shape = trained_part.input_shape[1:]
+        return data.trunk_parser(shape, job.cache.dtype, job.data_card.weighted)
+    return data.image_parser(job.spec.image_size_px, job.data_card.weighted)
 
 
 def _train_views(job: Job) -> list[list[str]]:
@@ -264,7 +268,8 @@ def _pooled_data(
     width = pool.output_shape[-1]
     paths = pool_vectors(job, pool, folder, strategy)
     vectors = [data.read_vectors(path, width) for path in paths]
-    return _make_fit_data(job, strategy, vectors[:-1], vectors[-1], data.vector_parser(width))
+    parse = data.vector_parser(width, job.data_card.weighted)
+    return _make_fit_data(job, strategy, vectors[:-1], vectors[-1], parse)
 
 
 def pool_vectors(
@@ -315,6 +320,7 @@ def _make_fit_data(
         augmentation,
         local_share(strategy),
         job.data_card.num_examples(keys.VAL),
+        job.data_card.weighted,
     )
     return data.spread_over(strategy, made)
 

@@ -7,6 +7,8 @@ ID = "id"  # SHA-256 of the file, hexadecimal
 PATH = "path"  # where the file was read
 HEIGHT = "height_px"
 WIDTH = "width_px"
+GROUP = "group"  # of images that belong together; empty: the image is alone
+WEIGHT = "weight"  # float32: how much the image counts in the losses
 
 # Features that Transform adds.
 IMAGE = "image"  # uint8 [size, size, 3], serialized: what the model sees, no loss

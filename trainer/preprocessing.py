@@ -23,12 +23,12 @@ def preprocessing_fn(
     """Turns a batch of ingested examples into what both fits and the Evaluator read.
 
     Args:
-      inputs: string [batch] or [batch, 1] tensors: file bytes, label, id and path.
+      inputs: string [batch] or [batch, 1] tensors: file bytes, label, id, path, group and weight.
       custom_config: the fields of `TransformArgs`, and `LABELS`, the class names by label id.
 
     Returns:
-      Serialized uint8 images, label ids (int64) and names, ids and paths, all [batch]. The id
-      of a label that is not among these names is `UNKNOWN_LABEL_ID`.
+      Serialized uint8 images, label ids (int64) and names, ids, paths, groups and weights, all
+      [batch]. The id of a label that is not among these names is `UNKNOWN_LABEL_ID`.
     """
     flat = {name: tf.reshape(tensor, [-1]) for name, tensor in inputs.items()}
     own = {key: value for key, value in custom_config.items() if key != LABELS}
@@ -41,6 +41,8 @@ def preprocessing_fn(
         keys.LABEL: flat[keys.LABEL],
         keys.ID: flat[keys.ID],
         keys.PATH: flat[keys.PATH],
+        keys.GROUP: flat[keys.GROUP],
+        keys.WEIGHT: flat[keys.WEIGHT],
     }
 
 

@@ -142,6 +142,7 @@ class HeadFit(Record):
     learning_rate: float
     max_epochs: int
     patience: int
+    start_from: str = ""
     label_smoothing: float = 0.0
 
 

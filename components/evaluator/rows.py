@@ -1,4 +1,4 @@
-"""Keeps a row for every test image: what each model said.
+"""Keeps every test image's predictions: what each model said.
 
 Metrics alone cannot tell which images changed sides between two models; these rows can,
 and cost no second inference. Where the rows go is known to the executor only, and TFX
@@ -10,55 +10,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
-import tensorflow as tf
 import tensorflow_model_analysis as tfma
 
-from components.evaluator.gate import BASELINE, CANDIDATE
-from trainer import keys, records
-from trainer.records import Record
+from trainer import keys
+from trainer.data import predictions
+from trainer.export import LOGITS, PROBABILITIES
 
-ROWS_FOLDER = "rows"
-
-
-@dataclass(frozen=True)
-class Choice(Record):
-    """What a model said of an image.
-
-    Attributes:
-      label_id: its first choice.
-      probability: of that; None where the model's output is not finite.
-    """
-
-    label_id: int
-    probability: float | None
-
-
-@dataclass(frozen=True)
-class Row(Record):
-    """What both models said of one test image.
-
-    Attributes:
-      id: SHA-256 of the image file, in hexadecimal.
-      path: of the image file.
-      label: the true class.
-      baseline: first choice of the model after fit 1.
-      candidate: first choice of the model after fit 2.
-    """
-
-    id: str
-    path: str
-    label: str
-    baseline: Choice
-    candidate: Choice
-
-    def choice(self, model: str) -> Choice:
-        """The first choice of `BASELINE` or of `CANDIDATE`."""
-        return {BASELINE: self.baseline, CANDIDATE: self.candidate}[model]
-
+_FEATURES = (keys.ID, keys.PATH, keys.LABEL, keys.LABEL_ID, keys.GROUP, keys.WEIGHT)
 
 _rows_dir: ContextVar[str | None] = ContextVar("rows_dir", default=None)
 
@@ -90,43 +51,32 @@ class WriteRows(beam.PTransform):
         _ = (
             extracts
             | "Rows" >> beam.FlatMap(rows_of_batch)
-            | "Lines" >> beam.Map(records.dumps)
             | "Write"
-            >> beam.io.WriteToText(os.path.join(self._directory, "row"), file_name_suffix=".jsonl")
+            >> beam.io.WriteToParquet(
+                os.path.join(self._directory, "part"),
+                predictions.SCHEMA,
+                file_name_suffix=".parquet",
+            )
         )
         return extracts
 
 
-def read_rows(evaluation_uri: str) -> Iterator[Row]:
-    """Yields one row per image of an evaluation.
-
-    Raises:
-      ThawError: if a line is not that of a row.
-    """
-    for path in sorted(tf.io.gfile.glob(f"{evaluation_uri}/{ROWS_FOLDER}/*.jsonl")):
-        with tf.io.gfile.GFile(path) as file:
-            for line in file:
-                yield records.read(Row, line, path)
-
-
-def rows_of_batch(extracts: tfma.types.Extracts) -> Iterator[Row]:
-    """One row for each example of a batch of TFMA's extracts."""
-    values = extracts[tfma.FEATURES_KEY]
-    baseline, candidate = (
-        np.asarray(extracts[tfma.PREDICTIONS_KEY][model]) for model in (BASELINE, CANDIDATE)
-    )
-    columns = [np.ravel(values[name]) for name in (keys.ID, keys.PATH, keys.LABEL)]
-    for index, (identity, path, label) in enumerate(zip(*columns, strict=True)):
-        yield Row(
-            identity.decode(),
-            path.decode(),
-            label.decode(),
-            _first_choice(baseline[index]),
-            _first_choice(candidate[index]),
-        )
-
-
-def _first_choice(probabilities: np.ndarray) -> Choice:
-    best = int(np.argmax(probabilities))
-    probability = float(probabilities[best])
-    return Choice(best, probability if np.isfinite(probability) else None)
+def rows_of_batch(extracts: tfma.types.Extracts) -> Iterator[dict[str, object]]:
+    """One row of `predictions.SCHEMA` for each example of a batch of TFMA's extracts."""
+    features = {name: np.ravel(extracts[tfma.FEATURES_KEY][name]) for name in _FEATURES}
+    answers = extracts[tfma.PREDICTIONS_KEY]
+    for index, identity in enumerate(features[keys.ID]):
+        row: dict[str, object] = {
+            "id": identity.decode(),
+            "path": features[keys.PATH][index].decode(),
+            "label": features[keys.LABEL][index].decode(),
+            "label_id": int(features[keys.LABEL_ID][index]),
+            "group": features[keys.GROUP][index].decode(),
+            "weight": float(features[keys.WEIGHT][index]),
+        }
+        for model in predictions.MODELS:
+            logits, probabilities = (
+                np.asarray(answers[model][name][index]) for name in (LOGITS, PROBABILITIES)
+            )
+            row.update(predictions.columns_of(model, logits, probabilities))
+        yield row

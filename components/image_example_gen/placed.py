@@ -40,6 +40,8 @@ class Placement:
       folded: class name -> the class that it is folded into, of folded classes.
       small_classes: class name -> number of images, of classes that some split has no image of.
       near_duplicates: groups that were found by their looks.
+      groups: hash of an image -> name of its group, of images that are not alone in theirs: what
+        looks alike, and what the source calls a group.
     """
 
     splits: dict[str, str] = field(default_factory=dict)
@@ -47,3 +49,4 @@ class Placement:
     folded: dict[str, str] = field(default_factory=dict)
     small_classes: dict[str, int] = field(default_factory=dict)
     near_duplicates: list[NearDuplicates] = field(default_factory=list)
+    groups: dict[str, str] = field(default_factory=dict)

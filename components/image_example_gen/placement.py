@@ -4,7 +4,7 @@ A group is placed as a whole. What an earlier run has placed stays where it was.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from components.image_example_gen.grouping import (
     Group,
@@ -40,7 +40,15 @@ def place(
     }
     small = _small_classes(grouped, splits, rule)
     folded = dict.fromkeys(small, rule.folded_class) if rule.small_classes == "fold" else {}
-    return Placement(splits, moved, folded, small, near_duplicates(grouped, splits))
+    copies = near_duplicates(grouped, splits)
+    return Placement(splits, moved, folded, small, copies, dict(_named(grouped.groups)))
+
+
+def _named(groups: Iterable[Group]) -> Iterator[tuple[str, str]]:
+    for group in groups:
+        if len(group) > 1:
+            name = min(image.sha256 for image in group)
+            yield from ((image.sha256, name) for image in group)
 
 
 def _placed(

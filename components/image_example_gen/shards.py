@@ -66,8 +66,8 @@ class WriteShard(beam.DoFn):
                 image = replace(image, label=placement.folded.get(image.label, image.label))
                 if split not in writers:
                     writers[split] = files.enter_context(self._open(split, shard))
-                example = _example(image, content).SerializeToString(deterministic=True)
-                writers[split].write(example)
+                example = _example(image, content, placement.groups.get(image.sha256, ""))
+                writers[split].write(example.SerializeToString(deterministic=True))
                 written.setdefault(split, []).append(image)
         yield from (rejected_output(image.path, reason, image.label) for image, reason in rejected)
         for split, kept in written.items():
@@ -105,6 +105,7 @@ def _summarize(split: str, shard: int, images: Sequence[ImageFile]) -> ShardSumm
         fingerprint(images),
         dict(Counter(image.format_name for image in images)),
         dict(Counter(image.format_name for image in images if image.is_transcoded)),
+        any(image.weight != 1.0 for image in images),
     )
 
 
@@ -116,12 +117,13 @@ def _read_unchanged(image: ImageFile, max_bytes: int) -> bytes:
     return content
 
 
-def _example(image: ImageFile, content: bytes) -> tf.train.Example:
+def _example(image: ImageFile, content: bytes, group: str) -> tf.train.Example:
     values = {
         keys.IMAGE_BYTES: content,
         keys.LABEL: image.label.encode(),
         keys.ID: image.sha256.encode(),
         keys.PATH: image.path.encode(),
+        keys.GROUP: group.encode(),
     }
     sizes = {keys.HEIGHT: image.height_px, keys.WIDTH: image.width_px}
     return tf.train.Example(
@@ -135,6 +137,7 @@ def _example(image: ImageFile, content: bytes) -> tf.train.Example:
                     name: tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
                     for name, value in sizes.items()
                 },
+                keys.WEIGHT: tf.train.Feature(float_list=tf.train.FloatList(value=[image.weight])),
             }
         )
     )

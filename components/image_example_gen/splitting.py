@@ -21,7 +21,7 @@ class ImageFile:
       width_px: likewise.
       format_name: as in `trainer.data.formats`.
       is_transcoded: whether it has to be re-encoded.
-      splits: as the source demands it, like `group` and `stored_at`; see `Entry`.
+      splits: as the source demands it, like `group`, `stored_at` and `weight`; see `Entry`.
     """
 
     sha256: str
@@ -34,6 +34,7 @@ class ImageFile:
     splits: tuple[str, ...] = ()
     group: str = ""
     stored_at: str = ""
+    weight: float = 1.0
 
 
 def split_of(sha256: str, splits: Mapping[str, int]) -> str:
@@ -89,12 +90,14 @@ def _trained_on(image: ImageFile) -> int:
 
 
 def fingerprint(images: Iterable[ImageFile]) -> str:
-    """64 hexadecimal digits that depend on the set of (content, label) pairs alone.
+    """64 hexadecimal digits that depend on the contents, labels and weights alone.
 
     The exclusive or of a hash for each, so that parts combine in any order.
     """
     digest = 0
     for image in images:
-        pair = f"{image.sha256}\n{image.label}".encode()
-        digest ^= int(hashlib.sha256(pair).hexdigest(), 16)
+        facts = f"{image.sha256}\n{image.label}"
+        if image.weight != 1.0:
+            facts += f"\n{image.weight!r}"
+        digest ^= int(hashlib.sha256(facts.encode()).hexdigest(), 16)
     return f"{digest:064x}"

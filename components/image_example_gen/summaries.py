@@ -37,6 +37,7 @@ class ShardSummary(Record):
       fingerprint: of its images.
       formats: format -> number of images whose files were in it.
       transcoded: format -> number of those that were re-encoded.
+      weighted: whether some images count more or less than others.
     """
 
     split: str
@@ -45,6 +46,7 @@ class ShardSummary(Record):
     fingerprint: str
     formats: dict[str, int]
     transcoded: dict[str, int]
+    weighted: bool
 
 
 def write_summary(summary: ShardSummary, uri: str) -> None:
@@ -124,12 +126,13 @@ def make_card(
       kept_from: folder of the earlier examples that decided places; empty: none.
     """
     counts: dict[str, Counter[str]] = {split: Counter() for split in keys.SPLITS}
-    formats, transcoded, digest = Counter[str](), Counter[str](), 0
+    formats, transcoded, digest, weighted = Counter[str](), Counter[str](), 0, False
     for summary in _take_summaries(uri):
         formats.update(summary.formats)
         transcoded.update(summary.transcoded)
         counts[summary.split].update(summary.counts)
         digest ^= int(summary.fingerprint, 16)
+        weighted |= summary.weighted
     return DataCard(
         images_dir=images_dir,
         fingerprint=f"{digest:064x}",
@@ -141,4 +144,5 @@ def make_card(
         splits_kept_from=kept_from,
         small_classes=_take_small_classes(uri),
         near_duplicates=_count_near_duplicates(uri),
+        weighted=weighted,
     )

@@ -14,12 +14,12 @@ from tfx.utils import io_utils
 
 from trainer import keys
 
-# Too large, or different on every row: statistics leave them out.
-_WITHOUT_STATISTICS = (keys.IMAGE_BYTES, keys.ID, keys.PATH)
+# Too large, different on every row, or of no interest: statistics leave them out.
+_WITHOUT_STATISTICS = (keys.IMAGE_BYTES, keys.ID, keys.PATH, keys.GROUP)
 
 
 class Executor(SchemaGenExecutor):
-    """SchemaGen, then `set_classes` and `add_byte_features`."""
+    """SchemaGen, then `set_classes` and `add_other_features`."""
 
     def Do(
         self,
@@ -36,7 +36,7 @@ class Executor(SchemaGenExecutor):
             input_dict[standard_component_specs.STATISTICS_KEY]
         )
         set_classes(schema, stats_artifact_utils.load_statistics(statistics, keys.TRAIN))
-        add_byte_features(schema)
+        add_other_features(schema)
         io_utils.write_pbtxt_file(path, schema)
 
 
@@ -62,8 +62,8 @@ def set_classes(schema: schema_pb2.Schema, training: tfdv.DatasetListView) -> No
     feature.domain = keys.LABEL  # takes the place of an inferred `int_domain`
 
 
-def add_byte_features(schema: schema_pb2.Schema) -> None:
-    """Adds the features that statistics leave out, one byte string a row each.
+def add_other_features(schema: schema_pb2.Schema) -> None:
+    """Adds the features that statistics leave out: a byte string or a weight a row.
 
     They carry no presence rule: the validator, which sees statistics only, would find
     them missing. The tensor representation makes Transform read them densely all the same.
@@ -74,5 +74,7 @@ def add_byte_features(schema: schema_pb2.Schema) -> None:
     for name in _WITHOUT_STATISTICS:
         schema.feature.add(name=name, type=schema_pb2.BYTES)
         representations[name].dense_tensor.column_name = name
+    schema.feature.add(name=keys.WEIGHT, type=schema_pb2.FLOAT)
+    representations[keys.WEIGHT].dense_tensor.column_name = keys.WEIGHT
     for representation in representations.values():
         representation.dense_tensor.shape.SetInParent()

@@ -24,6 +24,7 @@ from trainer.store.uris import is_remote
 if TYPE_CHECKING:
     from pipeline.cli.live_view import RunView
     from pipeline.local.supervisor import RunFiles
+    from pipeline.report.earlier_run import EarlierRun
 
 ImagesOption = Annotated[
     str | None,
@@ -39,20 +40,29 @@ def absolute(images: str | None) -> str | None:
     return os.path.realpath(images) if images and not is_remote(images) else images
 
 
-def run_here(settings: Config, output: Path, inspection: Path | None = None) -> None:
+def run_here(
+    settings: Config,
+    output: Path,
+    inspection: Path | None = None,
+    earlier: "EarlierRun | None" = None,
+) -> None:
     """Runs a config's nodes and shows them; ends the command unless all goes well.
 
     Args:
       settings: the config.
       output: of the run.
       inspection: where an inspection is to be written in place of a whole run.
+      earlier: the run that this one starts from and is compared with.
     """
     from pipeline.local import preflight, supervisor
+    from pipeline.report.earlier_run import write_earlier_run
 
     try:
         preflight.check(settings, output)
         with supervisor.only_run(output) as lock:
             files = supervisor.new_run(settings, output)
+            if earlier:
+                write_earlier_run(earlier, files.directory)
             command = supervisor.local_command(files, output, inspection)
             code = _watch_run(files, command, lock)
     except preflight.PreflightError as problem:

@@ -29,8 +29,10 @@ from pipeline.cli.terminal import (
 from pipeline.cluster.stub_imports import stub_unused_imports
 from pipeline.config.load import to_yaml
 from pipeline.config.schema import Config
+from trainer.errors import ThawError
 
 if TYPE_CHECKING:
+    from pipeline.report.earlier_run import EarlierRun
     from pipeline.report.run_record import Data, RunRecord
 
 app = typer.Typer(
@@ -85,6 +87,14 @@ def run(
     images: ImagesOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
+    from_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Output folder of an earlier run, which may be the same. Fit 1 starts from its "
+            "head, with new weights for new classes, and the report says what has changed.",
+        ),
+    ] = None,
     require_blessing: Annotated[
         bool, typer.Option(help="Exit with code 3 unless the candidate is blessed and pushed.")
     ] = False,
@@ -98,7 +108,10 @@ def run(
     Example: thaw run --images photos --output out --set fits.fine_tune.boundary=mixed7
     """
     output = Path(os.path.realpath(output))  # unlike resolve(), accepts a link to itself
-    run_here(load(config, overrides, absolute(images)), output)
+    earlier = _find_earlier(from_run) if from_run else None
+    start = [f"fits.head.start_from={json.dumps(earlier.model)}"] if earlier else []
+    settings = load(config, [*(overrides or []), *start], absolute(images))
+    run_here(settings, output, earlier=earlier)
     from pipeline.report.run_record import read_run
 
     record = read_run(output)
@@ -107,15 +120,25 @@ def run(
         raise typer.Exit(NOT_BLESSED)
 
 
+def _find_earlier(folder: Path) -> "EarlierRun":
+    from pipeline.report.earlier_run import find_earlier_run
+
+    try:
+        return find_earlier_run(Path(os.path.realpath(folder)))
+    except ThawError as problem:
+        raise stop(problem, BAD_USAGE) from problem
+
+
 def _show_verdict(record: "RunRecord", output: Path) -> None:
     verdict, metrics = record.verdict, record.metrics
     if verdict.blessed and verdict.pushed:
-        out.print("\n[bold green]Blessed:[/] the fine-tuned model is better than its baseline.")
+        headline = "[bold green]Blessed:[/]"
     elif verdict.blessed:
-        out.print("\n[bold red]Blessed, but not pushed.[/]")
+        headline = "[bold red]Blessed, but not pushed.[/]"
     else:
-        out.print("\n[bold yellow]Not blessed:[/] the fine-tuned model was not pushed.")
-    for reason in verdict.reasons:
+        headline = "[bold yellow]Not blessed:[/]"
+    out.print(f"\n{headline} {escape(verdict.sentence)}")
+    for reason in (*verdict.reasons, verdict.power):
         out.print(f"  {escape(reason)}")
     out.print(
         f"  baseline {metrics.baseline.accuracy:.1%}, "

@@ -4,12 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2
-from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator.gate import GateRule, make_eval_config, top_k_of
-from pipeline.cluster.parameters import EVAL_CONFIG, PARAMETERS, Value, value_in, with_values
+from pipeline.cluster.parameters import PARAMETERS, Value, value_in, with_values
 from pipeline.cluster.target import ClusterError
 from pipeline.config.schema import Config
 
@@ -52,14 +49,9 @@ def set_arguments(node: str, asked: spec_pb2.ExecutorInput, values: Mapping[str,
             continue
         for place in parameter.places.get(node, ()):
             argument, _, path = place.partition(".")
-            if argument == EVAL_CONFIG:
-                continue
             text = _argument(asked, argument)
             value = values[parameter.name]
             _set_argument(asked, argument, _replaced(text, path, value) if path else str(value))
-    if node == "Evaluator" and {"min_gain", "min_accuracy"} <= set(values):
-        rule = _argument(asked, EVAL_CONFIG)
-        _set_argument(asked, EVAL_CONFIG, _with_thresholds(rule, values))
 
 
 def _argument(asked: spec_pb2.ExecutorInput, name: str) -> str:
@@ -96,10 +88,3 @@ def _replaced(text: str, path: str, value: Value) -> str:
         return text
     inner[last] = value
     return json.dumps(outer, sort_keys=True)
-
-
-def _with_thresholds(text: str, values: Mapping[str, Value]) -> str:
-    given = json_format.Parse(text, config_pb2.EvalConfig())
-    min_accuracy = float(values["min_accuracy"]) or None
-    rule = GateRule(float(values["min_gain"]), min_accuracy, top_k_of(given))
-    return json_format.MessageToJson(make_eval_config(rule), preserving_proto_field_name=True)

@@ -18,7 +18,7 @@ Value: TypeAlias = str | int | float
 
 IMAGES_ARGUMENT = "input_base"
 CUSTOM_CONFIG = "custom_config"
-EVAL_CONFIG = "eval_config"
+GATE_RULE = "rule"
 
 _RECORDED = "args.config."  # the config as the model's own record has it
 _WORKER_GROUP = "worker_group.workers"
@@ -72,8 +72,10 @@ PARAMETERS = (
         int,
         _recorded_by_both("train.workers", f"{CUSTOM_CONFIG}.{_WORKER_GROUP}"),
     ),
-    RuntimeParameter("min_gain", "gate.min_gain", float, {"Evaluator": (EVAL_CONFIG,)}),
-    RuntimeParameter("min_accuracy", "gate.min_accuracy", float, {"Evaluator": (EVAL_CONFIG,)}),
+    RuntimeParameter("min_gain", "gate.min_gain", float, {"Gate": (f"{GATE_RULE}.min_gain",)}),
+    RuntimeParameter(
+        "min_accuracy", "gate.min_accuracy", float, {"Gate": (f"{GATE_RULE}.min_accuracy",)}
+    ),
 )
 
 WITH_PARAMETERS = frozenset(node for parameter in PARAMETERS for node in parameter.places)

@@ -19,7 +19,7 @@ INPUTS = {
     "baseline": Source("HeadTrainer", "model"),
     "candidate": Source("FineTuner", "model"),
     "evaluation": Source("Evaluator", "evaluation"),
-    "blessing": Source("Evaluator", "blessing"),
+    "blessing": Source("Gate", "blessing"),
     "serving_check": Source("ServingCheck", "blessing"),
     "pushed_model": Source("Pusher", "pushed_model"),
     "tuner_results": Source("Tuner", "tuner_results"),

@@ -18,7 +18,6 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.io import fileio
 
 import trainer  # noqa: F401 - chooses the Keras before anything imports TensorFlow
-from components.evaluator.rows import read_rows
 from launchers.entry_point import parse_paths
 from launchers.executor_input import ExecutorInput
 from pipeline import events
@@ -38,6 +37,7 @@ from pipeline.report.lineage import NodeRun
 from pipeline.report.page import build_report
 from pipeline.report.run_record import RunRecord
 from pipeline.report.summary import classification_metadata, metrics_metadata, to_markdown
+from trainer.data.predictions import read_predictions
 from trainer.store import uris
 
 Metadata: TypeAlias = Mapping[str, object]
@@ -119,7 +119,7 @@ def _describe_outputs(
     output = spec_pb2.ExecutorOutput()
     metadata: dict[str, Metadata] = {
         METRICS: metrics_metadata(record),
-        CLASSIFICATION: classification_metadata(record, read_rows(evaluation_uri)),
+        CLASSIFICATION: classification_metadata(record, read_predictions(evaluation_uri).rows()),
     }
     for name, given in asked.outputs.artifacts.items():
         artifact = output.artifacts[name].artifacts.add()

@@ -178,6 +178,7 @@ def _copied(config: Config, num_images: int, each: ImageSizes) -> dict[str, int]
         "HeadTrainer": fitted + 2 * each.model,
         "FineTuner": fitted + 2 * each.model,
         "Evaluator": fitted + 2 * each.model,
+        "Gate": 2 * each.model,
         "ServingCheck": files + fitted + each.model,
         "Pusher": each.model,
     }

@@ -31,6 +31,7 @@ NODES = (
     "HeadTrainer",
     "FineTuner",
     "Evaluator",
+    "Gate",
     "ServingCheck",
     "Pusher",
     "Report",

@@ -165,6 +165,14 @@ class HeadFit(Section):
         le=MAX_EPOCHS,
         description="Stop after this many epochs without a lower validation loss.",
     )
+    start_from: str = Field(
+        "",
+        description=(
+            "Folder of an earlier run's HeadTrainer model, local or in a store. Fit 1 starts from "
+            "its head: kept classes keep their weights, new ones get new weights. `thaw run --from "
+            "RUN` finds it. If empty: the head starts anew."
+        ),
+    )
 
 
 class FineTune(Section):
@@ -274,18 +282,37 @@ class Train(Section):
 class Gate(Section):
     """When the fine-tuned candidate is promoted over the head-only baseline, on the test split."""
 
+    alpha: PositiveFloat = Field(
+        0.05,
+        le=0.5,
+        description=(
+            "Accepted chance that a candidate is promoted although it is no better than the "
+            "baseline: the level of the gate's tests."
+        ),
+    )
     min_gain: NonNegativeFloat = Field(
         0.0,
         lt=1,
         description=(
             "The candidate's accuracy must exceed the baseline's by more than this (0.01 is one "
-            "percentage point)."
+            "percentage point), and by more than chance explains."
         ),
     )
     min_accuracy: NonNegativeFloat | None = Field(
         None,
         le=1,
-        description="The candidate's accuracy must be at least this. If unset: no minimum.",
+        description=(
+            "The candidate's accuracy must be at least this, with confidence 1 - alpha. If unset: "
+            "no minimum."
+        ),
+    )
+    max_class_loss: NonNegativeFloat = Field(
+        0.1,
+        le=1,
+        description=(
+            "A class may lose at most this much recall (0.1 is ten points); a larger loss refuses "
+            "the candidate if it is beyond chance."
+        ),
     )
     top_k: PositiveInt = Field(
         5,
@@ -363,6 +390,11 @@ class Config(Section):
                 "tuner.enabled: needs features.cache: the trials train on the cached output of "
                 "the trunk; without it each would run the whole backbone.\n"
                 "  Set features.cache to true, or tuner.enabled to false."
+            )
+        if self.tuner.enabled and self.fits.head.start_from:
+            problems.append(
+                "fits.head.start_from: the tuner chooses the width of the head, so that it cannot "
+                "start from another one.\n  Set tuner.enabled to false, or start from no other run."
             )
         if problems:
             raise PydanticCustomError("impossible", "{problems}", {"problems": "\n".join(problems)})

@@ -11,21 +11,25 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from components.evaluator.gate import ACCURACY
-from components.evaluator.rows import Row, read_rows
 from components.example_validator.drift import read_drift
+from components.gate import verdict as gate
 from components.image_example_gen.rejected import SET_ASIDE_FOLDER, read_rejected
 from components.image_example_gen.summaries import NEAR_DUPLICATES_FILE, read_near_duplicates
 from components.serving_check.executor import read_agreement
 from components.trunk_features.executor import FROM_STORE, THROUGH_TRUNK
 from pipeline import __version__, events, node_args
 from pipeline.config.schema import Config
-from pipeline.report import paired
-from pipeline.report.evaluation import MODELS, confusion, failed_thresholds, read_metrics
+from pipeline.report.earlier_run import EarlierRun, read_earlier_run
+from pipeline.report.evaluation import (
+    confusion,
+    read_metrics,
+    weighted_accuracy,
+)
 from pipeline.report.lineage import NodeRun, read_nodes
 from pipeline.report.page import REPORT_FILE
 from pipeline.report.run_record import (
     Artifact,
+    Clause,
     Copies,
     Data,
     Fit,
@@ -34,6 +38,7 @@ from pipeline.report.run_record import (
     ModelMetrics,
     NearDuplicates,
     Node,
+    Paired,
     PushedModel,
     RejectedFile,
     RejectedFiles,
@@ -45,9 +50,11 @@ from pipeline.report.run_record import (
     read_run,
     write_run,
 )
+from pipeline.report.since import compare_with
 from pipeline.report.thumbnails import write_samples
 from trainer import records
 from trainer.data.card import DataCard, read_card
+from trainer.data.predictions import MODELS, Row, read_predictions
 from trainer.export import DATA_FILE, LABELS_FILE
 from trainer.fits.record import read_fit
 from trainer.records import to_json
@@ -93,7 +100,7 @@ def write_results(config: Config, output_dir: Path, run_dir: Path) -> None:
     nodes = read_nodes(output_dir / "metadata.sqlite", run_dir.name)
     info = RunInfo(run_dir.name, _started(run_dir), datetime.now(timezone.utc))
     times = [_node(node, run_dir) for node in nodes.values()]
-    write_record(config, nodes, info, output_dir, times)
+    write_record(config, nodes, info, output_dir, times, read_earlier_run(run_dir))
 
 
 def write_record(
@@ -102,6 +109,7 @@ def write_record(
     info: RunInfo,
     output_dir: Path,
     times: Sequence[Node] = (),
+    earlier: EarlierRun | None = None,
 ) -> RunRecord:
     """Writes `run.json` and the sample images from the outputs of a run's nodes.
 
@@ -112,9 +120,10 @@ def write_record(
       info: which run it is.
       output_dir: where `run.json` and `samples/` are written.
       times: how long each node took; empty where that is not known.
+      earlier: the run that this one started from; None: there is none.
     """
     labels = _labels(nodes["FineTuner"])
-    rows = list(read_rows(nodes["Evaluator"].uri("evaluation")))
+    rows = list(read_predictions(nodes["Evaluator"].uri("evaluation")).rows())
     metrics = _metrics(nodes["Evaluator"], rows, labels, config)
     started = info.started or info.finished
     record = RunRecord(
@@ -129,11 +138,13 @@ def write_record(
         fits=Fits(head=_fit(nodes["HeadTrainer"]), fine_tune=_fit(nodes["FineTuner"])),
         tuner=_search(nodes["Tuner"]) if "Tuner" in nodes else None,
         metrics=metrics,
-        verdict=_verdict(nodes, metrics, rows, labels, config),
+        verdict=_verdict(nodes, config),
         model=_pushed_model(nodes["Pusher"], config),
         samples=write_samples(rows, labels, output_dir),
         nodes=list(times),
         versions=_versions(),
+        since=earlier
+        and compare_with(earlier, nodes["ImageExampleGen"].uri("examples"), rows, labels),
     )
     write_run(record, output_dir)
     return record
@@ -251,7 +262,9 @@ def _metrics(evaluator: NodeRun, rows: list[Row], labels: list[str], config: Con
     classes = sorted(labels)
     baseline, candidate = (
         ModelMetrics(
-            **dict(read_metrics(uri, model)), confusion=confusion(rows, model, labels, classes)
+            **dict(read_metrics(uri, model)),
+            confusion=confusion(rows, model, labels, classes),
+            weighted_accuracy=weighted_accuracy(rows, model, labels),
         )
         for model in MODELS
     )
@@ -260,58 +273,31 @@ def _metrics(evaluator: NodeRun, rows: list[Row], labels: list[str], config: Con
     )
 
 
-def _verdict(
-    nodes: Mapping[str, NodeRun],
-    metrics: Metrics,
-    rows: list[Row],
-    labels: list[str],
-    config: Config,
-) -> Verdict:
-    evaluator = nodes["Evaluator"]
-    baseline, candidate = metrics.baseline.accuracy, metrics.candidate.accuracy
-    outcomes = (
-        (
-            labels[row.baseline.label_id] == row.label,
-            labels[row.candidate.label_id] == row.label,
-        )
-        for row in rows
-    )
+def _verdict(nodes: Mapping[str, NodeRun], config: Config) -> Verdict:
+    blessing = nodes["Gate"].uri("blessing")
+    decided = gate.read_verdict(blessing)
+    choice = decided.choice
     agreement = _serving_check(nodes["ServingCheck"])
     return Verdict(
-        blessed=evaluator.custom_property("blessing", "blessed") == 1,
+        outcome=decided.outcome,
+        sentence=decided.sentence,
+        blessed=nodes["Gate"].custom_property("blessing", "blessed") == 1,
         pushed=nodes["Pusher"].custom_property("pushed_model", "pushed") == 1,
-        gain=candidate - baseline,
+        gain=choice.estimate,
         rule=str(node_args.gate_rule(config)),
-        reasons=[
-            *reasons(failed_thresholds(evaluator.uri("evaluation")), baseline, candidate, config),
-            *disagreement(agreement),
-        ],
+        reasons=[*(one.sentence for one in decided.clauses), *disagreement(agreement)],
+        clauses=[Clause(**to_json(one)) for one in decided.clauses],
+        power=decided.power,
+        groups=decided.groups,
         serving_check=agreement,
-        paired=paired.compare(outcomes),
+        paired=Paired(
+            candidate_only=decided.candidate_only,
+            baseline_only=decided.baseline_only,
+            p_value=choice.p_value,
+            gain_low=choice.low,
+            gain_high=choice.high,
+        ),
     )
-
-
-def reasons(failed: set[str], baseline: float, candidate: float, config: Config) -> list[str]:
-    """Explains in sentences why a candidate passed or failed.
-
-    Args:
-      failed: what `failed_thresholds` returned.
-      baseline: accuracy of the baseline on the test split, 0 to 1.
-      candidate: accuracy of the candidate on the test split, 0 to 1.
-      config: config with the gate's rule.
-    """
-    change = (
-        f"Test accuracy went from {baseline:.1%} to {candidate:.1%}, "
-        f"{100 * (candidate - baseline):+.1f} points"
-    )
-    required = f"the gate requires a gain of more than {100 * config.gate.min_gain:.1f} points"
-    sentences = [f"{change}, but {required}." if "gain" in failed else f"{change}; {required}."]
-    if config.gate.min_accuracy is not None:
-        verb = "misses" if ACCURACY in failed else "reaches"
-        sentences.append(
-            f"Test accuracy {candidate:.1%} {verb} the required {config.gate.min_accuracy:.1%}."
-        )
-    return sentences
 
 
 def disagreement(agreement: ServingCheck) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reads what the Evaluator wrote of the models: metrics and the verdict."""
+"""Reads what the Evaluator wrote of the models: metrics, and what was taken for what."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,12 +6,10 @@ from statistics import fmean
 
 import tensorflow_model_analysis as tfma
 
-from components.evaluator.gate import ACCURACY, BASELINE, CANDIDATE, LOSS, TOP_K_ACCURACY
-from components.evaluator.rows import Row
+from components.evaluator.metrics import ACCURACY, LOSS, TOP_K_ACCURACY
 from pipeline.report.run_record import ClassMetrics, Measures
+from trainer.data.predictions import Row
 from trainer.errors import ThawError
-
-MODELS = (BASELINE, CANDIDATE)
 
 _Outputs = Mapping[str, Mapping[str, float]]
 """What TFMA measured of one slice: metric -> kind of value, such as `doubleValue` -> value."""
@@ -65,27 +63,21 @@ def _value(value: Mapping[str, float]) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def failed_thresholds(evaluation_uri: str) -> set[str]:
-    """Names the thresholds that the candidate missed: `gain` (over the baseline), `accuracy`.
+def weighted_accuracy(rows: Sequence[Row], model: str, labels: Sequence[str]) -> float | None:
+    """The share of what a model gets right, each image counted by its weight.
 
-    Raises:
-      ThawError: if a threshold could not be checked. TFMA reports that as a failure of the
-        candidate, which it is not.
+    Args:
+      rows: one per image.
+      model: `baseline` or `candidate`.
+      labels: class names by label id.
+
+    Returns:
+      0 to 1; None if all images count alike.
     """
-    validation = tfma.load_validation_result(evaluation_uri)
-    failures = [
-        failure
-        for of_slice in validation.metric_validations_per_slice
-        for failure in of_slice.failures
-    ]
-    unchecked = [failure for failure in failures if failure.message]
-    if unchecked or (not validation.validation_ok and not failures):
-        raise ThawError(
-            f"the gate could not be checked: {unchecked or validation}",
-            where=evaluation_uri,
-            to_do="Delete this folder, and run the same command again.",
-        )
-    return {"gain" if failure.metric_key.is_diff else ACCURACY for failure in failures}
+    if all(row.weight == 1.0 for row in rows):
+        return None
+    right = sum(row.weight for row in rows if labels[row.choice(model).label_id] == row.label)
+    return right / sum(row.weight for row in rows)
 
 
 def confusion(

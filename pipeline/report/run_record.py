@@ -171,10 +171,11 @@ class ModelMetrics(Measures):
     """Metrics of one model on the test split.
 
     `confusion` counts true classes (rows) against predicted ones (columns), in the order of
-    `Data.classes`.
+    `Data.classes`. In `weighted_accuracy` each image counts by its weight; None: all count alike.
     """
 
     confusion: list[list[int]]
+    weighted_accuracy: float | None = None
 
 
 class Metrics(_Record):
@@ -201,21 +202,49 @@ class Paired(_Record):
     Attributes:
       candidate_only: number of images that only the candidate classified correctly.
       baseline_only: number of images that only the baseline classified correctly.
-      p_value: exact McNemar test: the chance of a difference at least this lopsided if
-        both were equally good (McNemar 1947; binomial form).
+      p_value: exact one-sided McNemar test, by groups of images: the chance of a gain at least as
+        large if both were equally good.
       gain_low: lower end of a 95 % interval of the gain in accuracy, in -1 to 1.
       gain_high: its upper end.
     """
 
     candidate_only: int
     baseline_only: int
-    p_value: float
-    gain_low: float
-    gain_high: float
+    p_value: float | None
+    gain_low: float | None
+    gain_high: float | None
+
+
+class Clause(_Record):
+    """One question of the gate; see `components.gate.verdict.Clause`, which writes it."""
+
+    name: str
+    passed: bool
+    sentence: str
+    estimate: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+    threshold: float
 
 
 class Verdict(_Record):
-    """Whether the candidate was promoted, and why. `gain` is in accuracy, -1 to 1."""
+    """Whether the candidate was promoted, and why; see `components.gate.verdict.Verdict`.
+
+    Attributes:
+      blessed: whether the outcome is `promote`.
+      pushed: whether it was pushed then.
+      gain: in accuracy, -1 to 1.
+      rule: what the gate asks, in words.
+      reasons: the answers, in words, and what else stood in the way of a push.
+      serving_check: how the exported model agrees with the evaluated one.
+      paired: how the models' answers differ.
+      outcome: `promote`, `keep_baseline`, `undecided` or `refuse`.
+      sentence: the outcome in words.
+      clauses: the questions and answers.
+      power: what these images could have shown.
+      groups: number of groups of test images that belong together, single images included.
+    """
 
     blessed: bool
     pushed: bool
@@ -224,6 +253,41 @@ class Verdict(_Record):
     reasons: list[str]
     serving_check: ServingCheck
     paired: Paired | None = None
+    outcome: str = ""
+    sentence: str = ""
+    clauses: list[Clause] = []
+    power: str = ""
+    groups: int = 0
+
+
+class Since(_Record):
+    """What has changed since the run that this one started from.
+
+    Attributes:
+      folder: its output folder.
+      run_id: its id there.
+      finished: when, in ISO 8601.
+      new_classes: that it did not have.
+      gone_classes: that it alone had.
+      images_added: number of images that it did not have.
+      images_gone: number of images that it alone had.
+      images_moved: number of images of both that are in another split now.
+      old_test_images: number of test images of both.
+      accuracy_before: of its candidate on those, 0 to 1; None if there are none.
+      accuracy_now: of this run's candidate.
+    """
+
+    folder: str
+    run_id: str
+    finished: str
+    new_classes: list[str]
+    gone_classes: list[str]
+    images_added: int
+    images_gone: int
+    images_moved: int
+    old_test_images: int
+    accuracy_before: float | None
+    accuracy_now: float | None
 
 
 class PushedModel(_Record):
@@ -293,6 +357,7 @@ class RunRecord(_Record):
     samples: list[Sample]
     nodes: list[Node]
     versions: dict[str, str]
+    since: Since | None = None
 
 
 def write_run(record: RunRecord, output_dir: Path) -> None:

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable
 
-from components.evaluator.rows import Row
 from pipeline.report.run_record import Metrics, RunRecord
+from trainer.data.predictions import Row
 
 # A confusion matrix is metadata of its artifact: more classes than this do not belong there.
 MOST_CLASSES = 100
@@ -86,7 +86,8 @@ def to_markdown(record: RunRecord) -> str:
     lines = [
         f"# {record.name}: {'blessed' if verdict.blessed else 'not blessed'}",
         f"{outcome}{pushed}.",
-        "\n".join(f"- {reason}" for reason in verdict.reasons),
+        verdict.sentence,
+        "\n".join(f"- {reason}" for reason in [*verdict.reasons, verdict.power] if reason),
         _table(record.metrics),
         f"{record.metrics.test_images} test images, {len(record.data.classes)} classes.",
     ]

@@ -9,8 +9,8 @@ import tensorflow as tf
 from PIL import Image
 from tfx.dsl.io import fileio
 
-from components.evaluator.rows import Choice, Row
 from pipeline.report.run_record import Prediction, Sample
+from trainer.data.predictions import Choice, Row
 from trainer.errors import ThawError
 
 _MOST = 24

@@ -77,7 +77,7 @@ def parsed(value: object) -> object:
         return value
 
 
-NODES = ("ImageExampleGen", "HeadTrainer", "FineTuner", "Evaluator")
+NODES = ("ImageExampleGen", "HeadTrainer", "FineTuner", "Gate")
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -125,8 +125,8 @@ def test_each_parameter_reaches_only_nodes_whose_result_depends_on_it(spec):
         "fine_tune_epochs": {"FineTuner"},
         "fine_tune_learning_rate": {"FineTuner"},
         "workers": fits,
-        "min_gain": {"Evaluator"},
-        "min_accuracy": {"Evaluator"},
+        "min_gain": {"Gate"},
+        "min_accuracy": {"Gate"},
     }
 
 

@@ -1,6 +1,5 @@
 """Evaluates models that are right on as many images as we say, through the real executor."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
@@ -11,18 +10,11 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components.evaluator import extractors
 from components.evaluator.executor import Executor
-from components.evaluator.gate import GateRule, make_eval_config
+from components.evaluator.metrics import make_eval_config
 from trainer import keys
+from trainer.export import EVALUATION_SIGNATURE, LOGITS, PROBABILITIES
 
 LABELS = ["ant", "bee", "cow"]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The folder of an evaluation, and whether it blessed the candidate."""
-
-    uri: str
-    blessed: bool
 
 
 def write_examples(folder: Path, count: int) -> standard_artifacts.Examples:
@@ -42,19 +34,19 @@ def write_examples(folder: Path, count: int) -> standard_artifacts.Examples:
                 keys.LABEL: LABELS[label_id],
                 keys.ID: f"id {number}",
                 keys.PATH: f"images/{number}.png",
+                keys.GROUP: f"scene {number // 2}" if number < 4 else "",
             }
             example = tf.train.Example()
             for name, text in texts.items():
                 example.features.feature[name].bytes_list.value.append(text.encode())
             example.features.feature[keys.LABEL_ID].int64_list.value.append(label_id)
+            example.features.feature[keys.WEIGHT].float_list.value.append(1.0)
             writer.write(example.SerializeToString())
     return artifact
 
 
 def write_model(folder: Path, num_right: int) -> standard_artifacts.Model:
     """A model that is right, at 0.75, on the images below `num_right`, and wrong on others."""
-    config = make_eval_config(GateRule(0.0, None, 2))
-    spec = config.model_specs[0]
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def evaluate(examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -62,22 +54,23 @@ def write_model(folder: Path, num_right: int) -> standard_artifacts.Model:
         number = tf.strings.to_number(found[keys.IMAGE], tf.int32)
         choice = number + tf.where(number < num_right, 0, 1)
         hot = tf.one_hot(choice % len(LABELS), len(LABELS))
-        return {spec.prediction_key: hot * 0.625 + 0.125}
+        probabilities = hot * 0.625 + 0.125
+        return {PROBABILITIES: probabilities, LOGITS: tf.math.log(probabilities)}
 
     module = tf.Module()
     module.evaluate = evaluate
     artifact = standard_artifacts.Model()
     artifact.uri = str(folder)
     tf.saved_model.save(
-        module, str(folder / "Format-Serving"), signatures={spec.signature_name: evaluate}
+        module, str(folder / "Format-Serving"), signatures={EVALUATION_SIGNATURE: evaluate}
     )
     return artifact
 
 
-def judge(
-    folder: Path, rule: GateRule, num_images: int, baseline_right: int, candidate_right: int
-) -> Judged:
-    """Runs GatedEvaluator's executor."""
+def evaluate(
+    folder: Path, num_images: int, baseline_right: int, candidate_right: int, top_k: int = 2
+) -> standard_artifacts.ModelEvaluation:
+    """Runs PairedEvaluator's executor."""
     evaluation = standard_artifacts.ModelEvaluation()
     evaluation.uri = str(folder / "evaluation")
     blessing = standard_artifacts.ModelBlessing()
@@ -90,11 +83,9 @@ def judge(
         },
         {"evaluation": [evaluation], "blessing": [blessing]},
         {
-            "eval_config": json_format.MessageToJson(make_eval_config(rule)),
+            "eval_config": json_format.MessageToJson(make_eval_config(top_k)),
             "example_splits": f'["{keys.TEST}"]',
             "module_path": extractors.__name__,
         },
     )
-    blessed = blessing.get_int_custom_property("blessed") == 1
-    assert (folder / "blessing" / ("BLESSED" if blessed else "NOT_BLESSED")).exists()
-    return Judged(evaluation.uri, blessed)
+    return evaluation

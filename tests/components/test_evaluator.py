@@ -1,69 +1,28 @@
-"""Real evaluations of tiny models: blessing, metrics, a row for every image."""
+"""Real evaluations of tiny models: metrics, and what each said of every image."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow_model_analysis as tfma
 
 from components.evaluator.executor import Executor, MissingBaseline
-from components.evaluator.gate import BASELINE, CANDIDATE, GateRule
-from components.evaluator.rows import (
-    Choice,
-    Row,
-    read_rows,
-    rows_dir,
-    rows_of_batch,
-    writing_rows_to,
-)
-from pipeline.report.evaluation import failed_thresholds, read_metrics
+from components.evaluator.rows import rows_dir, rows_of_batch, writing_rows_to
+from pipeline.report.evaluation import read_metrics
 from trainer import keys
+from trainer.data import predictions
+from trainer.data.predictions import BASELINE, CANDIDATE, Choice, Row, read_predictions
+from trainer.errors import ThawError
+from trainer.export import LOGITS, PROBABILITIES
 
-from .evaluations import LABELS, judge
+from .evaluations import LABELS, evaluate
 
 pytestmark = pytest.mark.slow
 
-ANY_GAIN = GateRule(min_gain=0.0, min_accuracy=None, top_k=2)
-
 
 @pytest.fixture(scope="module")
-def better(tmp_path_factory):
+def better(tmp_path_factory) -> str:
     """10 images, of which the baseline gets 8 right and the candidate 9; three of four ants."""
-    rule = GateRule(min_gain=0.05, min_accuracy=0.85, top_k=2)
-    return judge(tmp_path_factory.mktemp("better"), rule, 10, baseline_right=8, candidate_right=9)
-
-
-def test_one_image_better_is_blessed_though_one_class_is_below_min_accuracy(better):
-    assert better.blessed
-    assert failed_thresholds(better.uri) == set()
-    assert read_metrics(better.uri, CANDIDATE).per_class["ant"].accuracy < 0.85
-
-
-def test_equally_good_is_not_blessed(tmp_path):
-    judged = judge(tmp_path, ANY_GAIN, 10, baseline_right=9, candidate_right=9)
-
-    assert not judged.blessed
-    assert failed_thresholds(judged.uri) == {"gain"}
-
-
-def test_gain_below_the_one_asked_for_and_accuracy_too_low_are_both_told(tmp_path):
-    rule = GateRule(min_gain=0.15, min_accuracy=0.95, top_k=2)
-
-    judged = judge(tmp_path, rule, 10, baseline_right=8, candidate_right=9)
-
-    assert not judged.blessed
-    assert failed_thresholds(judged.uri) == {"gain", "accuracy"}
-
-
-@pytest.mark.parametrize(
-    ("images", "baseline", "candidate", "rule", "blessed"),
-    [
-        (10, 8, 9, GateRule(0.0, 0.9, 2), True),
-        (100, 59, 60, GateRule(0.01, None, 2), False),
-    ],
-)
-def test_limit_itself_reaches_min_accuracy_and_is_no_gain(
-    tmp_path, images, baseline, candidate, rule, blessed
-):
-    assert judge(tmp_path, rule, images, baseline, candidate).blessed == blessed
+    return evaluate(tmp_path_factory.mktemp("better"), 10, 8, 9).uri
 
 
 @pytest.mark.parametrize("inputs", [{}, {"baseline_model": []}])
@@ -73,7 +32,7 @@ def test_without_a_baseline_nothing_is_judged(inputs):
 
 
 def test_metrics_are_those_of_each_model(better):
-    baseline, candidate = (read_metrics(better.uri, model) for model in (BASELINE, CANDIDATE))
+    baseline, candidate = (read_metrics(better, model) for model in (BASELINE, CANDIDATE))
 
     # Right answers get 0.75, wrong ones leave 0.125 to the true class.
     losses = -np.log([0.75] * 9 + [0.125])
@@ -84,7 +43,7 @@ def test_metrics_are_those_of_each_model(better):
 
 
 def test_metrics_of_each_class_are_told_in_order(better):
-    found = read_metrics(better.uri, BASELINE).per_class
+    found = read_metrics(better, BASELINE).per_class
 
     assert list(found) == LABELS
     assert [of_class.count for of_class in found.values()] == [4, 3, 3]
@@ -92,39 +51,79 @@ def test_metrics_of_each_class_are_told_in_order(better):
 
 
 def test_every_image_has_one_row_with_what_each_model_said(better):
-    rows = sorted(read_rows(better.uri), key=lambda row: int(row.id.split()[1]))
+    found = read_predictions(better)
+    rows = sorted(found.rows(), key=lambda row: int(row.id.split()[1]))
 
     assert [row.id for row in rows] == [f"id {number}" for number in range(10)]
     assert rows[8] == Row("id 8", "images/8.png", "cow", Choice(0, 0.75), Choice(2, 0.75))
+    eighth = found.ids.index("id 8")
+    assert found.label_ids[eighth] == 2
+    expected = np.log([[0.75, 0.125, 0.125], [0.125, 0.125, 0.75]])
+    for model, logits in zip((BASELINE, CANDIDATE), expected, strict=True):
+        np.testing.assert_allclose(found.answers[model].logits[eighth], logits, rtol=1e-6)
 
 
-def test_rows_and_metrics_agree(better):
-    rows = list(read_rows(better.uri))
+def test_images_of_one_group_have_one_number(better):
+    found = read_predictions(better)
+    numbers = dict(zip(found.ids, found.group_numbers(), strict=True))
+
+    assert numbers["id 0"] == numbers["id 1"] != numbers["id 2"] == numbers["id 3"]
+    assert len(set(numbers.values())) == 8
+
+
+def test_predictions_and_metrics_agree(better):
+    found = read_predictions(better)
 
     for model in (BASELINE, CANDIDATE):
-        right = [LABELS[row.choice(model).label_id] == row.label for row in rows]
-        assert np.mean(right) == pytest.approx(read_metrics(better.uri, model).accuracy)
+        expected = read_metrics(better, model).accuracy
+        assert found.right(model).mean() == pytest.approx(expected)
 
 
-def test_row_of_a_model_that_gives_no_number_has_none():
+def test_row_of_a_model_that_gives_no_number_has_none(tmp_path):
     batch = {
         tfma.FEATURES_KEY: {
             keys.ID: np.array([[b"1"], [b"2"]]),
             keys.PATH: np.array([[b"a.png"], [b"b.png"]]),
             keys.LABEL: np.array([["Ørsted".encode()], [b"ant"]]),
+            keys.LABEL_ID: np.array([[1], [0]]),
+            keys.GROUP: np.array([[b""], [b"g"]]),
+            keys.WEIGHT: np.array([[0.5], [1.0]]),
         },
         tfma.PREDICTIONS_KEY: {
-            BASELINE: np.array([[0.25, 0.75], [0.5, 0.5]]),
-            CANDIDATE: np.array([[np.nan, np.nan], [1.0, 0.0]]),
+            BASELINE: _outputs([[0.25, 0.75], [0.5, 0.5]]),
+            CANDIDATE: _outputs([[np.nan, np.nan], [1.0, 0.0]]),
         },
     }
+    table = pa.Table.from_pylist(list(rows_of_batch(batch)), predictions.SCHEMA)
+    (tmp_path / predictions.FOLDER).mkdir()
+    pa.parquet.write_table(table, tmp_path / predictions.FOLDER / "part.parquet")
 
-    first, second = rows_of_batch(batch)
+    found = read_predictions(str(tmp_path))
+    first, second = found.rows()
 
     assert (first.id, first.path, first.label) == ("1", "a.png", "Ørsted")
+    assert first.weight == 0.5
     assert first.baseline == Choice(1, 0.75)
     assert first.candidate.probability is None
     assert second.candidate == Choice(0, 1.0)
+    assert found.groups == ["", "g"]
+
+
+def _outputs(probabilities: list[list[float]]) -> dict[str, np.ndarray]:
+    found = np.array(probabilities, np.float32)
+    with np.errstate(divide="ignore"):
+        return {PROBABILITIES: found, LOGITS: np.log(found)}
+
+
+def test_a_folder_without_predictions_or_with_others_is_named(tmp_path):
+    with pytest.raises(ThawError, match="holds no predictions"):
+        read_predictions(str(tmp_path))
+    (tmp_path / predictions.FOLDER).mkdir()
+    path = tmp_path / predictions.FOLDER / "part.parquet"
+    pa.parquet.write_table(pa.table({"id": ["1"]}), path)
+
+    with pytest.raises(ThawError, match=r"part\.parquet: does not hold predictions"):
+        read_predictions(str(tmp_path))
 
 
 def test_place_of_the_rows_is_forgotten_after_an_evaluation_that_fails():

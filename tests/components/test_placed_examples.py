@@ -41,6 +41,15 @@ def splits_by_path(uri: Path) -> dict[str, str]:
     }
 
 
+def groups_by_path(uri: Path) -> dict[str, str]:
+    found = (values(example) for split in SPLITS for example in read(uri, split))
+    return {Path(one[keys.PATH].decode()).name: one[keys.GROUP].decode() for one in found}
+
+
+def near_names() -> set[str]:
+    return {Path(name).name for name in near_copies()}
+
+
 def test_near_copies_share_a_split_and_are_listed_in_whatever_order_they_are_read(
     make_folder, tmp_path
 ):
@@ -55,6 +64,10 @@ def test_near_copies_share_a_split_and_are_listed_in_whatever_order_they_are_rea
         near = {split for name, split in splits.items() if name.startswith("near")}
         assert len(near) == 1
         assert len(splits) == len(GOOD) + 12
+        groups = groups_by_path(uri)
+        assert len({groups[name] for name in near_names()}) == 1
+        assert {groups[name] != "" for name in near_names()} == {True}
+        assert {groups[name] for name in groups.keys() - near_names()} == {""}
         found.append((splits, card, list(read_near_duplicates(str(uri)))))
 
     assert found[0] == found[1]

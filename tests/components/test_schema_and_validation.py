@@ -89,6 +89,8 @@ def test_features_that_have_no_statistics_are_in_the_schema_and_need_none(run):
         keys.IMAGE_BYTES: schema_pb2.BYTES,
         keys.ID: schema_pb2.BYTES,
         keys.PATH: schema_pb2.BYTES,
+        keys.GROUP: schema_pb2.BYTES,
+        keys.WEIGHT: schema_pb2.FLOAT,
     }
     assert message is None
 

@@ -360,7 +360,10 @@ def test_a_damaged_archive_is_one_sentence(make, tmp_path):
         ("path,label,split\na.png,cat,trian\n", "line 2: the split 'trian' is none of train, val"),
         ("path,label\na.png,cat\na.png,dog\n", "line 3: a.png is 'dog' here, and 'cat' in line 2"),
         ('path,label\n"a.png,cat\n', "line 2: unexpected end of data"),
-        ("path,label,weight\na.png,cat,2\n", "remove the column weight"),
+        ("path,label,weight\na.png,cat,0\n", "line 2: the weight '0' is no number above 0"),
+        ("path,label,weight\na.png,cat,much\n", "line 2: the weight 'much' is no number"),
+        ("path,label,weight\na.png,cat,nan\n", "line 2: the weight 'nan' is no number"),
+        ("path,label,sample_weight\na.png,cat,1e9\n", "line 2: the weight '1e9' is no number"),
         ("", "line 1: there is no column for the path"),
     ],
 )
@@ -381,6 +384,7 @@ def test_a_malformed_manifest_names_the_line(text, message, tmp_path, monkeypatc
         ('{"path": "a.png", "label": "cat"}\n{"path": ', "line 2: this is not JSON"),
         ('["a.png", "cat"]', "line 1: this is not a JSON object"),
         ('{"path": "a.png", "label": ["cat"]}', "line 1: the label is no text"),
+        ('{"path": "a.png", "label": "cat", "weight": true}', "line 1: the weight 'True' is no"),
     ],
 )
 def test_malformed_json_lines_name_the_line(text, message, tmp_path):
@@ -390,6 +394,32 @@ def test_malformed_json_lines_name_the_line(text, message, tmp_path):
         Manifest(str(tmp_path / "m.jsonl")).check()
 
     assert message in str(caught.value)
+
+
+def test_weights_of_a_manifest_are_in_the_examples_and_the_fingerprint(tmp_path):
+    path = in_csv(tmp_path)
+    lines = path.read_text("utf-8-sig").splitlines()
+    weights = ["weight", "0.25", *([""] * (len(lines) - 2))]
+    plain = write(path, tmp_path / "plain")
+    path.write_text(
+        "\n".join(f"{line},{weight}" for line, weight in zip(lines, weights, strict=True))
+    )
+
+    card = write(path, tmp_path / "weighted")
+
+    assert (plain.weighted, card.weighted) == (False, True)
+    assert plain.fingerprint != card.fingerprint
+    assert rows(tmp_path / "plain") == rows(tmp_path / "weighted")
+    assert sorted(weights_in(tmp_path / "weighted")) == [0.25] + [1.0] * (len(FILES) - 1)
+    assert set(weights_in(tmp_path / "plain")) == {1.0}
+
+
+def weights_in(uri: Path) -> list[float]:
+    paths = [str(path) for path in uri.glob("Split-*/*")]
+    return [
+        tf.train.Example.FromString(record).features.feature[keys.WEIGHT].float_list.value[0]
+        for record in tf.data.TFRecordDataset(paths, "GZIP").as_numpy_iterator()
+    ]
 
 
 def test_a_manifest_that_is_not_utf_8_says_so(tmp_path):

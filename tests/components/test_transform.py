@@ -55,12 +55,14 @@ def write_split(examples: Path, split: str, images: dict[str, bytes]) -> None:
                 keys.LABEL: label.encode(),
                 keys.ID: b"id",
                 keys.PATH: b"path",
+                keys.GROUP: b"",
             }
             example = tf.train.Example()
             for name, value in values.items():
                 example.features.feature[name].bytes_list.value.append(value)
             for name in (keys.HEIGHT, keys.WIDTH):
                 example.features.feature[name].int64_list.value.append(8)
+            example.features.feature[keys.WEIGHT].float_list.value.append(1.0)
             writer.write(example.SerializeToString())
 
 
@@ -213,7 +215,8 @@ def test_image_that_became_a_bomb_after_ingestion_is_refused():
     Image.new("1", (200, 200)).save(buffer, "PNG")
     inputs = {
         keys.IMAGE_BYTES: tf.constant([[buffer.getvalue()]]),
-        **{name: tf.constant([["x"]]) for name in (keys.LABEL, keys.ID, keys.PATH)},
+        **{name: tf.constant([["x"]]) for name in (keys.LABEL, keys.ID, keys.PATH, keys.GROUP)},
+        keys.WEIGHT: tf.constant([[1.0]]),
     }
 
     with pytest.raises(tf.errors.InvalidArgumentError, match="more than 10000 pixels"):

@@ -166,7 +166,7 @@ def test_rows_keep_their_order_and_all_that_is_known_but_the_image(source, plain
     after = list(read_examples(plain / view_of(0, split, number)))
 
     assert len(after) == COUNTS[split][number]
-    known = (keys.ID, keys.PATH, keys.LABEL, keys.LABEL_ID)
+    known = (keys.ID, keys.PATH, keys.LABEL, keys.LABEL_ID, keys.GROUP, keys.WEIGHT)
     for one, other in zip(before, after, strict=True):
         assert set(other.features.feature) == {*known, keys.TRUNK}
         for name in known:

@@ -136,6 +136,8 @@ def test_examples_hold_the_file_and_what_is_known_of_it(images, written):
         keys.PATH: str(path).encode(),
         keys.HEIGHT: 7,
         keys.WIDTH: 9,
+        keys.GROUP: b"",
+        keys.WEIGHT: 1.0,
     }
 
 

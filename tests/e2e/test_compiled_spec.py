@@ -133,7 +133,7 @@ def test_metrics_are_those_of_thaw_run(store, good_run, request):
         expected = dict(good_run.results["metrics"][model])
         expected.pop("confusion")
         assert read_metrics(evaluation, model).model_dump() == expected
-    assert done.run.metadata("Evaluator", "blessing")["blessed"] == 1
+    assert done.run.metadata("Gate", "blessing")["blessed"] == 1
 
 
 @on_every_store

@@ -177,19 +177,15 @@ def metrics(evaluation: Path) -> dict[str, Any]:
     return {model: read_metrics(str(evaluation), model) for model in MODELS}
 
 
-def test_evaluation_finds_the_same_metrics_rows_and_blessing(pairs):
-    from components.evaluator.rows import read_rows
-    from pipeline.report.evaluation import failed_thresholds
+def test_evaluation_finds_the_same_metrics_and_predictions(pairs):
+    from trainer.data.predictions import read_predictions
 
     before, made = pairs("Evaluator", "evaluation")
 
     assert metrics(made) == metrics(before)
-    assert failed_thresholds(str(made)) == failed_thresholds(str(before)) == set()
-    rows = [sorted(read_rows(str(folder)), key=lambda row: row.id) for folder in (before, made)]
+    rows = [list(read_predictions(str(folder)).rows()) for folder in (before, made)]
     assert rows[0] == rows[1]
     assert rows[0]
-    blessings = pairs("Evaluator", "blessing")
-    assert [[path.name for path in folder.iterdir()] for folder in blessings] == [["BLESSED"]] * 2
 
 
 def test_neither_processes_nor_temporary_files_are_left(rerun):

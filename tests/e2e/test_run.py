@@ -1,16 +1,18 @@
 """The real pipeline, end to end: push, caching, refusal. Runs in the order written."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from PIL import Image, ImageOps
 
 from pipeline.inspect.record import read
 from trainer import keys
 from trainer.data.card import read_card
 
-from .conftest import CLASSES, OPTIONS, PER_CLASS, modified, states, thaw
+from .conftest import CLASSES, GOOD, OPTIONS, PER_CLASS, modified, states, thaw
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +27,7 @@ NODES = [
     "FineTuner",
     "Evaluator",
     "ServingCheck",
+    "Gate",
     "Pusher",
 ]
 
@@ -172,7 +175,7 @@ def test_same_command_again_touches_nothing(repeated_run, output):
 def test_other_rate_of_fit_2_runs_only_what_follows_from_it(harmful_run):
     ran = [name for name, state in harmful_run.states.items() if state == "done"]
 
-    assert ran == ["FineTuner", "Evaluator", "ServingCheck", "Pusher", "Report"]
+    assert ran == ["FineTuner", "Evaluator", "ServingCheck", "Gate", "Pusher", "Report"]
 
 
 def test_worse_candidate_is_neither_blessed_nor_pushed(harmful_run, pushed_model):
@@ -182,6 +185,7 @@ def test_worse_candidate_is_neither_blessed_nor_pushed(harmful_run, pushed_model
     assert (verdict["blessed"], verdict["pushed"]) == (False, False)
     assert harmful_run.results["model"] is None
     assert "Not blessed" in harmful_run.printed
+    assert verdict["outcome"] in ("refuse", "keep_baseline")
     assert "requires a gain of more than 0.0 points" in verdict["reasons"][0]
     assert [path.name for path in pushed_model.parent.iterdir()] == ["1"]
 
@@ -215,6 +219,46 @@ def test_inspection_and_run_share_their_nodes(harmful_run, images, output):
     assert 0 < found.cost.low_seconds <= found.cost.high_seconds
     assert f"About {found.probe.accuracy:.1%} without fine-tuning" in done.stdout
     assert (output / "inspect.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_a_class_that_is_added_later_starts_from_the_head_of_the_run_before(
+    harmful_run, images, output, tmp_path
+):
+    more = tmp_path / "more"
+    shutil.copytree(images, more)
+    shutil.copytree(more / "0", more / "new")
+    for photo in (more / "new").iterdir():
+        if photo.name != "broken.jpg":
+            with Image.open(photo) as picture:
+                ImageOps.invert(picture.convert("RGB")).save(photo.with_suffix(".png"))
+        photo.unlink()
+    settings = [f"--set={option}" for option in (*OPTIONS, GOOD)]
+
+    done = thaw("run", "--images", more, "--output", output, "--from", output, *settings)
+
+    assert done.returncode == 0, done.stdout
+    run = json.loads((output / "run.json").read_text())
+    since = run["since"]
+    assert (since["new_classes"], since["gone_classes"]) == (["new"], [])
+    assert (since["images_added"], since["images_gone"]) == (PER_CLASS, 0)
+    assert since["images_moved"] == 0
+    assert since["old_test_images"] == harmful_run.results["metrics"]["test_images"]
+    before = harmful_run.results["metrics"]["candidate"]["accuracy"]
+    assert since["accuracy_before"] == pytest.approx(before)
+    assert run["data"]["from_store"] == CLASSES * PER_CLASS
+    model = artifact(harmful_run, "HeadTrainer", "model")
+    assert run["config"]["fits"]["head"]["start_from"] == str(model)
+    log = next((output / "logs").glob(f"{run['run_id']}/HeadTrainer.log")).read_text()
+    assert f"fit 1 starts from {model}: 3 classes are kept, 1 are new" in log
+    assert "Since the run of" in (output / "report.html").read_text()
+
+
+def test_a_folder_without_a_run_cannot_be_started_from(images, tmp_path):
+    done = thaw("run", "--images", images, "--output", tmp_path / "out", "--from", tmp_path)
+
+    assert done.returncode == 2
+    assert "there is no earlier run to start from" in done.stdout
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_inspection_without_the_cache_is_refused(images, tmp_path):

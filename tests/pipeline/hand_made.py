@@ -123,6 +123,11 @@ RUN: dict[str, Any] = {
             "gain_low": -0.05,
             "gain_high": 0.31,
         },
+        "outcome": "promote",
+        "sentence": "The fine-tuned model is better than its baseline: +15.0 points.",
+        "clauses": [],
+        "power": "20 test images show a gain of 30.0 points in four cases of five.",
+        "groups": 18,
     },
     "model": {"name": "birds", "version": "7", "path": "/out/serving/birds/7"},
     "samples": [

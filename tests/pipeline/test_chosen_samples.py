@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.evaluator.rows import Choice, Row
 from pipeline.report.thumbnails import choose, write_samples
+from trainer.data.predictions import Choice, Row
 
 LABELS = ["ant", "bee"]
 MOST = 24

@@ -2,9 +2,9 @@
 
 import pytest
 
-from components.evaluator.rows import Choice, Row
 from pipeline.report.run_record import RunRecord
 from pipeline.report.summary import classification_metadata, metrics_metadata, to_markdown
+from trainer.data.predictions import Choice, Row
 
 from .hand_made import RUN
 

@@ -112,7 +112,15 @@ def batch_norm(request: dict, folder: Path) -> None:
     run_fine_tune(_job(request, folder / "top", kept=True), replace(TOP, batch_norm="train"), start)
 
 
-JOBS = {one.__name__: one for one in (on_features, on_images, batch_norm)}
+def weighted(request: dict, folder: Path) -> None:
+    """Both fits on images that count more or less than others."""
+    head, top = (_job(request, folder / name, kept=True) for name in ("head", "top"))
+    card = replace(head.data_card, weighted=True)
+    run_head_fit(replace(head, data_card=card), HEAD, request["weights"])
+    run_fine_tune(replace(top, data_card=card), TOP, str(folder / "head"))
+
+
+JOBS = {one.__name__: one for one in (on_features, on_images, batch_norm, weighted)}
 
 if __name__ == "__main__":
     main(sys.argv[1])

@@ -234,6 +234,24 @@ def test_vectors_come_back_as_they_were_written(pooled):
     np.testing.assert_array_equal(found_ids, ids)
 
 
+def test_weights_of_images_are_kept_with_their_vectors(tmp_path):
+    maps, ids = np.ones([5, 2, 2, 3], "float32"), np.arange(5)
+    weights = np.array([0.5, 1, 2, 3, 4], "float32")
+    pool = keras.Sequential([keras.Input([2, 2, 3]), keras.layers.GlobalAveragePooling2D()])
+    batches = tf.data.Dataset.from_tensor_slices((maps, ids, weights)).batch(2)
+    path = str(tmp_path / "vectors-0")
+
+    data.write_vectors(batches, pool, path, progress.Counter("images", 5))
+
+    np.testing.assert_array_equal(data.load_vectors(path, 3)[2], weights)
+    records = data.read_vectors(path, 3)
+    parse = data.vector_parser(3, weighted=True)
+    fit_data = data.make_fit_data([records], records, parse, 5, 4, 5, seed=3, weighted=True)
+    first, last = fit_data.val
+    np.testing.assert_allclose(first[2], [[0.25, weight] for weight in weights[:4]])
+    np.testing.assert_allclose(last[2], [[1.0, 4.0]])
+
+
 def test_vectors_are_read_once_where_they_fit_in_memory_and_streamed_where_not(pooled, monkeypatch):
     path, *_ = pooled
     kept = data.read_vectors(path, 3)

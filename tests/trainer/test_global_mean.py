@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from trainer.data.image_weights import pack_weights
 from trainer.distribution.strategy import make_deterministic
 from trainer.fits import global_mean
 from trainer.fits.global_mean import GlobalBatchModel
@@ -85,6 +86,33 @@ def test_class_weights_are_those_of_keras(trained):
     # Accuracies still count every image once.
     right = 22 * history["val_accuracy"][-1]
     assert right == pytest.approx(round(right), abs=1e-4)
+
+
+def test_weights_of_images_are_those_of_keras(make_network):
+    """One step by Keras's own `sample_weight`, and one by ours."""
+    ((pixels, one_hot),) = batches(6, 6)
+    weights = tf.constant([0.5, 2.0, 1.0, 3.0, 1.0, 0.25])
+    ours, theirs = (make_network().classifier for _ in range(2))
+    packed = pack_weights(tf.fill([6], 1 / 6), weights)
+    model = GlobalBatchModel(ours.inputs, ours.outputs, SMOOTHING)
+    with model.distribute_strategy.scope():
+        metric = global_mean.cross_entropy("loss", SMOOTHING, ())
+        model.compile(keras.optimizers.RMSprop(1e-2), weighted_metrics=[metric])
+        theirs.compile(keras.optimizers.RMSprop(1e-2), loss())
+
+    measured = model.evaluate(
+        tf.data.Dataset.from_tensors((pixels, one_hot, packed)), return_dict=True, verbose=0
+    )
+    model.train_on_batch(pixels, one_hot, packed)
+    theirs.train_on_batch(pixels, one_hot, weights)
+
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    each = [
+        float(loss()(one_hot[i : i + 1], make_network().classifier(pixels[i : i + 1])))
+        for i in range(6)
+    ]
+    assert measured["loss"] == pytest.approx(np.average(each, weights=weights), rel=1e-5)
 
 
 def test_the_loss_of_a_pass_divides_by_the_weights_of_its_images():

@@ -7,7 +7,6 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.evaluator.rows import Choice, Row, read_rows
 from components.serving_check.executor import Agreement, read_agreement
 from pipeline import events
 from trainer import records
@@ -36,24 +35,15 @@ TRIALS = """{
      "objective": null, "epochs": 0, "seconds": 0.0, "status": "failed"}
   ]
 }"""
-ROW = (
-    '{"id": "ab", "path": "ant/1.png", "label": "ant", '
-    '"baseline": {"label_id": 0, "probability": 0.5}, '
-    '"candidate": {"label_id": 1, "probability": null}}\n'
-)
 
 
 def test_files_of_earlier_versions_are_read(tmp_path):
-    (tmp_path / "rows").mkdir()
-    (tmp_path / "rows" / "row-0.jsonl").write_text(ROW * 2)
     (tmp_path / "history.json").write_text(HISTORY)
     (tmp_path / "trials.json").write_text(TRIALS)
     (tmp_path / "serving_check.json").write_text(
         '{"num_images": 32, "max_difference": null, "tolerance": 1e-05, "agrees": false}'
     )
 
-    row = Row("ab", "ant/1.png", "ant", Choice(0, 0.5), Choice(1, None))
-    assert list(read_rows(str(tmp_path))) == [row, row]
     fit = read_fit(str(tmp_path))
     assert fit.history == {"loss": [0.5, None], "val_loss": [1, 0.25]}
     assert (fit.best_epoch, fit.frozen_layers, fit.boundary) == (2, 3, None)

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -275,7 +275,8 @@ def deep_head(units: int, dropout: float, num_classes: int) -> list[keras.layers
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_trial_computes_what_keras_would(layers, dropout, class_weights):
     """Whole batches in the order of the trial: the same weights as Keras's, whatever the head."""
-    data = vectors(32, 0)
+    weights = np.random.default_rng(0).uniform(0.5, 2, 32).astype("float32")
+    data = replace(vectors(32, 0), weights=weights)
     trials = HeadTrials(
         [data],
         vectors(9, 1),
@@ -302,6 +303,7 @@ def test_trial_computes_what_keras_would(layers, dropout, class_weights):
             model.train_on_batch(
                 data.inputs[batch],
                 np.eye(CLASSES)[data.label_ids[batch]],
+                sample_weight=weights[batch],
                 class_weight=dict(enumerate(class_weights)) or None,
             )
     for ours, theirs in zip(found, model.get_weights(), strict=True):

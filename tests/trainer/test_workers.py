@@ -90,6 +90,10 @@ def data(tmp_path_factory) -> dict[str, str]:
     }
 
 
+def _weight(number: int) -> float:
+    return 1.0 + number % 3
+
+
 def _image(pixels: np.ndarray, number: int) -> bytes:
     return image_example(pixels, str(number), number % 2).SerializeToString()
 
@@ -99,6 +103,7 @@ def _made(values: tf.Tensor, number: int) -> bytes:
     content = tf.io.serialize_tensor(values).numpy()
     example.features.feature[keys.TRUNK].bytes_list.value.append(content)
     example.features.feature[keys.LABEL_ID].int64_list.value.append(number % 2)
+    example.features.feature[keys.WEIGHT].float_list.value.append(_weight(number))
     return example.SerializeToString()
 
 
@@ -119,12 +124,12 @@ def train(data, tmp_path_factory) -> Callable[..., Trained]:
 
 @pytest.fixture(scope="module")
 def one(train) -> Trained:
-    return train(1, "on_features", "on_images")
+    return train(1, "on_features", "on_images", "weighted")
 
 
 @pytest.fixture(scope="module")
 def two(train) -> Trained:
-    return train(2, "on_features", "on_images", "batch_norm")
+    return train(2, "on_features", "on_images", "weighted", "batch_norm")
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +154,14 @@ def test_several_workers_end_with_the_weights_and_the_curves_of_one(one, several
     assert furthest(several.history(fit), one.history(fit)) < CLOSE
 
 
+@pytest.mark.parametrize("fit", ["weighted/head", "weighted/top"])
+def test_weights_of_images_count_the_same_however_many_workers_there_are(one, two, fit):
+    assert furthest(two.weights(fit), one.weights(fit)) < CLOSE
+    assert furthest(two.history(fit), one.history(fit)) < CLOSE
+    unweighted = fit.replace("weighted", "on_features")
+    assert furthest(one.weights(fit), one.weights(unweighted)) > 10 * CLOSE
+
+
 def test_images_that_are_augmented_as_they_are_read_do_not_depend_on_the_workers(one, two):
     fit = "on_images/head"
 
@@ -166,7 +179,7 @@ def test_fits_of_this_file_move_weights_much_further_than_workers_differ(one):
 def test_all_workers_hold_the_same_weights_after_each_fit(several):
     digests = several.digests()
 
-    assert len(digests[0]) == {2: 4, 3: 2}[several.workers]
+    assert len(digests[0]) == {2: 6, 3: 2}[several.workers]
     assert digests == [digests[0]] * several.workers
     assert len(set(digests[0])) == len(digests[0])
 

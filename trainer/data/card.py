@@ -41,7 +41,7 @@ class DataCard(Record):
 
     Attributes:
       images_dir: where the images came from.
-      fingerprint: hexadecimal; depends on the files' content and labels alone, not on
+      fingerprint: hexadecimal; depends on the files' content, labels and weights alone, not on
         their names, their order or the time.
       counts: split -> class name -> number of images.
       set_aside: reason -> number of files that were left out for it.
@@ -51,6 +51,7 @@ class DataCard(Record):
       splits_kept_from: folder of earlier examples: what they hold stayed in its split.
       small_classes: class name -> number of images, of classes that some split had no image of.
       near_duplicates: what was found of them.
+      weighted: whether some images count more or less than others in the losses.
     """
 
     images_dir: str
@@ -63,6 +64,7 @@ class DataCard(Record):
     splits_kept_from: str = ""
     small_classes: dict[str, int] = field(default_factory=dict)
     near_duplicates: NearDuplicateCounts = NearDuplicateCounts()
+    weighted: bool = False
 
     @property
     def labels(self) -> list[str]:

@@ -15,6 +15,7 @@ import tf_keras as keras
 from trainer import keys
 from trainer.data import images
 from trainer.data.augment import augment
+from trainer.data.image_weights import pack_weights
 from trainer.distribution.iterators import without_autotune
 from trainer.distribution.shares import ALL, BatchShare
 from trainer.distribution.strategy import spread, whole_batches
@@ -58,7 +59,8 @@ class FitData:
         return self.train_from(0)
 
 
-Parse = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+Parse = Callable[[tf.Tensor], tuple[tf.Tensor, ...]]
+"""One record to (input, int64 label id), and the image's float32 weight where images have one."""
 
 
 def list_files(patterns: Sequence[str]) -> list[str]:
@@ -118,34 +120,42 @@ def read_records(files: Sequence[str]) -> tf.data.Dataset:
     return records.with_options(without_autotune())
 
 
-def image_parser(size_px: int) -> Parse:
+def image_parser(size_px: int, weighted: bool = False) -> Parse:
     """Parses an example of Transform: uint8 [size_px, size_px, 3], int64 label id."""
 
-    def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def parse(record: tf.Tensor) -> tuple[tf.Tensor, ...]:
         example = tf.io.parse_single_example(record, images.FEATURE_SPEC)
-        return images.parse_image(example[keys.IMAGE], size_px), example[keys.LABEL_ID]
+        return images.parse_image(example[keys.IMAGE], size_px), *_answer(example, weighted)
 
     return parse
 
 
-def trunk_parser(shape: tuple[int, int, int], dtype: str) -> Parse:
+def trunk_parser(shape: tuple[int, int, int], dtype: str, weighted: bool = False) -> Parse:
     """Parses an example of TrunkFeatures: float32 of `shape`, int64 label id."""
 
-    def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def parse(record: tf.Tensor) -> tuple[tf.Tensor, ...]:
         example = tf.io.parse_single_example(record, trunk.FEATURE_SPEC)
         found = trunk.parse_features(example[keys.TRUNK], dtype)
-        return tf.ensure_shape(found, shape), example[keys.LABEL_ID]
+        return tf.ensure_shape(found, shape), *_answer(example, weighted)
 
     return parse
 
 
-def vector_parser(width: int) -> Parse:
+def _answer(example: dict[str, tf.Tensor], weighted: bool) -> tuple[tf.Tensor, ...]:
+    """What a fit learns from an image: the label id, and the weight of it."""
+    label_id = example[keys.LABEL_ID]
+    return (label_id, example[keys.WEIGHT]) if weighted else (label_id,)
+
+
+def vector_parser(width: int, weighted: bool = False) -> Parse:
     """Parses a record of `write_vectors`: float32 [width], int64 label id."""
 
-    def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def parse(record: tf.Tensor) -> tuple[tf.Tensor, ...]:
         label_id = tf.io.decode_raw(tf.strings.substr(record, 0, 8), tf.int64)
-        vector = tf.io.decode_raw(tf.strings.substr(record, 8, 4 * width), tf.float32)
-        return tf.ensure_shape(vector, [width]), tf.reshape(label_id, [])
+        weight = tf.io.decode_raw(tf.strings.substr(record, 8, 4), tf.float32)
+        vector = tf.io.decode_raw(tf.strings.substr(record, 12, 4 * width), tf.float32)
+        answer = {keys.LABEL_ID: tf.reshape(label_id, []), keys.WEIGHT: tf.reshape(weight, [])}
+        return tf.ensure_shape(vector, [width]), *_answer(answer, weighted)
 
     return parse
 
@@ -155,13 +165,15 @@ def in_batches(
 ) -> tf.data.Dataset:
     """One pass of (inputs, int64 [batch] label ids), in order; the last batch may be smaller.
 
+    Where the images have weights, float32 [batch] of them follow.
+
     Args:
       records: all of them, whatever the share: a record's place among them decides which
         batch it is in, and only what is taken of a batch is parsed.
       parse: of one record.
       batch_size: global.
       share: of several replicas: then of each batch the slices of this process, one after
-        the other and all of the same size, with float32 weights behind the label ids.
+        the other and all of the same size, and last of all the float32 weights of its rows.
     """
 
     def weighted(weight: tf.Tensor, *record: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -199,6 +211,7 @@ def make_fit_data(
     augmentation: Augmentation = NO_CHANGE,
     share: BatchShare = ALL,
     num_val: int | None = None,
+    weighted: bool = False,
 ) -> FitData:
     """Puts together what a fit reads.
 
@@ -214,14 +227,20 @@ def make_fit_data(
       augmentation: changes training images differently in every pass; for uint8 images only.
       share: what this process gets of every batch.
       num_val: records of the validation split; only asked for if there are several shares.
+      weighted: whether `parse` gives the images' weights.
     """
 
     def one_hot(inputs: tf.Tensor, ids: tf.Tensor, *weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return inputs, tf.one_hot(ids, num_classes), *weights
+        labels = tf.one_hot(ids, num_classes)
+        if not weighted:
+            return inputs, labels, *weights
+        of_images, *of_rows = weights
+        (of_rows,) = of_rows or [tf.fill(tf.shape(ids), 1.0 / tf.cast(tf.size(ids), tf.float32))]
+        return inputs, labels, pack_weights(of_rows, of_images)
 
-    def changed(record: tf.Tensor, chance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, label_id = parse(record)
-        return augment(image, chance, augmentation), label_id
+    def changed(record: tf.Tensor, chance: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        image, *answer = parse(record)
+        return augment(image, chance, augmentation), *answer
 
     def one_pass(view: tf.data.Dataset, number: tf.Tensor) -> tf.data.Dataset:
         # A seed for each pass: TensorFlow's own reshuffling begins with the first again
@@ -290,10 +309,10 @@ def write_vectors(
     counter: progress.Counter,
     strategy: tf.distribute.Strategy | None = None,
 ) -> None:
-    """Pools the feature map of every image once: int64 label id, float32 vector a record.
+    """Pools the feature map of every image once: label id, weight and vector a record.
 
     Args:
-      batches: from `in_batches`.
+      batches: from `in_batches`; without weights, all are 1.
       pool: its inputs to [batch, width].
       path: a local file.
       counter: counts the images.
@@ -305,20 +324,23 @@ def write_vectors(
 
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
-        for vectors, ids in whole_batches(
+        for vectors, ids, *weights in whole_batches(
             strategy or tf.distribute.get_strategy(), batches, compute
         ):
             records = np.empty(len(vectors), _vector_record(vectors.shape[1]))
             records["label_id"], records["vector"] = ids, vectors
+            records["weight"] = weights[0] if weights else 1.0
             file.write(records.tobytes())
             counter.add(len(vectors))
 
 
 def _vector_record(width: int) -> np.dtype:
-    return np.dtype([("label_id", "<i8"), ("vector", "<f4", width)])
+    return np.dtype([("label_id", "<i8"), ("weight", "<f4"), ("vector", "<f4", width)])
 
 
-def load_vectors(path: str, width: int, every: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def load_vectors(
+    path: str, width: int, every: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Reads a file of `write_vectors` into memory.
 
     Args:
@@ -327,10 +349,11 @@ def load_vectors(path: str, width: int, every: int = 1) -> tuple[np.ndarray, np.
       every: takes only the first of so many records.
 
     Returns:
-      float32 [n, width] vectors and int64 [n] label ids.
+      float32 [n, width] vectors, int64 [n] label ids and float32 [n] weights.
     """
     records = np.memmap(path, _vector_record(width), mode="r")[::every]
-    return np.array(records["vector"]), np.array(records["label_id"])
+    vectors, ids, weights = (np.array(records[name]) for name in ("vector", "label_id", "weight"))
+    return vectors, ids, weights
 
 
 def read_vectors(path: str, width: int) -> tf.data.Dataset:

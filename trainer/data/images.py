@@ -11,6 +11,7 @@ from trainer.specs import AS_IN_THE_RECIPE, ImageReading
 FEATURE_SPEC = {
     keys.IMAGE: tf.io.FixedLenFeature([], tf.string),
     keys.LABEL_ID: tf.io.FixedLenFeature([], tf.int64),
+    keys.WEIGHT: tf.io.FixedLenFeature([], tf.float32, default_value=1.0),
 }
 
 # How much larger than the result an image stays when its decoder scales it down, so that

@@ -80,16 +80,17 @@ def whole_batches(
     strategy: tf.distribute.Strategy,
     slices: tf.data.Dataset,
     compute: Callable[[tf.Tensor], tf.Tensor],
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[np.ndarray, ...]]:
     """Computes on slices, each replica on its own, and gives every worker all results.
 
     Args:
       strategy: of any number of replicas.
-      slices: (inputs, label ids), or (inputs, label ids, weights) of several replicas.
+      slices: inputs, label ids, what else is known of the images, and of several replicas the
+        rows' weights.
       compute: of a slice's inputs, without side effects: [n, …] to [n, …].
 
     Yields:
-      Results and int64 label ids of each global batch, in its order.
+      Results, int64 label ids, and what else is known, of each global batch, in its order.
     """
 
     def on_one(inputs: tf.Tensor, *others: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -98,8 +99,7 @@ def whole_batches(
     if strategy.num_replicas_in_sync == 1:
         run = tf.function(on_one, autograph=False, reduce_retracing=True)
         for batch in slices:
-            found, ids = run(*batch)
-            yield found.numpy(), ids.numpy()
+            yield tuple(one.numpy() for one in run(*batch))
         return
 
     @tf.function(autograph=False)
@@ -107,8 +107,8 @@ def whole_batches(
         return [strategy.gather(one, axis=0) for one in strategy.run(on_one, batch)]
 
     for batch in spread(strategy, slices):
-        found, ids, weights = (one.numpy() for one in run_all(*batch))
-        yield found[weights > 0], ids[weights > 0]
+        *columns, weights = (one.numpy() for one in run_all(*batch))
+        yield tuple(column[weights > 0] for column in columns)
 
 
 def from_chief(strategy: tf.distribute.Strategy, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

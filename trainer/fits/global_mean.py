@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras as keras
 
+from trainer.data.image_weights import unpack_weights
+
 
 class GlobalBatchModel(keras.Model):
     """The same classifier and weights, trained and judged over whole global batches.
@@ -16,7 +18,8 @@ class GlobalBatchModel(keras.Model):
     Batches without weights are those of a single replica.
 
     With class weights, an image's loss is multiplied by the weight of its class before the mean
-    over the images is taken, as Keras's own `class_weight` does.
+    over the images is taken, as Keras's own `class_weight` does. So it is with the weights of
+    single images (`image_weights`); metrics then are means weighted by them.
     """
 
     def __init__(
@@ -44,6 +47,9 @@ class GlobalBatchModel(keras.Model):
     ) -> tf.Tensor:
         """This replica's part of the loss: gradients of all replicas are added up."""
         losses = self._loss_of(y, y_pred)
+        sample_weight, of_images = unpack_weights(sample_weight)
+        if of_images is not None:
+            losses *= of_images
         if self._class_weights:
             losses *= weights_of(y, self._class_weights)
         if sample_weight is not None:
@@ -57,9 +63,12 @@ class GlobalBatchModel(keras.Model):
     def compute_metrics(
         self, x: tf.Tensor, y: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Counts each image once, and what only fills up a slice not at all."""
+        """Counts each image once, or by its weight; what only fills up a slice not at all."""
+        sample_weight, of_images = unpack_weights(sample_weight)
         if sample_weight is not None:
             sample_weight = tf.cast(sample_weight > 0, tf.float32)
+        if of_images is not None:
+            sample_weight *= of_images
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
 

@@ -62,6 +62,7 @@ def parse_features(serialized: tf.Tensor, dtype: str) -> tf.Tensor:
 FEATURE_SPEC = {
     keys.TRUNK: tf.io.FixedLenFeature([], tf.string),
     keys.LABEL_ID: tf.io.FixedLenFeature([], tf.int64),
+    keys.WEIGHT: tf.io.FixedLenFeature([], tf.float32, default_value=1.0),
 }
 
 

@@ -30,10 +30,17 @@ _ANY_DROPOUT = 0.5  # so that the head has its Dropout layers
 
 @dataclass(frozen=True)
 class Vectors:
-    """Pooled feature maps float32 [n, width] and their label ids int64 [n]."""
+    """Pooled feature maps float32 [n, width], and what is known of each.
+
+    Attributes:
+      inputs: the feature maps.
+      label_ids: int64 [n].
+      weights: float32 [n], how much each counts in the losses; None: all alike.
+    """
 
     inputs: np.ndarray
     label_ids: np.ndarray
+    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -101,14 +108,13 @@ class HeadTrials:
         layers: makes the head's layers of units, dropout and number of classes; fit 1's.
         class_weights: how much an image counts in the losses, by label id; empty: all alike.
         """
-        self._train = [_tensors(view) for view in train]
-        self._val = _tensors(val)
+        self._train = [_tensors(view, class_weights) for view in train]
+        self._val = _tensors(val, class_weights)
         self._num_classes = num_classes
         self._batch_size = batch_size
         self._patience = patience
         self._seed = seed
         self._layers = layers
-        self._class_weights = class_weights
         self._heads: dict[int, _Head] = {}
 
     def run(self, values: HeadValues, max_epochs: int) -> TrialResult:
@@ -155,9 +161,7 @@ class HeadTrials:
     def _head(self, units: int) -> "_Head":
         if units not in self._heads:
             build = functools.partial(self._build, units)
-            self._heads[units] = _Head(
-                build, self._num_classes, self._batch_size, self._class_weights
-            )
+            self._heads[units] = _Head(build, self._num_classes, self._batch_size)
         return self._heads[units]
 
     def _build(self, units: int, dropout: float) -> keras.Model:
@@ -171,8 +175,16 @@ def _dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
     return [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
 
 
-def _tensors(vectors: Vectors) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.constant(vectors.inputs), tf.constant(vectors.label_ids)
+def _tensors(
+    vectors: Vectors, class_weights: Sequence[float]
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Inputs, label ids, and how much each image counts in the losses."""
+    weights = np.ones(len(vectors.inputs), np.float32)
+    if vectors.weights is not None:
+        weights = vectors.weights
+    if class_weights:
+        weights = weights * np.asarray(class_weights, np.float32)[vectors.label_ids]
+    return tf.constant(vectors.inputs), tf.constant(vectors.label_ids), tf.constant(weights)
 
 
 class _Head:
@@ -183,7 +195,6 @@ class _Head:
         build: Callable[[float], keras.Model],
         num_classes: int,
         batch: int,
-        class_weights: Sequence[float],
     ) -> None:
         self._build = build
         # With dropout; its rates are arguments of `epoch`, so that all trials share the graph.
@@ -195,7 +206,6 @@ class _Head:
         self._slots = [[tf.Variable(tf.zeros_like(v)) for v in self._variables] for _ in range(2)]
         self._num_classes = num_classes
         self._batch = batch
-        self._class_weights = class_weights
 
     def reset(self, dropout: float) -> tf.Tensor:
         """Back to fit 1's first weights and a fresh optimizer.
@@ -226,8 +236,10 @@ class _Head:
         self,
         inputs: tf.Tensor,
         ids: tf.Tensor,
+        weights: tf.Tensor,
         val_inputs: tf.Tensor,
         val_ids: tf.Tensor,
+        val_weights: tf.Tensor,
         learning_rate: tf.Tensor,
         smoothing: tf.Tensor,
         dropout_rates: tf.Tensor,
@@ -245,34 +257,30 @@ class _Head:
             batch = order[begin : begin + self._batch]
             with tf.GradientTape() as tape:
                 logits = self._model(tf.gather(inputs, batch), training=True)
-                losses, _ = self._losses(logits, tf.gather(ids, batch), smoothing)
+                answers = tf.gather(ids, batch), tf.gather(weights, batch)
+                losses, _ = self._losses(logits, *answers, smoothing)
                 loss = tf.reduce_mean(losses)
             self._step(tape.gradient(loss, self._variables), learning_rate)
-        loss_sum, entropy_sum, count = 0.0, 0.0, 0.0
+        loss_sum, entropy_sum, total = 0.0, 0.0, 0.0
         for begin in tf.range(0, tf.shape(val_inputs)[0], _VAL_BATCH):
             logits = self._model(val_inputs[begin : begin + _VAL_BATCH], training=False)
-            some = val_ids[begin : begin + _VAL_BATCH]
-            losses, entropies = self._losses(logits, some, smoothing)
+            some = val_weights[begin : begin + _VAL_BATCH]
+            losses, entropies = self._losses(
+                logits, val_ids[begin : begin + _VAL_BATCH], some, smoothing
+            )
             loss_sum += tf.reduce_sum(losses)
             entropy_sum += tf.reduce_sum(entropies)
-            count += self._total_weight(some)
-        return loss_sum / count, entropy_sum / count
+            total += tf.reduce_sum(some)
+        return loss_sum / total, entropy_sum / total
 
     def _losses(
-        self, logits: tf.Tensor, ids: tf.Tensor, smoothing: tf.Tensor
+        self, logits: tf.Tensor, ids: tf.Tensor, weights: tf.Tensor, smoothing: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Loss and cross-entropy of each image; the loss is Keras's with label smoothing."""
         entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
         uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
-        if self._class_weights:
-            weights = tf.gather(tf.constant(self._class_weights, tf.float32), ids)
-            entropies, uniform = entropies * weights, uniform * weights
+        entropies, uniform = entropies * weights, uniform * weights
         return (1.0 - smoothing) * entropies + smoothing * uniform, entropies
-
-    def _total_weight(self, ids: tf.Tensor) -> tf.Tensor:
-        if not self._class_weights:
-            return tf.cast(tf.shape(ids)[0], tf.float32)
-        return tf.reduce_sum(tf.gather(tf.constant(self._class_weights, tf.float32), ids))
 
     def _step(self, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """RMSprop as Keras computes it, in one pass over the weights instead of seven."""

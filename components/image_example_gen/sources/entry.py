@@ -25,6 +25,7 @@ class Entry:
       group: name of what must not be divided by the splits, such as a patient, a session or a
         photographer; empty: none.
       stored_at: where the bytes are, if not at `path`.
+      weight: how much the image counts in the losses; above 0.
     """
 
     path: str
@@ -32,6 +33,7 @@ class Entry:
     splits: tuple[str, ...] = ()
     group: str = ""
     stored_at: str = ""
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, order=True)

@@ -1,7 +1,7 @@
 """Manifests: a CSV or JSON Lines file that names each image and its class.
 
-    path,label,split,group
-    cats/001.jpg,cat,train,house-7
+    path,label,split,group,weight
+    cats/001.jpg,cat,train,house-7,0.5
 
 Paths are relative to the manifest, absolute, or addresses in a store.
 """
@@ -9,6 +9,7 @@ Paths are relative to the manifest, absolute, or addresses in a store.
 import csv
 import io
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,8 +29,9 @@ _COLUMNS = {
     "label": ("label", "class", "class_name", "category"),
     "split": ("split", "subset"),
     "group": ("group", "group_id"),
+    "weight": ("weight", "sample_weight"),
 }
-_UNUSED_COLUMNS = ("weight", "sample_weight")
+_LARGEST_WEIGHT = 1e6
 SPLITS = {**{name: name for name in keys.SPLITS}, "valid": keys.VAL, "validation": keys.VAL}
 _DELIMITERS = (",", ";", "\t")
 LISTED_TWICE = "the manifest lists it twice"
@@ -104,7 +106,23 @@ class Manifest:
             label=label,
             splits=(SPLITS[split],) if split else (),
             group=self._text(line, row, "group", optional=True),
+            weight=self._weight(line, row),
         )
+
+    def _weight(self, line: int, row: Row) -> float:
+        """Of an image; 1 where the manifest says nothing."""
+        value = row.get("weight")
+        if value is None or value == "":
+            return 1.0
+        try:
+            weight = float(str(value))  # not of itself: `float` takes true for 1
+        except ValueError:
+            weight = math.nan
+        if not 0 < weight <= _LARGEST_WEIGHT:
+            raise self._malformed(
+                line, f"the weight '{value}' is no number above 0 and up to {_LARGEST_WEIGHT:,.0f}"
+            )
+        return weight
 
     def _text(self, line: int, row: Row, name: str, optional: bool = False) -> str:
         value = row.get(name)
@@ -181,11 +199,6 @@ class Manifest:
     def _columns(self, names: Iterable[str], line: int = 1) -> list[str]:
         """The columns' own names in place of what is taken for them."""
         given = [name.strip().lower() for name in names]
-        unused = [name for name in given if name in _UNUSED_COLUMNS]
-        if unused:
-            raise self._malformed(
-                line, f"images have no weights of their own yet: remove the column {unused[0]}"
-            )
         meanings = {other: name for name, others in _COLUMNS.items() for other in others}
         found = [meanings.get(name, name) for name in given]
         for column in ("path", "label"):

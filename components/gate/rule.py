@@ -1,0 +1,36 @@
+"""What the gate asks of a candidate. Light to import."""
+
+from dataclasses import dataclass
+
+from trainer.records import Record
+
+
+@dataclass(frozen=True)
+class GateRule(Record):
+    """Limits of the gate. Fields as in the config, which describes them.
+
+    Attributes:
+      alpha: chance of a false promotion that is accepted, for each test.
+      min_gain: the gain in accuracy must be above this.
+      min_accuracy: lowest accuracy; 0: none.
+      max_class_loss: largest loss of recall of a class, 0 to 1.
+    """
+
+    alpha: float = 0.05
+    min_gain: float = 0.0
+    min_accuracy: float = 0.0
+    max_class_loss: float = 0.1
+
+    def __str__(self) -> str:
+        rule = (
+            f"the candidate's accuracy on the test split must be above the baseline's by more than "
+            f"{100 * self.min_gain:.1f} percentage points, and beyond chance (exact McNemar test, "
+            f"p below {self.alpha:g}); no class may lose more than "
+            f"{100 * self.max_class_loss:.1f} points of recall beyond chance"
+        )
+        if self.min_accuracy:
+            rule += (
+                f"; and its accuracy must be at least {self.min_accuracy:.1%}, with "
+                f"{1 - self.alpha:.0%} confidence"
+            )
+        return rule

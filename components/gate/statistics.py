@@ -1,0 +1,180 @@
+"""The gate's tests: pairs of answers to the same images, by themselves or in groups.
+
+docs/gate.md derives each of them. Light to import: numpy and scipy.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, signal, stats
+
+# Two-sided, of intervals.
+CONFIDENCE = 0.95
+# Chance of seeing a gain that is there, in statements on how many images it takes.
+POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Two models' answers to the same images.
+
+    Attributes:
+      baseline: bool [n], whether the baseline was right.
+      candidate: bool [n], whether the candidate was.
+      groups: int [n]; images with one number are near-duplicates, or belong to one patient,
+        session or photographer, and tell little more than one image.
+    """
+
+    baseline: np.ndarray
+    candidate: np.ndarray
+    groups: np.ndarray
+
+    @property
+    def difference(self) -> np.ndarray:
+        """Int [n]: 1 where only the candidate was right, -1 where only the baseline was."""
+        return self.candidate.astype(int) - self.baseline.astype(int)
+
+    @property
+    def gain(self) -> float:
+        """Accuracy of the candidate less that of the baseline, -1 to 1."""
+        return float(self.difference.mean())
+
+    @property
+    def discordance(self) -> float:
+        """Share of the images that only one of the two models gets right."""
+        return float(np.abs(self.difference).mean())
+
+    def by_group(self) -> np.ndarray:
+        """Int [groups]: sum of the differences in each group."""
+        _, rows = np.unique(self.groups, return_inverse=True)
+        return np.bincount(rows, weights=self.difference).astype(int)
+
+    def of(self, rows: np.ndarray) -> "Pairs":
+        """The pairs of some images."""
+        return Pairs(self.baseline[rows], self.candidate[rows], self.groups[rows])
+
+
+def sign_flip_p_value(sums: Sequence[int] | np.ndarray) -> float:
+    """One-sided p-value of a gain, by groups of images.
+
+    If both models are equally good, each group's sum is as likely to have the other sign. So the
+    chance of a total at least as large is that of a random walk with steps of these sizes, which
+    is computed in full. Where every group is one image this is McNemar's exact test.
+
+    Example:
+      >>> sign_flip_p_value([1, 1, 1, 1, 1])
+      0.03125
+
+    Args:
+      sums: of the differences in each group; see `Pairs.by_group`.
+
+    Returns:
+      The chance of such a gain, or a larger one, without a difference; 1 if all sums are 0.
+    """
+    sums = np.asarray(sums, dtype=int)
+    walk = np.ones(1)
+    for size, count in zip(*np.unique(np.abs(sums[sums != 0]), return_counts=True), strict=True):
+        # The sum of so many steps of one size is size · (2 · Binomial(count, ½) - count).
+        steps = np.zeros(2 * size * count + 1)
+        steps[:: 2 * size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        walk = signal.fftconvolve(walk, steps) if len(walk) > 1 else steps
+    middle = len(walk) // 2
+    return float(np.clip(walk[middle + int(sums.sum()) :].sum(), 0.0, 1.0))
+
+
+def gain_interval(pairs: Pairs) -> tuple[float, float]:
+    """Interval of the gain with 95 % confidence, within -1 to 1.
+
+    Wald's interval with half an image added to each cell of the 2×2 table (Agresti and Min,
+    Statistics in Medicine 24, 2005). Where images are grouped, its width is that of the variance
+    between groups (Eliasziw and Donner, Statistics in Medicine 10, 1991; the variance is that of
+    Obuchowski, Statistics in Medicine 17, 1998), if that is larger.
+    """
+    difference, total = pairs.difference, len(pairs.difference)
+    b, c, n = np.sum(difference > 0) + 0.5, np.sum(difference < 0) + 0.5, total + 2
+    gain = (b - c) / n
+    variance = ((b + c) - (b - c) ** 2 / n) / n**2
+    sums = pairs.by_group()
+    count = len(sums)
+    if 1 < count < total:
+        _, sizes = np.unique(pairs.groups, return_counts=True)
+        between = np.sum((sums - sizes * pairs.gain) ** 2) * count / (count - 1) / total**2
+        variance = max(variance, between)
+    margin = stats.norm.ppf((1 + CONFIDENCE) / 2) * math.sqrt(variance)
+    return max(float(gain - margin), -1.0), min(float(gain + margin), 1.0)
+
+
+def accuracy_bound(right: np.ndarray, groups: np.ndarray, alpha: float) -> float:
+    """Lower bound of an accuracy, 0 to 1, with confidence 1 - alpha.
+
+    Clopper and Pearson's exact one, from as many images as are worth the groups (the number of
+    images divided by the design effect; Kish 1965), if that is fewer.
+
+    Args:
+      right: bool [n].
+      groups: int [n], as of `Pairs`.
+      alpha: chance that the accuracy is below the bound.
+    """
+    total, share = len(right), float(right.mean())
+    _, rows, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    effect = 1.0
+    if 1 < len(sizes) < total and 0 < share < 1:
+        sums = np.bincount(rows, weights=right - share)
+        effect = max(1.0, float(np.sum(sums**2)) / (total * share * (1 - share)))
+    worth = total / effect
+    count = share * worth
+    return float(stats.beta.ppf(alpha, count, worth - count + 1)) if count else 0.0
+
+
+def power(images: int, discordance: float, gain: float, alpha: float) -> float:
+    """Chance that McNemar's exact one-sided test shows a gain that is there.
+
+    Args:
+      images: number of test images, each by itself.
+      discordance: share of them that only one of the models gets right.
+      gain: true gain in accuracy, 0 to `discordance`.
+      alpha: level of the test.
+    """
+    better = (discordance + gain) / (2 * discordance)
+    spread = 9 * math.sqrt(images * discordance * (1 - discordance)) + 9
+    low = max(1, int(images * discordance - spread))
+    counts = np.arange(low, min(images, int(images * discordance + spread)) + 1)
+    critical = stats.binom.isf(alpha, counts, 0.5) + 1
+    shown = stats.binom.sf(critical - 1, counts, better)
+    return float(np.sum(stats.binom.pmf(counts, images, discordance) * shown))
+
+
+def detectable_gain(images: int, discordance: float, alpha: float) -> float | None:
+    """The smallest gain that `images` show with a chance of 80 %; None: not even the largest."""
+    if power(images, discordance, discordance, alpha) < POWER:
+        return None
+    return float(
+        optimize.brentq(
+            lambda gain: power(images, discordance, gain, alpha) - POWER,
+            0.0,
+            discordance,
+            xtol=1e-4,
+        )
+    )
+
+
+def images_needed(discordance: float, gain: float, alpha: float) -> int:
+    """How many test images show a gain with a chance of 80 % (Miettinen, Biometrics 24, 1968).
+
+    Args:
+      discordance: share of the images that only one of the models gets right.
+      gain: true gain in accuracy, above 0 and up to `discordance`.
+      alpha: level of the one-sided test.
+    """
+    at_null = stats.norm.isf(alpha) * math.sqrt(discordance)
+    at_gain = stats.norm.ppf(POWER) * math.sqrt(max(discordance - gain**2, 0.0))
+    return math.ceil(((at_null + at_gain) / gain) ** 2)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusts p-values of several tests (Holm 1979)."""
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []

@@ -1,0 +1,44 @@
+"""Predictions made up for tests, in the Evaluator's own file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from trainer.data import predictions
+from trainer.data.predictions import BASELINE, CANDIDATE, Predictions, Row, read_predictions
+
+
+def write_predictions(
+    evaluation: Path, rows: Sequence[Row], labels: Sequence[str], groups: Sequence[str] = ()
+) -> None:
+    """Writes what `read_predictions` reads.
+
+    Args:
+      evaluation: folder of the evaluation.
+      rows: what both models said.
+      labels: class names by label id.
+      groups: of the rows; by default none belong together.
+    """
+    folder = evaluation / predictions.FOLDER
+    folder.mkdir(parents=True)
+    names = groups or [""] * len(rows)
+    lines = []
+    for row, group in zip(rows, names, strict=True):
+        line = {"id": row.id, "path": row.path, "label": row.label, "group": group}
+        line |= {"label_id": labels.index(row.label), "weight": row.weight}
+        for model in (BASELINE, CANDIDATE):
+            chosen = np.eye(len(labels), dtype=np.float32)[row.choice(model).label_id]
+            line |= predictions.columns_of(model, chosen, chosen)
+        lines.append(line)
+    parquet.write_table(pa.Table.from_pylist(lines, predictions.SCHEMA), folder / "part.parquet")
+
+
+def predictions_of(
+    evaluation: Path, rows: Sequence[Row], labels: Sequence[str], groups: Sequence[str] = ()
+) -> Predictions:
+    """The same, read back."""
+    write_predictions(evaluation, rows, labels, groups)
+    return read_predictions(str(evaluation))
