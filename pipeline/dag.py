@@ -34,6 +34,7 @@ def make_nodes(
     serving_dir: str,
     places: Mapping[str, NodePlacement] | None = None,
     trunk_store: str = "",
+    compare_with_served: bool = False,
 ) -> list[BaseNode]:
     """Builds the nodes, first to last.
 
@@ -43,6 +44,7 @@ def make_nodes(
       serving_dir: blessed models are pushed into numbered folders below it.
       places: where Tuner, HeadTrainer and FineTuner run; None: on this machine.
       trunk_store: what features.store: auto means; empty: no store.
+      compare_with_served: whether the gate can read `serving_dir`.
     """
     places = places or on_this_machine(config)
     example_gen = ImageExampleGen(
@@ -125,11 +127,14 @@ def make_nodes(
         baseline_model=head_trainer.outputs["model"],
         top_k=config.gate.top_k,
     ).with_id("Evaluator")
+    compares = compare_with_served and config.gate.served == "compare"
     gate = Gate(
         evaluation=evaluator.outputs["evaluation"],
         model=fine_tuner.outputs["model"],
         baseline_model=head_trainer.outputs["model"],
         rule=node_args.gate_rule(config),
+        images=example_gen.outputs["examples"] if compares else None,
+        serving_dir=serving_dir if compares else None,
     ).with_id("Gate")
     serving_check = ServingCheck(
         model=fine_tuner.outputs["model"],
@@ -162,6 +167,7 @@ def local_pipeline(
         images_dir,
         f"{output_dir}/serving/{config.name}",
         trunk_store=f"{output_dir}/{TRUNK_STORE}",
+        compare_with_served=True,
     )
     count = [node.id for node in nodes].index(last) + 1 if last else len(nodes)
     return Pipeline(

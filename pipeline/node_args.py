@@ -241,7 +241,14 @@ def serving_tolerance(config: Config) -> float:
 def gate_rule(config: Config) -> GateRule:
     """For the gate."""
     gate = config.gate
-    return GateRule(gate.alpha, gate.min_gain, gate.min_accuracy or 0.0, gate.max_class_loss)
+    return GateRule(
+        alpha=gate.alpha,
+        min_gain=gate.min_gain,
+        min_accuracy=gate.min_accuracy or 0.0,
+        max_class_loss=gate.max_class_loss,
+        served_margin=gate.served_margin,
+        must_beat_served=gate.must_beat_served,
+    )
 
 
 def _training(config: Config) -> TrainingArgs:

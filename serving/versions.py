@@ -41,13 +41,7 @@ def _find_newest(path: Path) -> Path:
         return path
     served = path / "serving"
     folders = [path, *(served.iterdir() if served.is_dir() else [])]
-    versions = [
-        version
-        for folder in folders
-        if folder.is_dir()
-        for version in folder.iterdir()
-        if version.name.isdecimal() and (version / _SAVED_MODEL).exists()
-    ]
+    versions = [version for folder in folders for version in _versions_in(folder)]
     if not versions:
         raise UnusableModel(
             "holds no pushed model. Give a run's output folder or a SavedModel.",
@@ -55,6 +49,22 @@ def _find_newest(path: Path) -> Path:
             to_do="A run whose candidate is not blessed pushes nothing; its report says why.",
         )
     return max(versions, key=lambda version: (int(version.name), version.stat().st_mtime))
+
+
+def newest_version(folder: Path) -> Path | None:
+    """Returns the newest version in a folder of one model's versions; None if there is none."""
+    versions = _versions_in(folder)
+    return max(versions, key=lambda version: int(version.name), default=None)
+
+
+def _versions_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [
+        version
+        for version in folder.iterdir()
+        if version.name.isdecimal() and (version / _SAVED_MODEL).exists()
+    ]
 
 
 def next_version(base_dir: str) -> int:

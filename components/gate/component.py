@@ -13,13 +13,19 @@ from trainer.records import to_json
 class GateSpec(component_spec.ComponentSpec):
     """Inputs, outputs and parameters of `Gate`."""
 
-    PARAMETERS = {executor.RULE: component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        executor.RULE: component_spec.ExecutionParameter(type=str),
+        executor.SERVING_DIR: component_spec.ExecutionParameter(type=str, optional=True),
+    }
     INPUTS = {
         executor.EVALUATION: component_spec.ChannelParameter(
             type=standard_artifacts.ModelEvaluation
         ),
         executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
         executor.BASELINE_MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
+        executor.IMAGES: component_spec.ChannelParameter(
+            type=standard_artifacts.Examples, optional=True
+        ),
     }
     OUTPUTS = {
         executor.BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
@@ -41,12 +47,16 @@ class Gate(base_component.BaseComponent):
         model: BaseChannel,
         baseline_model: BaseChannel,
         rule: GateRule,
+        images: BaseChannel | None = None,
+        serving_dir: str | None = None,
     ) -> None:
         """Args:
         evaluation: the Evaluator's, with both models' predictions.
         model: the candidate.
         baseline_model: what the candidate is compared with.
         rule: the limits.
+        images: what ImageExampleGen wrote; the model that is served now is asked about them.
+        serving_dir: local folder with that model's versions; None: compare with none.
         """
         super().__init__(
             GateSpec(
@@ -54,6 +64,8 @@ class Gate(base_component.BaseComponent):
                 model=model,
                 baseline_model=baseline_model,
                 rule=json.dumps(to_json(rule), sort_keys=True),
+                images=images,
+                serving_dir=serving_dir,
                 blessing=Channel(type=standard_artifacts.ModelBlessing),
             )
         )

@@ -13,6 +13,7 @@ from tfx.types import artifact_utils
 
 from components.gate.judge import judge
 from components.gate.rule import GateRule
+from components.gate.served import ask_served, write_answers
 from components.gate.verdict import write_verdict
 from trainer.data.predictions import BASELINE, CANDIDATE, Predictions, read_predictions
 from trainer.errors import ThawError
@@ -23,6 +24,8 @@ MODEL = "model"
 BASELINE_MODEL = "baseline_model"
 BLESSING = "blessing"
 RULE = "rule"
+IMAGES = "images"
+SERVING_DIR = "serving_dir"
 
 # TFMA's accuracies are of 32 bits.
 _ROUNDING = 1e-6
@@ -43,11 +46,17 @@ class Executor(base_executor.BaseExecutor):
         evaluation_uri = artifact_utils.get_single_uri(input_dict[EVALUATION])
         predictions = read_predictions(evaluation_uri)
         check_metrics(evaluation_uri, predictions)
-        verdict = judge(predictions, rule)
-        print(verdict.sentence)
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
         # The local runner makes the folder; the one in a pod does not.
         tf.io.gfile.makedirs(blessing.uri)
+        served = None
+        if exec_properties.get(SERVING_DIR):
+            images_uri = artifact_utils.get_single_uri(input_dict[IMAGES])
+            served = ask_served(exec_properties[SERVING_DIR], images_uri)
+        if served:
+            write_answers(served, blessing.uri)
+        verdict = judge(predictions, rule, served)
+        print(verdict.sentence)
         write_verdict(verdict, blessing.uri)
         _name_models(blessing, input_dict)
         _bless(blessing, verdict.promotes)

@@ -6,6 +6,7 @@ import numpy as np
 
 from components.gate import statistics
 from components.gate.rule import GateRule
+from components.gate.served import Served, ServedAnswer
 from components.gate.statistics import Pairs
 from components.gate.verdict import Clause, Outcome, Verdict
 from trainer.data.predictions import BASELINE, CANDIDATE, Predictions
@@ -13,9 +14,11 @@ from trainer.errors import ThawError
 
 # Of shares of images: a gain of 1 in 100 is no more than a `min_gain` of 0.01.
 _ROUNDING = 1e-12
+# Of one model's answers to a file and to its cached features; see ServingCheck's tolerances.
+_SAME_PROBABILITY = 1e-3
 
 
-def judge(predictions: Predictions, rule: GateRule) -> Verdict:
+def judge(predictions: Predictions, rule: GateRule, served: Served | None = None) -> Verdict:
     """Decides what becomes of a candidate.
 
     The questions stand in a fixed order and each is tested at `rule.alpha`: a later one can only
@@ -25,9 +28,10 @@ def judge(predictions: Predictions, rule: GateRule) -> Verdict:
     Args:
       predictions: of all test images.
       rule: the limits.
+      served: what the model that is served now said of the same images; None: there is none.
 
     Raises:
-      ThawError: if there are no test images.
+      ThawError: if there are no test images, or `served` lacks some.
     """
     if not len(predictions):
         raise ThawError(
@@ -39,6 +43,8 @@ def judge(predictions: Predictions, rule: GateRule) -> Verdict:
     )
     choice = choose(pairs, rule)
     clauses = [choice]
+    if served:
+        clauses.append(_promotion(predictions, served, rule))
     if rule.min_accuracy:
         clauses.append(_floor(pairs, rule))
     clauses.append(_harm(pairs, predictions.labels, rule))
@@ -52,6 +58,7 @@ def judge(predictions: Predictions, rule: GateRule) -> Verdict:
         groups=len(pairs.by_group()),
         candidate_only=int(np.sum(pairs.difference > 0)),
         baseline_only=int(np.sum(pairs.difference < 0)),
+        served_version=served.version if served else "",
     )
 
 
@@ -85,6 +92,56 @@ def choose(pairs: Pairs, rule: GateRule) -> Clause:
         p_value=p_value,
         threshold=rule.min_gain,
     )
+
+
+def _promotion(predictions: Predictions, served: Served, rule: GateRule) -> Clause:
+    """Is the candidate no worse than the model that is served now, or better if asked?"""
+    missing = set(predictions.ids) - served.answers.keys()
+    if missing:
+        raise ThawError(
+            f"{len(missing)} test images are in the evaluation, but not among the ingested ones.",
+            to_do="Delete the artifacts of the Evaluator, and run the same command again.",
+        )
+    answers = [served.answers[identity] for identity in predictions.ids]
+    right = np.array(
+        [one.class_name == label for one, label in zip(answers, predictions.labels, strict=True)]
+    )
+    pairs = Pairs(right, predictions.right(CANDIDATE), predictions.group_numbers())
+    low, high = statistics.gain_interval(pairs, confidence=1 - 2 * rule.alpha)
+    p_value = statistics.sign_flip_p_value(pairs.by_group())
+    if rule.must_beat_served:
+        passed, threshold = p_value < rule.alpha and pairs.gain > _ROUNDING, 0.0
+    else:
+        passed, threshold = low > -rule.served_margin, -rule.served_margin
+        passed = passed or _is_the_same(predictions, answers)
+    accuracies = (
+        f"The model that is served now (version {served.version}) has a test accuracy of "
+        f"{right.mean():.1%}; the candidate's is {_points(pairs.gain)} "
+        f"({1 - 2 * rule.alpha:.0%} confidence interval {_points(low)} to {_points(high)})"
+    )
+    asked = (
+        f"it must be better beyond chance (p {_p(p_value)})"
+        if rule.must_beat_served
+        else f"it may be {100 * rule.served_margin:.1f} points worse at most"
+    )
+    return Clause(
+        name="promotion",
+        passed=passed,
+        sentence=f"{accuracies}; {asked}"
+        + ("." if passed else ", which these images do not show."),
+        estimate=pairs.gain,
+        low=low,
+        high=high,
+        p_value=p_value,
+        threshold=threshold,
+    )
+
+
+def _is_the_same(predictions: Predictions, answers: Sequence[ServedAnswer]) -> bool:
+    """Whether the served model is the candidate itself: it gives the same probabilities."""
+    own = predictions.answers[CANDIDATE].probabilities
+    theirs = np.array([one.probability for one in answers], np.float32)
+    return bool(np.max(np.abs(own - theirs)) < _SAME_PROBABILITY)
 
 
 def _floor(pairs: Pairs, rule: GateRule) -> Clause:
@@ -153,10 +210,12 @@ def _outcome(clauses: Sequence[Clause], pairs: Pairs, rule: GateRule) -> Outcome
         return "keep_baseline"
     if not passed["choice"]:
         return "undecided"
-    if passed.get("floor", True):
+    missed = [clause for clause in clauses if not clause.passed]
+    if not missed:
         return "promote"
-    (floor,) = [clause for clause in clauses if clause.name == "floor"]
-    return "refuse" if floor.estimate < floor.threshold else "undecided"
+    # Below the limit itself, and not only too near to it for so few images.
+    surely = any(clause.estimate < clause.threshold - _ROUNDING for clause in missed)
+    return "refuse" if surely else "undecided"
 
 
 def _is_worse(pairs: Pairs, rule: GateRule) -> bool:
@@ -174,14 +233,21 @@ def _sentence(outcome: Outcome, clauses: Sequence[Clause], pairs: Pairs, rule: G
     if outcome == "undecided" and "choice" in failed:
         return f"Undecided: {gain}, which can be due to chance."
     if outcome == "undecided":
-        return (
-            f"Undecided: better than the baseline ({gain}), but an accuracy of "
-            f"{rule.min_accuracy:.1%} is not certain."
+        unsure = (
+            "that it is no worse than the model that is served now"
+            if "promotion" in failed
+            else f"an accuracy of {rule.min_accuracy:.1%}"
         )
+        return f"Undecided: better than the baseline ({gain}), but {unsure} is not certain."
     if _is_worse(pairs, rule):
         return f"Refused: the fine-tuned model is worse than its baseline: {gain}, beyond chance."
     if "harm" in failed:
         return f"Refused: the fine-tuned model harms a class ({gain} overall)."
+    if "promotion" in failed:
+        return (
+            f"Refused: better than its baseline ({gain}), but worse than the model that is "
+            "served now."
+        )
     return f"Refused: better than the baseline ({gain}), but below {rule.min_accuracy:.1%}."
 
 

@@ -14,12 +14,16 @@ class GateRule(Record):
       min_gain: the gain in accuracy must be above this.
       min_accuracy: lowest accuracy; 0: none.
       max_class_loss: largest loss of recall of a class, 0 to 1.
+      served_margin: by how much the accuracy may be below that of the model that is served now.
+      must_beat_served: whether it must be above it, beyond chance.
     """
 
     alpha: float = 0.05
     min_gain: float = 0.0
     min_accuracy: float = 0.0
     max_class_loss: float = 0.1
+    served_margin: float = 0.03
+    must_beat_served: bool = False
 
     def __str__(self) -> str:
         rule = (

@@ -84,8 +84,8 @@ def sign_flip_p_value(sums: Sequence[int] | np.ndarray) -> float:
     return float(np.clip(walk[middle + int(sums.sum()) :].sum(), 0.0, 1.0))
 
 
-def gain_interval(pairs: Pairs) -> tuple[float, float]:
-    """Interval of the gain with 95 % confidence, within -1 to 1.
+def gain_interval(pairs: Pairs, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Two-sided interval of the gain, within -1 to 1.
 
     Wald's interval with half an image added to each cell of the 2×2 table (Agresti and Min,
     Statistics in Medicine 24, 2005). Where images are grouped, its width is that of the variance
@@ -102,7 +102,7 @@ def gain_interval(pairs: Pairs) -> tuple[float, float]:
         _, sizes = np.unique(pairs.groups, return_counts=True)
         between = np.sum((sums - sizes * pairs.gain) ** 2) * count / (count - 1) / total**2
         variance = max(variance, between)
-    margin = stats.norm.ppf((1 + CONFIDENCE) / 2) * math.sqrt(variance)
+    margin = stats.norm.ppf((1 + confidence) / 2) * math.sqrt(variance)
     return max(float(gain - margin), -1.0), min(float(gain + margin), 1.0)
 
 

@@ -10,7 +10,7 @@ from trainer.remote_files import read_record, write_record
 VERDICT_FILE = "verdict.json"
 
 Outcome = Literal["promote", "keep_baseline", "undecided", "refuse"]
-ClauseName = Literal["choice", "floor", "harm"]
+ClauseName = Literal["choice", "promotion", "floor", "harm"]
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Clause(Record):
     """One question of the gate, and its answer.
 
     Attributes:
-      name: `choice`: is the candidate better than the baseline; `floor`: is it good enough;
-        `harm`: has no class become worse.
+      name: `choice`: is the candidate better than the baseline; `promotion`: is it no worse than
+        the model that is served now; `floor`: is it good enough; `harm`: has no class become worse.
       passed: the answer.
       sentence: the same in words.
       estimate: gain in accuracy, accuracy, or largest loss of a class's recall, -1 to 1.
@@ -52,6 +52,8 @@ class Verdict(Record):
       groups: number of groups among them; as many as images if none belong together.
       candidate_only: number of images that only the candidate classified correctly.
       baseline_only: number of images that only the baseline did.
+      served_version: of the model that the candidate would replace; empty: it was compared with
+        none.
     """
 
     outcome: Outcome
@@ -62,6 +64,7 @@ class Verdict(Record):
     groups: int
     candidate_only: int
     baseline_only: int
+    served_version: str = ""
 
     @property
     def promotes(self) -> bool:

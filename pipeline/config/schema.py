@@ -21,6 +21,7 @@ from typing_extensions import Self
 from pipeline.config.beam import Beam
 from pipeline.config.cluster import Cluster
 from pipeline.config.data import Data
+from pipeline.config.gate import Gate
 from pipeline.config.limits import (
     MAX_EPOCHS,
     MAX_UNITS,
@@ -276,48 +277,6 @@ class Train(Section):
             "Seed of the head's initial weights and of the order of the images. The same seed "
             "gives the same weights."
         ),
-    )
-
-
-class Gate(Section):
-    """When the fine-tuned candidate is promoted over the head-only baseline, on the test split."""
-
-    alpha: PositiveFloat = Field(
-        0.05,
-        le=0.5,
-        description=(
-            "Accepted chance that a candidate is promoted although it is no better than the "
-            "baseline: the level of the gate's tests."
-        ),
-    )
-    min_gain: NonNegativeFloat = Field(
-        0.0,
-        lt=1,
-        description=(
-            "The candidate's accuracy must exceed the baseline's by more than this (0.01 is one "
-            "percentage point), and by more than chance explains."
-        ),
-    )
-    min_accuracy: NonNegativeFloat | None = Field(
-        None,
-        le=1,
-        description=(
-            "The candidate's accuracy must be at least this, with confidence 1 - alpha. If unset: "
-            "no minimum."
-        ),
-    )
-    max_class_loss: NonNegativeFloat = Field(
-        0.1,
-        le=1,
-        description=(
-            "A class may lose at most this much recall (0.1 is ten points); a larger loss refuses "
-            "the candidate if it is beyond chance."
-        ),
-    )
-    top_k: PositiveInt = Field(
-        5,
-        le=1_000_000,
-        description="The k of the reported top-k accuracy; capped at the number of classes.",
     )
 
 

@@ -1,0 +1,123 @@
+"""The model that is served now, and its answers to the same test images."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from serving.model import ImageRefused, PushedModel, load_model
+from serving.versions import newest_version
+from trainer import keys, records
+from trainer.data import fit_data
+from trainer.data.card import read_card
+from trainer.errors import ThawError
+from trainer.process import progress
+from trainer.records import Record
+
+ANSWERS_FILE = "served.jsonl"
+
+# Bounds the memory of the files; the model itself takes them in smaller portions.
+_BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class ServedAnswer(Record):
+    """What the served model said of one test image.
+
+    Attributes:
+      id: of the image, as in the predictions.
+      class_name: its first choice; empty if it cannot read the image.
+      probability: of that.
+    """
+
+    id: str
+    class_name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Served:
+    """A served model's answers.
+
+    Attributes:
+      version: of the model: the name of its folder.
+      answers: id of a test image -> its answer.
+    """
+
+    version: str
+    answers: Mapping[str, ServedAnswer]
+
+
+def ask_served(serving_dir: str, images_uri: str) -> Served | None:
+    """Asks the newest version in a folder of pushed models about all test images.
+
+    Args:
+      serving_dir: folder of numbered versions, local; it need not exist.
+      images_uri: examples of ImageExampleGen: the files' bytes.
+
+    Returns:
+      None if nothing is served yet.
+
+    Raises:
+      ThawError: if the newest version is damaged, or Thaw did not export it.
+    """
+    version = newest_version(Path(serving_dir))
+    if version is None:
+        return None
+    try:
+        model = load_model(version)
+    except ThawError as problem:
+        raise ThawError(
+            f"the model that is served now cannot be compared with: {problem}",
+            to_do="Remove that version, or set gate.served to ignore.",
+        ) from problem
+    answers = {one.id: one for one in _answers(model, images_uri)}
+    return Served(version.name, answers)
+
+
+def write_answers(served: Served, blessing_uri: str) -> None:
+    """Writes a line an image beside the verdict, by the images' ids."""
+    with tf.io.gfile.GFile(os.path.join(blessing_uri, ANSWERS_FILE), "w") as file:
+        for identity in sorted(served.answers):
+            file.write(records.dumps(served.answers[identity]) + "\n")
+
+
+def _answers(model: PushedModel, images_uri: str) -> Iterator[ServedAnswer]:
+    files = fit_data.list_files([os.path.join(images_uri, keys.split_folder(keys.TEST), "*")])
+    total = read_card(images_uri).num_examples(keys.TEST)
+    counter = progress.Counter("test images asked of the served model", total)
+    for batch in fit_data.read_records(files).batch(_BATCH_SIZE).as_numpy_iterator():
+        examples = [tf.train.Example.FromString(record) for record in batch]
+        ids = [_bytes(example, keys.ID).decode() for example in examples]
+        contents = [_bytes(example, keys.IMAGE_BYTES) for example in examples]
+        yield from map(ServedAnswer, ids, *zip(*_ask(model, contents), strict=True))
+        counter.add(len(examples))
+
+
+def _ask(model: PushedModel, contents: list[bytes]) -> list[tuple[str, float]]:
+    """The first choice of each file; all at once, or one by one if the model refuses one."""
+    try:
+        answer = model.serve(image_bytes=tf.constant(contents))
+    except (tf.errors.InvalidArgumentError, tf.errors.DataLossError):
+        return [_ask_one(model.ask, content) for content in contents]
+    probabilities = answer["probabilities"].numpy()
+    best = np.argmax(probabilities, axis=1)
+    names = answer["class_names"].numpy()
+    return [
+        (names[row, choice].decode(), float(probabilities[row, choice]))
+        for row, choice in enumerate(best)
+    ]
+
+
+def _ask_one(ask: Callable[[bytes], list[tuple[str, float]]], content: bytes) -> tuple[str, float]:
+    try:
+        return ask(content)[0]
+    except ImageRefused:
+        return "", 0.0
+
+
+def _bytes(example: tf.train.Example, name: str) -> bytes:
+    return bytes(example.features.feature[name].bytes_list.value[0])

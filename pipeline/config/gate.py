@@ -1,0 +1,69 @@
+"""When a candidate is promoted. Light to import."""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from pipeline.config.section import Section
+
+
+class Gate(Section):
+    """When the fine-tuned candidate is promoted over the head-only baseline, on the test split."""
+
+    alpha: PositiveFloat = Field(
+        0.05,
+        le=0.5,
+        description=(
+            "Accepted chance that a candidate is promoted although it is no better than the "
+            "baseline: the level of the gate's tests."
+        ),
+    )
+    min_gain: NonNegativeFloat = Field(
+        0.0,
+        lt=1,
+        description=(
+            "The candidate's accuracy must exceed the baseline's by more than this (0.01 is one "
+            "percentage point), and by more than chance explains."
+        ),
+    )
+    min_accuracy: NonNegativeFloat | None = Field(
+        None,
+        le=1,
+        description=(
+            "The candidate's accuracy must be at least this, with confidence 1 - alpha. If unset: "
+            "no minimum."
+        ),
+    )
+    max_class_loss: NonNegativeFloat = Field(
+        0.1,
+        le=1,
+        description=(
+            "A class may lose at most this much recall (0.1 is ten points); a larger loss refuses "
+            "the candidate if it is beyond chance."
+        ),
+    )
+    served: Literal["compare", "ignore"] = Field(
+        "compare",
+        description=(
+            "What the model that was pushed last means for a candidate, in runs on this machine: "
+            "compare asks it about the same test images; with ignore only the baseline counts."
+        ),
+    )
+    served_margin: NonNegativeFloat = Field(
+        0.03,
+        lt=1,
+        description=(
+            "By how much the candidate's accuracy may be below that of the served model (0.03 is "
+            "three points); the test images must show that it is not further below."
+        ),
+    )
+    must_beat_served: bool = Field(
+        False,
+        strict=True,
+        description="Whether the candidate must be better than the served model, beyond chance.",
+    )
+    top_k: PositiveInt = Field(
+        5,
+        le=1_000_000,
+        description="The k of the reported top-k accuracy; capped at the number of classes.",
+    )
