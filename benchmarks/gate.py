@@ -8,6 +8,9 @@ With no true gain, the share of promotions must be at most alpha (0.05) for 50 t
 their fate. Beside it stands a plain threshold (any gain promotes), as TFMA has it, and a test that
 takes grouped images for single ones. With a true gain, the power is that of the test images.
 
+Twenty candidates without a gain are judged by one test split, with gate.reuse: warn and spend:
+`false_promotion_20_looks_warn` and `…_spend` are the shares of such rows that promote any.
+
 `false_promotion_max` is the largest share over all cases, with an error of simulation of about
 0.003 for 4,000 draws; `power_3pt_1000_at_10pct` the share of promotions with a gain of 3 points on
 1,000 images of which 10 % are judged differently.
@@ -20,6 +23,7 @@ import typer
 
 from benchmarks.common import JsonOption, machine, report
 from components.gate.judge import choose
+from components.gate.ledger import spend
 from components.gate.rule import GateRule
 from components.gate.statistics import Pairs, power
 
@@ -28,6 +32,7 @@ _AGREEMENTS = (0.5, 0.8, 0.9, 0.95, 0.99)
 _GAINS = (0.01, 0.02, 0.03, 0.05)
 _LARGEST_GROUP = 5
 _DRAWS, _QUICK_DRAWS = 4_000, 400
+_LOOKS = 20
 _RULE = GateRule()
 
 
@@ -46,6 +51,7 @@ def main(
         for images in _IMAGES
         for agreement in _AGREEMENTS
     ]
+    looks = {rule: _twenty_looks(random, rule, max(1, count // 4)) for rule in ("warn", "spend")}
     powers = [_power(random, 1_000, 0.9, gain, count) for gain in _GAINS]
     details = {
         "false_promotion_max": max(row["gate"] for row in rows),
@@ -53,6 +59,8 @@ def main(
         "groups_ignored_max": max(row["groups_ignored"] for row in rows),
         "power_3pt_1000_at_10pct": next(row["gate"] for row in powers if row["gain"] == 0.03),
         "power": powers,
+        "false_promotion_20_looks_warn": looks["warn"],
+        "false_promotion_20_looks_spend": looks["spend"],
         "draws": count,
     }
     report("gate", "promotions without a gain", rows, details, host, json)
@@ -76,6 +84,21 @@ def _false_promotions(
         "plain_threshold": plain / draws,
         "groups_ignored": ungrouped / draws,
     }
+
+
+def _twenty_looks(random: np.random.Generator, rule: str, draws: int) -> float:
+    """Share of twenty candidates without a gain, judged by the same images, that one passes."""
+    promoted = 0
+    for _ in range(draws):
+        left, passed = _RULE.alpha, False
+        for _ in range(_LOOKS):
+            alpha = _RULE.alpha
+            if rule == "spend":
+                alpha, left = spend(left)
+            pairs = _draw(random, 1_000, 0.1, 0.0, grouped=False)
+            passed |= choose(pairs, _RULE, alpha).passed
+        promoted += passed
+    return promoted / draws
 
 
 def _power(

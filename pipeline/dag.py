@@ -26,6 +26,7 @@ from trainer.specs import to_json
 
 # In the output folder of runs on this machine.
 TRUNK_STORE = "trunk_store"
+LEDGER = "gate_ledger.sqlite"
 
 
 def make_nodes(
@@ -35,6 +36,7 @@ def make_nodes(
     places: Mapping[str, NodePlacement] | None = None,
     trunk_store: str = "",
     compare_with_served: bool = False,
+    ledger: str | None = None,
 ) -> list[BaseNode]:
     """Builds the nodes, first to last.
 
@@ -45,6 +47,7 @@ def make_nodes(
       places: where Tuner, HeadTrainer and FineTuner run; None: on this machine.
       trunk_store: what features.store: auto means; empty: no store.
       compare_with_served: whether the gate can read `serving_dir`.
+      ledger: local file in which the gate counts looks at the test images; None: nowhere.
     """
     places = places or on_this_machine(config)
     example_gen = ImageExampleGen(
@@ -135,6 +138,7 @@ def make_nodes(
         rule=node_args.gate_rule(config),
         images=example_gen.outputs["examples"] if compares else None,
         serving_dir=serving_dir if compares else None,
+        ledger=ledger,
     ).with_id("Gate")
     serving_check = ServingCheck(
         model=fine_tuner.outputs["model"],
@@ -168,6 +172,7 @@ def local_pipeline(
         f"{output_dir}/serving/{config.name}",
         trunk_store=f"{output_dir}/{TRUNK_STORE}",
         compare_with_served=True,
+        ledger=f"{output_dir}/{LEDGER}",
     )
     count = [node.id for node in nodes].index(last) + 1 if last else len(nodes)
     return Pipeline(

@@ -248,6 +248,7 @@ def gate_rule(config: Config) -> GateRule:
         max_class_loss=gate.max_class_loss,
         served_margin=gate.served_margin,
         must_beat_served=gate.must_beat_served,
+        reuse=gate.reuse,
     )
 
 

@@ -16,6 +16,7 @@ class GateSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         executor.RULE: component_spec.ExecutionParameter(type=str),
         executor.SERVING_DIR: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.LEDGER: component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         executor.EVALUATION: component_spec.ChannelParameter(
@@ -49,6 +50,7 @@ class Gate(base_component.BaseComponent):
         rule: GateRule,
         images: BaseChannel | None = None,
         serving_dir: str | None = None,
+        ledger: str | None = None,
     ) -> None:
         """Args:
         evaluation: the Evaluator's, with both models' predictions.
@@ -57,6 +59,7 @@ class Gate(base_component.BaseComponent):
         rule: the limits.
         images: what ImageExampleGen wrote; the model that is served now is asked about them.
         serving_dir: local folder with that model's versions; None: compare with none.
+        ledger: local file in which looks at the test images are counted; None: they are not.
         """
         super().__init__(
             GateSpec(
@@ -66,6 +69,7 @@ class Gate(base_component.BaseComponent):
                 rule=json.dumps(to_json(rule), sort_keys=True),
                 images=images,
                 serving_dir=serving_dir,
+                ledger=ledger,
                 blessing=Channel(type=standard_artifacts.ModelBlessing),
             )
         )

@@ -12,6 +12,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from components.gate.judge import judge
+from components.gate.ledger import Ledger
 from components.gate.rule import GateRule
 from components.gate.served import ask_served, write_answers
 from components.gate.verdict import write_verdict
@@ -26,6 +27,12 @@ BLESSING = "blessing"
 RULE = "rule"
 IMAGES = "images"
 SERVING_DIR = "serving_dir"
+LEDGER = "ledger"
+
+# Properties of the blessing: the fingerprint of the test images, and how many other candidates
+# they had judged before.
+TEST_SPLIT = "test_split"
+EARLIER_CANDIDATES = "earlier_candidates"
 
 # TFMA's accuracies are of 32 bits.
 _ROUNDING = 1e-6
@@ -55,7 +62,14 @@ class Executor(base_executor.BaseExecutor):
             served = ask_served(exec_properties[SERVING_DIR], images_uri)
         if served:
             write_answers(served, blessing.uri)
-        verdict = judge(predictions, rule, served)
+        ledger = Ledger(exec_properties[LEDGER]) if exec_properties.get(LEDGER) else None
+        look = ledger.look(predictions, rule) if ledger else None
+        verdict = judge(predictions, rule, served, look)
+        if ledger and look:
+            p_value = verdict.choice.p_value or 0.0
+            ledger.record(look, predictions, rule, verdict.outcome, p_value)
+            blessing.set_int_custom_property(EARLIER_CANDIDATES, look.earlier)
+            blessing.set_string_custom_property(TEST_SPLIT, look.split)
         print(verdict.sentence)
         write_verdict(verdict, blessing.uri)
         _name_models(blessing, input_dict)

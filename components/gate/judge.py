@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.gate import statistics
+from components.gate.ledger import Look
 from components.gate.rule import GateRule
 from components.gate.served import Served, ServedAnswer
 from components.gate.statistics import Pairs
@@ -18,7 +19,12 @@ _ROUNDING = 1e-12
 _SAME_PROBABILITY = 1e-3
 
 
-def judge(predictions: Predictions, rule: GateRule, served: Served | None = None) -> Verdict:
+def judge(
+    predictions: Predictions,
+    rule: GateRule,
+    served: Served | None = None,
+    look: Look | None = None,
+) -> Verdict:
     """Decides what becomes of a candidate.
 
     The questions stand in a fixed order and each is tested at `rule.alpha`: a later one can only
@@ -29,6 +35,7 @@ def judge(predictions: Predictions, rule: GateRule, served: Served | None = None
       predictions: of all test images.
       rule: the limits.
       served: what the model that is served now said of the same images; None: there is none.
+      look: what the ledger knows of earlier looks at these images; None: there is no ledger.
 
     Raises:
       ThawError: if there are no test images, or `served` lacks some.
@@ -41,7 +48,7 @@ def judge(predictions: Predictions, rule: GateRule, served: Served | None = None
     pairs = Pairs(
         predictions.right(BASELINE), predictions.right(CANDIDATE), predictions.group_numbers()
     )
-    choice = choose(pairs, rule)
+    choice = choose(pairs, rule, look.alpha if look else None)
     clauses = [choice]
     if served:
         clauses.append(_promotion(predictions, served, rule))
@@ -59,15 +66,24 @@ def judge(predictions: Predictions, rule: GateRule, served: Served | None = None
         candidate_only=int(np.sum(pairs.difference > 0)),
         baseline_only=int(np.sum(pairs.difference < 0)),
         served_version=served.version if served else "",
+        earlier_candidates=look.earlier if look else 0,
+        reuse=_reuse(look, rule) if look else "",
     )
 
 
-def choose(pairs: Pairs, rule: GateRule) -> Clause:
-    """Is the candidate better than the baseline?"""
+def choose(pairs: Pairs, rule: GateRule, alpha: float | None = None) -> Clause:
+    """Is the candidate better than the baseline?
+
+    Args:
+      pairs: both models' answers.
+      rule: the limits.
+      alpha: level of the test; None: the rule's.
+    """
+    alpha = rule.alpha if alpha is None else alpha
     p_value = statistics.sign_flip_p_value(pairs.by_group())
     low, high = statistics.gain_interval(pairs)
     enough = pairs.gain > rule.min_gain + _ROUNDING
-    beyond_chance = p_value < rule.alpha
+    beyond_chance = p_value < alpha
     accuracies = (
         f"Test accuracy went from {pairs.baseline.mean():.1%} to {pairs.candidate.mean():.1%}, "
         f"{_points(pairs.gain)} (95 % confidence interval {_points(low)} to {_points(high)})"
@@ -91,6 +107,26 @@ def choose(pairs: Pairs, rule: GateRule) -> Clause:
         high=high,
         p_value=p_value,
         threshold=rule.min_gain,
+    )
+
+
+def _reuse(look: Look, rule: GateRule) -> str:
+    """What earlier looks at the same images mean for this one."""
+    counted = {0: "No other candidate was", 1: "1 other candidate was"}
+    others = counted.get(look.earlier, f"{look.earlier} other candidates were")
+    if rule.reuse == "spend":
+        return (
+            f"{others} judged by these test images before. Of the accepted chance of "
+            f"{rule.alpha:g}, {look.alpha:.2g} is spent on this one, and {look.left:.2g} is left; "
+            "new test images add to it."
+        )
+    if not look.earlier:
+        return ""
+    by_luck = 1 - (1 - rule.alpha) ** (look.earlier + 1)
+    return (
+        f"{others} judged by these test images before. If none of them were better, the chance "
+        f"that one passes by luck would be up to {by_luck:.0%} by now; gate.reuse: spend keeps it "
+        f"at {rule.alpha:.0%}."
     )
 
 

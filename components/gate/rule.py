@@ -1,6 +1,7 @@
 """What the gate asks of a candidate. Light to import."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from trainer.records import Record
 
@@ -16,6 +17,8 @@ class GateRule(Record):
       max_class_loss: largest loss of recall of a class, 0 to 1.
       served_margin: by how much the accuracy may be below that of the model that is served now.
       must_beat_served: whether it must be above it, beyond chance.
+      reuse: whether further looks at the same test images are only counted, or spend what is left
+        of alpha.
     """
 
     alpha: float = 0.05
@@ -24,6 +27,7 @@ class GateRule(Record):
     max_class_loss: float = 0.1
     served_margin: float = 0.03
     must_beat_served: bool = False
+    reuse: Literal["warn", "spend"] = "warn"
 
     def __str__(self) -> str:
         rule = (

@@ -54,6 +54,8 @@ class Verdict(Record):
       baseline_only: number of images that only the baseline did.
       served_version: of the model that the candidate would replace; empty: it was compared with
         none.
+      earlier_candidates: number of other candidates that were judged by these images before.
+      reuse: what that means; empty if it means nothing.
     """
 
     outcome: Outcome
@@ -65,6 +67,8 @@ class Verdict(Record):
     candidate_only: int
     baseline_only: int
     served_version: str = ""
+    earlier_candidates: int = 0
+    reuse: str = ""
 
     @property
     def promotes(self) -> bool:

@@ -62,6 +62,14 @@ class Gate(Section):
         strict=True,
         description="Whether the candidate must be better than the served model, beyond chance.",
     )
+    reuse: Literal["warn", "spend"] = Field(
+        "warn",
+        description=(
+            "What happens when the same test images judge one candidate after the other, in runs "
+            "on this machine: warn says how many they were; spend divides alpha among them, so "
+            "that it holds for all of them together."
+        ),
+    )
     top_k: PositiveInt = Field(
         5,
         le=1_000_000,

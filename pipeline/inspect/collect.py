@@ -84,6 +84,12 @@ def inspect(config: Config, nodes: Mapping[str, NodeRun]) -> Inspection:
 
 def _probe(features: Features, groups: Sequence[NearDuplicates]) -> tuple[Probe | None, str]:
     rows = probing.choose_images(features.labels)
+    chosen, left_out = probing.probeable(
+        [features.labels[row] for row in rows],
+        _group_numbers([features.paths[row] for row in rows], groups),
+    )
+    # A class of a single image is no reason to say nothing of the others.
+    rows = rows[chosen]
     vectors = features.vectors[rows]
     labels, paths = ([values[row] for row in rows] for values in (features.labels, features.paths))
     counter = progress.Counter("steps of the probe", 4)
@@ -106,6 +112,7 @@ def _probe(features: Features, groups: Sequence[NearDuplicates]) -> tuple[Probe 
     }
     return Probe(
         images=len(rows),
+        left_out=left_out,
         folds=int(judged.folds.max()) + 1,
         accuracy=float(correct.mean()),
         low=low,

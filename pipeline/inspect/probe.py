@@ -3,7 +3,7 @@
 Every image is judged by a probe that has seen neither it nor its near-duplicates.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,6 +62,20 @@ def choose_images(labels: Sequence[str], seed: int = 0) -> np.ndarray:
     return np.sort(rows)
 
 
+def probeable(labels: Sequence[str], groups: Sequence[int]) -> tuple[np.ndarray, dict[str, int]]:
+    """Finds the classes that a probe can be judged on: those of two groups or more.
+
+    Returns:
+      Rows of their images, and the number of images of each of the other classes.
+    """
+    found: dict[str, set[int]] = defaultdict(set)
+    for label, group in zip(labels, groups, strict=True):
+        found[label].add(group)
+    rows = [row for row, label in enumerate(labels) if len(found[label]) >= _LEAST_IMAGES]
+    others = Counter(label for label in labels if len(found[label]) < _LEAST_IMAGES)
+    return np.array(rows, np.int64), dict(sorted(others.items()))
+
+
 def judge(vectors: np.ndarray, labels: Sequence[str], groups: Sequence[int]) -> Judged:
     """Classifies every image by a probe that was trained without its group.
 
@@ -81,8 +95,10 @@ def judge(vectors: np.ndarray, labels: Sequence[str], groups: Sequence[int]) -> 
         name: len({groups[row] for row in np.nonzero(numbers == place)[0].tolist()})
         for place, name in enumerate(classes)
     }
+    if len(classes) < 2:
+        raise TooFewImages("A probe needs two classes with two or more images each")
     few = min(sizes, key=lambda name: sizes[name])
-    if sizes[few] < _LEAST_IMAGES or len(classes) < 2:
+    if sizes[few] < _LEAST_IMAGES:
         raise TooFewImages(f"{few} has {sizes[few]} image: a probe needs two or more of each class")
     count = min(_FOLDS, sizes[few])
     folds = np.empty(len(numbers), np.int64)

@@ -85,6 +85,7 @@ class Probe(Record):
 
     Attributes:
       images: number of images that it was made with.
+      left_out: class -> number of images, of classes with too few images for a probe.
       folds: parts that the images were divided into.
       accuracy: share of images that it classifies as they are labelled.
       low: lower end of the 95 % interval of the accuracy (Wilson 1927).
@@ -99,6 +100,7 @@ class Probe(Record):
     """
 
     images: int
+    left_out: dict[str, int]
     folds: int
     accuracy: float
     low: float

@@ -285,7 +285,12 @@ def _verdict(nodes: Mapping[str, NodeRun], config: Config) -> Verdict:
         pushed=nodes["Pusher"].custom_property("pushed_model", "pushed") == 1,
         gain=choice.estimate,
         rule=str(node_args.gate_rule(config)),
-        reasons=[*(one.sentence for one in decided.clauses), *disagreement(agreement)],
+        reasons=[
+            *(one.sentence for one in decided.clauses),
+            *([decided.reuse] if decided.reuse else []),
+            *disagreement(agreement),
+        ],
+        earlier_candidates=decided.earlier_candidates,
         clauses=[Clause(**to_json(one)) for one in decided.clauses],
         power=decided.power,
         groups=decided.groups,

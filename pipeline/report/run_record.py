@@ -244,6 +244,7 @@ class Verdict(_Record):
       clauses: the questions and answers.
       power: what these images could have shown.
       groups: number of groups of test images that belong together, single images included.
+      earlier_candidates: number of other candidates that these test images judged before.
     """
 
     blessed: bool
@@ -258,6 +259,7 @@ class Verdict(_Record):
     clauses: list[Clause] = []
     power: str = ""
     groups: int = 0
+    earlier_candidates: int = 0
 
 
 class Since(_Record):

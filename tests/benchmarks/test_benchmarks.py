@@ -158,6 +158,20 @@ def test_label_noise_finds_planted_labels_first(tmp_path):
     assert row["found_in_first_tenth"] >= 0.8
 
 
+@pytest.mark.slow
+def test_gate_promotes_what_is_no_better_no_more_often_than_it_may(tmp_path):
+    rows = figures("gate", tmp_path / "g.json", "--draws", 100)
+
+    assert len(rows) == 50
+    found = json.loads((tmp_path / "g.json").read_text())
+    # Of 100 draws at 5 %, more than 16 are less likely than one in 100,000.
+    assert found["false_promotion_max"] <= 0.16
+    assert found["plain_threshold_max"] > 0.3
+    assert found["groups_ignored_max"] > found["false_promotion_max"]
+    assert found["power_3pt_1000_at_10pct"] > 0.75
+    assert found["false_promotion_20_looks_spend"] < found["false_promotion_20_looks_warn"]
+
+
 def test_growth_is_a_line_in_time_and_a_share_in_memory():
     rows = [
         {"images": count, "seconds": 10 + count / 100, "peak GiB": memory}

@@ -15,7 +15,8 @@ from components.image_example_gen.driver import fingerprint
 from pipeline.cluster.compile import compile_pipeline
 from pipeline.cluster.target import Target
 from pipeline.config.schema import Config
-from pipeline.report.evaluation import MODELS, read_metrics
+from pipeline.report.evaluation import read_metrics
+from trainer.data.predictions import MODELS
 from trainer.fits.record import HISTORY_FILE
 from trainer.store.uris import Kind
 

@@ -172,7 +172,8 @@ def test_weights_of_the_trunk_are_the_same(pairs):
 
 
 def metrics(evaluation: Path) -> dict[str, Any]:
-    from pipeline.report.evaluation import MODELS, read_metrics
+    from pipeline.report.evaluation import read_metrics
+    from trainer.data.predictions import MODELS
 
     return {model: read_metrics(str(evaluation), model) for model in MODELS}
 

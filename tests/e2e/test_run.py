@@ -55,6 +55,8 @@ def test_better_candidate_is_blessed_and_pushed(good_run, output):
     assert verdict["gain"] == pytest.approx(gain)
     assert gain > 0
     assert "Blessed" in good_run.printed
+    assert (verdict["outcome"], verdict["earlier_candidates"]) == ("promote", 0)
+    assert [clause["name"] for clause in verdict["clauses"]] == ["choice", "harm"]
     pushed = output / "serving" / "hands"
     assert [path.name for path in pushed.iterdir()] == ["1"]
     assert (pushed / "1" / "saved_model.pb").exists()
@@ -186,6 +188,10 @@ def test_worse_candidate_is_neither_blessed_nor_pushed(harmful_run, pushed_model
     assert harmful_run.results["model"] is None
     assert "Not blessed" in harmful_run.printed
     assert verdict["outcome"] in ("refuse", "keep_baseline")
+    assert [clause["name"] for clause in verdict["clauses"]] == ["choice", "promotion", "harm"]
+    assert "The model that is served now (version 1)" in harmful_run.printed
+    assert verdict["earlier_candidates"] == 1
+    assert "1 other candidate was judged by these test images before" in harmful_run.printed
     assert "requires a gain of more than 0.0 points" in verdict["reasons"][0]
     assert [path.name for path in pushed_model.parent.iterdir()] == ["1"]
 

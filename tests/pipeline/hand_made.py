@@ -128,6 +128,7 @@ RUN: dict[str, Any] = {
         "clauses": [],
         "power": "20 test images show a gain of 30.0 points in four cases of five.",
         "groups": 18,
+        "earlier_candidates": 0,
     },
     "model": {"name": "birds", "version": "7", "path": "/out/serving/birds/7"},
     "samples": [

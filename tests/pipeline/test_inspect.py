@@ -18,6 +18,7 @@ from pipeline.inspect.probe import (
     confused,
     interval,
     judge,
+    probeable,
     rank_labels,
     suspects,
 )
@@ -102,6 +103,20 @@ def test_a_class_of_one_group_has_no_probe_and_one_of_three_has_three_folds():
     assert judge(vectors, labels, range(63)).folds.max() == 2
     with pytest.raises(TooFewImages, match="bee has 1 image: a probe needs two or more"):
         judge(vectors, labels, [7 if 30 <= row < 33 else row for row in range(63)])
+
+
+def test_classes_of_one_group_are_left_out_and_named():
+    labels = ["ant", "bee", "ant", "cow", "cow", "dog"]
+
+    rows, left_out = probeable(labels, [0, 1, 2, 3, 3, 4])
+
+    assert rows.tolist() == [0, 2]
+    assert left_out == {"bee": 1, "cow": 2, "dog": 1}
+
+
+def test_one_class_alone_has_no_probe():
+    with pytest.raises(TooFewImages, match="two classes with two or more"):
+        judge(np.zeros([3, 4], "float32"), ["ant"] * 3, range(3))
 
 
 def test_of_very_many_images_each_class_has_its_share(monkeypatch):
@@ -210,7 +225,8 @@ def inspection(tmp_path) -> Inspection:
         num_near_duplicates=1,
         outliers=[Outlier(one, "ant", "blurred", 1.5)],
         probe=Probe(
-            160, 5, 0.8, 0.73, 0.86, {"ant": 0.9, "<i>": 0.7}, [Confused("ant", "<i>", 9)],
+            158, {"rare": 2}, 5, 0.8, 0.73, 0.86,
+            {"ant": 0.9, "<i>": 0.7}, [Confused("ant", "<i>", 9)],
             [Suspect(one, "ant", "<i>", 0.01, True), Suspect(gone, "<i>", "ant", 0.2, False)],
             1, [Point(20, 0.6), Point(40, 0.7), Point(128, 0.8)], 0.84,
             HelpfulClass("<i>", 60, 0.031),
