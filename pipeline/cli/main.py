@@ -14,6 +14,7 @@ from pipeline import __version__
 from pipeline.cli import cluster as cluster_commands
 from pipeline.cli import runs as run_commands
 from pipeline.cli.cache import cache
+from pipeline.cli.gate import gate
 from pipeline.cli.inspect import inspect
 from pipeline.cli.local_runs import ImagesOption, absolute, run_here
 from pipeline.cli.terminal import (
@@ -52,6 +53,7 @@ app.command("compile")(cluster_commands.compile_)
 app.command()(cluster_commands.submit)
 app.add_typer(run_commands.app)
 app.command()(cache)
+app.command()(gate)
 app.command()(inspect)
 
 

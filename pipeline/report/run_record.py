@@ -215,6 +215,14 @@ class Paired(_Record):
     gain_high: float | None
 
 
+class Override(_Record):
+    """A promotion by hand, against the verdict: why, when (ISO 8601) and as which version."""
+
+    why: str
+    time: str
+    version: str
+
+
 class Clause(_Record):
     """One question of the gate; see `components.gate.verdict.Clause`, which writes it."""
 
@@ -245,6 +253,7 @@ class Verdict(_Record):
       power: what these images could have shown.
       groups: number of groups of test images that belong together, single images included.
       earlier_candidates: number of other candidates that these test images judged before.
+      override: how the candidate was promoted all the same; None: it was not.
     """
 
     blessed: bool
@@ -260,6 +269,7 @@ class Verdict(_Record):
     power: str = ""
     groups: int = 0
     earlier_candidates: int = 0
+    override: Override | None = None
 
 
 class Since(_Record):

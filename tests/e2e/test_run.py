@@ -196,6 +196,44 @@ def test_worse_candidate_is_neither_blessed_nor_pushed(harmful_run, pushed_model
     assert [path.name for path in pushed_model.parent.iterdir()] == ["1"]
 
 
+def test_a_refused_candidate_can_be_promoted_by_hand_and_leaves_a_trace(
+    harmful_run, images, output, tmp_path
+):
+    import ml_metadata as mlmd
+    from tfx.orchestration import metadata
+
+    copy = tmp_path / "copy"
+    shutil.copytree(output, copy)
+
+    shown = thaw("gate", copy)
+    done = thaw("gate", copy, "--override", "we know better")
+    again = thaw("gate", copy, "--override", "once more")
+    empty = thaw("gate", copy, "--override", " ")
+
+    assert (shown.returncode, done.returncode) == (0, 0), shown.stdout + done.stdout
+    assert harmful_run.results["verdict"]["sentence"] in shown.stdout
+    assert "promoted by hand: we know better" in done.stdout
+    pushed = copy / "serving" / "hands" / "2"
+    assert "Why: we know better" in (pushed / "assets" / "override.txt").read_text()
+    assert tf.saved_model.load(str(pushed)).signatures["serving_default"]
+    run = json.loads((copy / "run.json").read_text())
+    assert run["verdict"]["override"]["why"] == "we know better"
+    assert run["model"]["version"] == "2"
+    assert not run["verdict"]["pushed"]
+    assert "promoted by hand" in (copy / "report.html").read_text()
+    connection = metadata.sqlite_metadata_connection_config(str(copy / "metadata.sqlite"))
+    properties = [
+        artifact.custom_properties["override"].string_value
+        for artifact in mlmd.MetadataStore(connection).get_artifacts_by_type("ModelBlessing")
+        if "override" in artifact.custom_properties
+    ]
+    assert properties == ["we know better"]
+    assert again.returncode == 1
+    assert "was pushed already, as version 2" in again.stdout
+    assert empty.returncode == 2
+    assert "say why" in empty.stdout
+
+
 def test_refused_push_leaves_the_earlier_model_serving(harmful_run, pushed_model):
     assert tf.saved_model.load(str(pushed_model)).signatures["serving_default"]
 

@@ -129,6 +129,7 @@ RUN: dict[str, Any] = {
         "power": "20 test images show a gain of 30.0 points in four cases of five.",
         "groups": 18,
         "earlier_candidates": 0,
+        "override": None,
     },
     "model": {"name": "birds", "version": "7", "path": "/out/serving/birds/7"},
     "samples": [
