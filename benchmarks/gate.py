@@ -22,10 +22,10 @@ import numpy as np
 import typer
 
 from benchmarks.common import JsonOption, machine, report
-from components.gate.judge import choose
+from components.gate.judge import passes_choice
 from components.gate.ledger import spend
 from components.gate.rule import GateRule
-from components.gate.statistics import Pairs, power
+from components.gate.statistics import Pairs, power, sign_flip_p_value
 
 _IMAGES = (50, 150, 500, 1_000, 5_000)
 _AGREEMENTS = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -72,10 +72,10 @@ def _false_promotions(
     promoted = plain = ungrouped = 0
     for _ in range(draws):
         pairs = _draw(random, images, 1 - agreement, 0.0, grouped)
-        promoted += choose(pairs, _RULE).passed
+        promoted += _passes(pairs)
         plain += pairs.gain > 0
         alone = Pairs(pairs.baseline, pairs.candidate, np.arange(images))
-        ungrouped += choose(alone, _RULE).passed if grouped else 0
+        ungrouped += _passes(alone) if grouped else 0
     return {
         "images": images,
         "agreement": agreement,
@@ -96,7 +96,7 @@ def _twenty_looks(random: np.random.Generator, rule: str, draws: int) -> float:
             if rule == "spend":
                 alpha, left = spend(left)
             pairs = _draw(random, 1_000, 0.1, 0.0, grouped=False)
-            passed |= choose(pairs, _RULE, alpha).passed
+            passed |= _passes(pairs, alpha)
         promoted += passed
     return promoted / draws
 
@@ -109,9 +109,13 @@ def _power(
         "images": images,
         "agreement": agreement,
         "gain": gain,
-        "gate": sum(choose(one, _RULE).passed for one in pairs) / draws,
+        "gate": sum(_passes(one) for one in pairs) / draws,
         "theory": power(images, 1 - agreement, gain, _RULE.alpha),
     }
+
+
+def _passes(pairs: Pairs, alpha: float = _RULE.alpha) -> bool:
+    return passes_choice(pairs.gain, sign_flip_p_value(pairs.by_group()), _RULE, alpha)
 
 
 def _draw(

@@ -242,6 +242,7 @@ def gate_rule(config: Config) -> GateRule:
     """For the gate."""
     gate = config.gate
     return GateRule(
+        metric=gate.metric,
         alpha=gate.alpha,
         min_gain=gate.min_gain,
         min_accuracy=gate.min_accuracy or 0.0,

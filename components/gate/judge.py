@@ -1,6 +1,8 @@
-"""Judges a candidate by both models' answers to the test images: three questions in turn."""
+"""Judges a candidate by the models' answers to the test images: one question after the other."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,7 +10,7 @@ from components.gate import statistics
 from components.gate.ledger import Look
 from components.gate.rule import GateRule
 from components.gate.served import Served, ServedAnswer
-from components.gate.statistics import Pairs
+from components.gate.statistics import Gain, Pairs
 from components.gate.verdict import Clause, Outcome, Verdict
 from trainer.data.predictions import BASELINE, CANDIDATE, Predictions
 from trainer.errors import ThawError
@@ -16,7 +18,7 @@ from trainer.errors import ThawError
 # Of shares of images: a gain of 1 in 100 is no more than a `min_gain` of 0.01.
 _ROUNDING = 1e-12
 # Of one model's answers to a file and to its cached features; see ServingCheck's tolerances.
-_SAME_PROBABILITY = 1e-3
+_SAME_PROBABILITY = 1e-2
 
 
 def judge(
@@ -48,19 +50,20 @@ def judge(
     pairs = Pairs(
         predictions.right(BASELINE), predictions.right(CANDIDATE), predictions.group_numbers()
     )
-    choice = choose(pairs, rule, look.alpha if look else None)
-    clauses = [choice]
+    measured = measure(pairs, predictions.label_ids, rule)
+    alpha = look.alpha if look else rule.alpha
+    clauses = [_choice(measured, rule, alpha)]
     if served:
         clauses.append(_promotion(predictions, served, rule))
     if rule.min_accuracy:
-        clauses.append(_floor(pairs, rule))
+        clauses.append(_floor(pairs, predictions.label_ids, measured, rule))
     clauses.append(_harm(pairs, predictions.labels, rule))
-    outcome = _outcome(clauses, pairs, rule)
+    outcome = _outcome(clauses, measured.gain, rule)
     return Verdict(
         outcome=outcome,
-        sentence=_sentence(outcome, clauses, pairs, rule),
+        sentence=_sentence(outcome, clauses, measured.gain, len(predictions), rule),
         clauses=clauses,
-        power=_power(pairs, rule, outcome),
+        power=_power(pairs, measured.gain, rule, outcome, alpha),
         images=len(predictions),
         groups=len(pairs.by_group()),
         candidate_only=int(np.sum(pairs.difference > 0)),
@@ -71,41 +74,80 @@ def judge(
     )
 
 
-def choose(pairs: Pairs, rule: GateRule, alpha: float | None = None) -> Clause:
-    """Is the candidate better than the baseline?
+@dataclass(frozen=True)
+class Measured:
+    """What the choice is made by.
+
+    Attributes:
+      name: of the metric, as a sentence begins with it.
+      test: name of the test.
+      before: the baseline's, 0 to 1.
+      after: the candidate's.
+      gain: the difference, and what is known of it.
+    """
+
+    name: str
+    test: str
+    before: float
+    after: float
+    gain: Gain
+
+
+def measure(pairs: Pairs, classes: np.ndarray, rule: GateRule) -> Measured:
+    """Compares both models by the rule's metric.
 
     Args:
       pairs: both models' answers.
-      rule: the limits.
-      alpha: level of the test; None: the rule's.
+      classes: int [n], the true class of each image.
+      rule: names the metric.
     """
-    alpha = rule.alpha if alpha is None else alpha
-    p_value = statistics.sign_flip_p_value(pairs.by_group())
-    low, high = statistics.gain_interval(pairs)
-    enough = pairs.gain > rule.min_gain + _ROUNDING
-    beyond_chance = p_value < alpha
-    accuracies = (
-        f"Test accuracy went from {pairs.baseline.mean():.1%} to {pairs.candidate.mean():.1%}, "
-        f"{_points(pairs.gain)} (95 % confidence interval {_points(low)} to {_points(high)})"
+    if rule.metric == "accuracy":
+        before, after = float(pairs.baseline.mean()), float(pairs.candidate.mean())
+        gain = statistics.accuracy_gain(pairs)
+        return Measured("Test accuracy", "exact McNemar test", before, after, gain)
+    before, after = (_macro_recall(one, classes) for one in (pairs.baseline, pairs.candidate))
+    gain = statistics.macro_recall_gain(pairs, classes)
+    return Measured("Mean recall of the classes", "paired bootstrap", before, after, gain)
+
+
+def _macro_recall(right: np.ndarray, classes: np.ndarray) -> float:
+    return float(np.mean([right[classes == one].mean() for one in np.unique(classes)]))
+
+
+def passes_choice(gain: float, p_value: float, rule: GateRule, alpha: float) -> bool:
+    """Whether a gain is enough, and beyond chance at a level."""
+    return gain > rule.min_gain + _ROUNDING and p_value < alpha
+
+
+def _choice(measured: Measured, rule: GateRule, alpha: float) -> Clause:
+    """Is the candidate better than the baseline?"""
+    gain = measured.gain
+    enough = gain.estimate > rule.min_gain + _ROUNDING
+    change = (
+        f"{measured.name} went from {measured.before:.1%} to {measured.after:.1%}, "
+        f"{_points(gain.estimate)} (95 % confidence interval {_points(gain.low)} to "
+        f"{_points(gain.high)})"
     )
-    chance = f"exact McNemar test, p {_p(p_value)}"
-    if enough and beyond_chance:
-        sentence = f"{accuracies}, more than chance explains ({chance})."
+    chance = f"{measured.test}, p {_p(gain.p_value)}"
+    if alpha != rule.alpha:
+        chance += f"; this look asks for p below {alpha:.2g}"
+    passed = passes_choice(gain.estimate, gain.p_value, rule, alpha)
+    if passed:
+        sentence = f"{change}, more than chance explains ({chance})."
     elif enough:
-        sentence = f"{accuracies}; a gain like this can be due to chance ({chance})."
+        sentence = f"{change}; a gain like this can be due to chance ({chance})."
     else:
         sentence = (
-            f"{accuracies}, but the gate requires a gain of more than "
-            f"{100 * rule.min_gain:.1f} points."
+            f"{change}, but the gate requires a gain of more than {100 * rule.min_gain:.1f} points."
         )
     return Clause(
         name="choice",
-        passed=enough and beyond_chance,
+        passed=passed,
         sentence=sentence,
-        estimate=pairs.gain,
-        low=low,
-        high=high,
-        p_value=p_value,
+        estimate=gain.estimate,
+        low=gain.low,
+        high=gain.high,
+        p_value=gain.p_value,
         threshold=rule.min_gain,
     )
 
@@ -149,7 +191,7 @@ def _promotion(predictions: Predictions, served: Served, rule: GateRule) -> Clau
         passed, threshold = p_value < rule.alpha and pairs.gain > _ROUNDING, 0.0
     else:
         passed, threshold = low > -rule.served_margin, -rule.served_margin
-        passed = passed or _is_the_same(predictions, answers)
+        passed = passed or _is_the_same(pairs, predictions, answers)
     accuracies = (
         f"The model that is served now (version {served.version}) has a test accuracy of "
         f"{right.mean():.1%}; the candidate's is {_points(pairs.gain)} "
@@ -173,30 +215,32 @@ def _promotion(predictions: Predictions, served: Served, rule: GateRule) -> Clau
     )
 
 
-def _is_the_same(predictions: Predictions, answers: Sequence[ServedAnswer]) -> bool:
-    """Whether the served model is the candidate itself: it gives the same probabilities."""
+def _is_the_same(pairs: Pairs, predictions: Predictions, answers: Sequence[ServedAnswer]) -> bool:
+    """Whether the served model is the candidate itself: it gives the same answers."""
     own = predictions.answers[CANDIDATE].probabilities
     theirs = np.array([one.probability for one in answers], np.float32)
-    return bool(np.max(np.abs(own - theirs)) < _SAME_PROBABILITY)
+    return not pairs.difference.any() and bool(np.max(np.abs(own - theirs)) < _SAME_PROBABILITY)
 
 
-def _floor(pairs: Pairs, rule: GateRule) -> Clause:
+def _floor(pairs: Pairs, classes: np.ndarray, measured: Measured, rule: GateRule) -> Clause:
     """Is the candidate good enough, whatever the baseline is?"""
-    accuracy = float(pairs.candidate.mean())
-    low = statistics.accuracy_bound(pairs.candidate, pairs.groups, rule.alpha)
+    if rule.metric == "accuracy":
+        low = statistics.accuracy_bound(pairs.candidate, pairs.groups, rule.alpha)
+    else:
+        low = statistics.macro_recall_bound(pairs.candidate, pairs.groups, classes, rule.alpha)
     passed = low >= rule.min_accuracy - _ROUNDING
     if passed:
         verb = "reaches"
-    elif accuracy < rule.min_accuracy:
+    elif measured.after < rule.min_accuracy:
         verb = "misses"
     else:
         verb = "does not surely reach"
     return Clause(
         name="floor",
         passed=passed,
-        sentence=f"Test accuracy {accuracy:.1%} {verb} the required {rule.min_accuracy:.1%}: it "
-        f"is at least {low:.1%} with {1 - rule.alpha:.0%} confidence.",
-        estimate=accuracy,
+        sentence=f"{measured.name} {measured.after:.1%} {verb} the required "
+        f"{rule.min_accuracy:.1%}: it is at least {low:.1%} with {1 - rule.alpha:.0%} confidence.",
+        estimate=measured.after,
         low=low,
         high=None,
         p_value=None,
@@ -218,10 +262,10 @@ def _harm(pairs: Pairs, labels: Sequence[str], rule: GateRule) -> Clause:
         if loss > rule.max_class_loss + _ROUNDING and p_value < rule.alpha
     ]
     worst = int(np.argmax(losses))
-    allowed = f"more than the {100 * rule.max_class_loss:.1f} points that a class may lose"
+    allowed = f"more than the allowed {100 * rule.max_class_loss:.1f} points of recall"
     if harmed:
         named = "; ".join(f"{name} {100 * loss:.1f} points (p {_p(p)})" for name, loss, p in harmed)
-        sentence = f"Recall was lost, {allowed}, and more than chance explains: {named}."
+        sentence = f"Classes lost {allowed}, and more than chance explains: {named}."
     else:
         sentence = f"No class lost {allowed} beyond chance."
         if losses[worst] > 0:
@@ -238,11 +282,11 @@ def _harm(pairs: Pairs, labels: Sequence[str], rule: GateRule) -> Clause:
     )
 
 
-def _outcome(clauses: Sequence[Clause], pairs: Pairs, rule: GateRule) -> Outcome:
+def _outcome(clauses: Sequence[Clause], gain: Gain, rule: GateRule) -> Outcome:
     passed = {clause.name: clause.passed for clause in clauses}
-    if _is_worse(pairs, rule) or not passed["harm"]:
+    if gain.p_value_of_loss < rule.alpha or not passed["harm"]:
         return "refuse"
-    if pairs.gain <= rule.min_gain + _ROUNDING:
+    if gain.estimate <= rule.min_gain + _ROUNDING:
         return "keep_baseline"
     if not passed["choice"]:
         return "undecided"
@@ -250,17 +294,14 @@ def _outcome(clauses: Sequence[Clause], pairs: Pairs, rule: GateRule) -> Outcome
     if not missed:
         return "promote"
     # Below the limit itself, and not only too near to it for so few images.
-    surely = any(clause.estimate < clause.threshold - _ROUNDING for clause in missed)
-    return "refuse" if surely else "undecided"
+    below = any(clause.estimate < clause.threshold - _ROUNDING for clause in missed)
+    return "refuse" if below else "undecided"
 
 
-def _is_worse(pairs: Pairs, rule: GateRule) -> bool:
-    """Whether the candidate is worse than the baseline, beyond chance."""
-    return statistics.sign_flip_p_value(-pairs.by_group()) < rule.alpha
-
-
-def _sentence(outcome: Outcome, clauses: Sequence[Clause], pairs: Pairs, rule: GateRule) -> str:
-    gain = f"{_points(pairs.gain)} on {len(pairs.difference)} test images"
+def _sentence(
+    outcome: Outcome, clauses: Sequence[Clause], found: Gain, images: int, rule: GateRule
+) -> str:
+    gain = f"{_points(found.estimate)} on {images} test images"
     if outcome == "promote":
         return f"The fine-tuned model is better than its baseline: {gain}, beyond chance."
     if outcome == "keep_baseline":
@@ -275,7 +316,7 @@ def _sentence(outcome: Outcome, clauses: Sequence[Clause], pairs: Pairs, rule: G
             else f"an accuracy of {rule.min_accuracy:.1%}"
         )
         return f"Undecided: better than the baseline ({gain}), but {unsure} is not certain."
-    if _is_worse(pairs, rule):
+    if found.p_value_of_loss < rule.alpha:
         return f"Refused: the fine-tuned model is worse than its baseline: {gain}, beyond chance."
     if "harm" in failed:
         return f"Refused: the fine-tuned model harms a class ({gain} overall)."
@@ -287,7 +328,7 @@ def _sentence(outcome: Outcome, clauses: Sequence[Clause], pairs: Pairs, rule: G
     return f"Refused: better than the baseline ({gain}), but below {rule.min_accuracy:.1%}."
 
 
-def _power(pairs: Pairs, rule: GateRule, outcome: Outcome) -> str:
+def _power(pairs: Pairs, gain: Gain, rule: GateRule, outcome: Outcome, alpha: float) -> str:
     """What gain these images could have shown, and how many images would show the one in question.
 
     The share of images that the models differ on is taken from these images, with one added so
@@ -295,7 +336,10 @@ def _power(pairs: Pairs, rule: GateRule, outcome: Outcome) -> str:
     """
     images = len(pairs.by_group())
     discordance = min(1.0, (np.sum(pairs.difference != 0) + 1) / (len(pairs.difference) + 1))
-    detectable = statistics.detectable_gain(images, discordance, rule.alpha)
+    if rule.metric == "accuracy":
+        detectable = statistics.detectable_gain(images, discordance, alpha)
+    else:
+        detectable = statistics.detectable_by_error(gain.error, alpha)
     kind = "test images" if images == len(pairs.difference) else "groups of test images"
     if detectable is None:
         sentence = (
@@ -307,11 +351,16 @@ def _power(pairs: Pairs, rule: GateRule, outcome: Outcome) -> str:
             f"{images} {kind}, {discordance:.0%} of which the two models differ on, show a gain "
             f"of {100 * detectable:.1f} points in four cases of five."
         )
-    asked = pairs.gain if outcome == "undecided" else rule.min_gain
-    if outcome != "promote" and 0 < asked <= discordance:
-        needed = statistics.images_needed(discordance, asked, rule.alpha)
-        if needed > images:
-            sentence += f" About {needed:,} would show a gain of {100 * asked:.1f} points."
+    asked = gain.estimate if outcome == "undecided" else rule.min_gain
+    if outcome == "promote" or asked <= 0:
+        return sentence
+    needed = 0
+    if rule.metric == "macro_recall" and detectable:
+        needed = math.ceil(images * (detectable / asked) ** 2)
+    elif asked <= discordance:
+        needed = statistics.images_needed(discordance, asked, alpha)
+    if needed > images:
+        sentence += f" About {needed:,} would show a gain of {100 * asked:.1f} points."
     return sentence
 
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, signal, stats
+from scipy import optimize, signal, sparse, stats
 
 # Two-sided, of intervals.
 CONFIDENCE = 0.95
 # Chance of seeing a gain that is there, in statements on how many images it takes.
 POWER = 0.8
+_RESAMPLES = 9_999
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,97 @@ def gain_interval(pairs: Pairs, confidence: float = CONFIDENCE) -> tuple[float, 
     return max(float(gain - margin), -1.0), min(float(gain + margin), 1.0)
 
 
+@dataclass(frozen=True)
+class Gain:
+    """A gain and what is known of it by one sample of images.
+
+    Attributes:
+      estimate: -1 to 1.
+      low: lower end of the interval with 95 % confidence.
+      high: upper end.
+      p_value: one-sided, of the gain.
+      p_value_of_loss: one-sided, of the opposite.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    p_value: float
+    p_value_of_loss: float
+
+    @property
+    def error(self) -> float:
+        """The standard error that belongs to the interval."""
+        return float((self.high - self.low) / (2 * stats.norm.ppf((1 + CONFIDENCE) / 2)))
+
+
+def accuracy_gain(pairs: Pairs) -> Gain:
+    """The gain in accuracy, by the exact test of `sign_flip_p_value`."""
+    sums = pairs.by_group()
+    low, high = gain_interval(pairs)
+    return Gain(pairs.gain, low, high, sign_flip_p_value(sums), sign_flip_p_value(-sums))
+
+
+def macro_recall_gain(pairs: Pairs, classes: np.ndarray) -> Gain:
+    """The gain in the mean recall of the classes, by a paired bootstrap (Efron 1979).
+
+    Groups of images are drawn anew with both models' answers to them; the interval is that of
+    percentiles, and the p-value the share of draws that show no gain.
+
+    Args:
+      pairs: both models' answers.
+      classes: int [n], the true class of each image.
+    """
+    return _bootstrap(pairs.difference, pairs.groups, classes)
+
+
+def macro_recall_bound(
+    right: np.ndarray, groups: np.ndarray, classes: np.ndarray, alpha: float
+) -> float:
+    """Lower bound of the mean recall of the classes with confidence 1 - alpha, by bootstrap."""
+    return _bootstrap(right.astype(int), groups, classes, 1 - 2 * alpha).low
+
+
+def _bootstrap(
+    values: np.ndarray, groups: np.ndarray, classes: np.ndarray, confidence: float = CONFIDENCE
+) -> Gain:
+    """Of the mean over classes of the mean of the values in each class."""
+    _, group_rows = np.unique(groups, return_inverse=True)
+    _, class_rows = np.unique(classes, return_inverse=True)
+    places = class_rows, group_rows
+    # Few groups hold images of more than one class.
+    sums = sparse.coo_matrix((values, places)).tocsr()
+    counts = sparse.coo_matrix((np.ones(len(values)), places)).tocsr()
+    rows = np.arange(counts.shape[1])
+
+    def mean_over_classes(drawn: np.ndarray) -> float:
+        times = np.bincount(drawn, minlength=len(rows))
+        total = counts @ times
+        # A class that was not drawn says nothing in this draw.
+        return float(((sums @ times)[total > 0] / total[total > 0]).mean())
+
+    estimate = mean_over_classes(rows)
+    if len(rows) < 2:  # scipy resamples two or more
+        return Gain(estimate, -1.0, 1.0, 1.0, 1.0)
+    found = stats.bootstrap(
+        (rows,),
+        mean_over_classes,
+        vectorized=False,
+        n_resamples=_RESAMPLES,
+        confidence_level=max(confidence, 1e-6),
+        method="percentile",
+        random_state=np.random.default_rng(0),
+    )
+    draws = found.bootstrap_distribution
+    return Gain(
+        estimate=estimate,
+        low=float(found.confidence_interval.low),
+        high=float(found.confidence_interval.high),
+        p_value=float((1 + np.sum(draws <= 0)) / (1 + len(draws))),
+        p_value_of_loss=float((1 + np.sum(draws >= 0)) / (1 + len(draws))),
+    )
+
+
 def accuracy_bound(right: np.ndarray, groups: np.ndarray, alpha: float) -> float:
     """Lower bound of an accuracy, 0 to 1, with confidence 1 - alpha.
 
@@ -158,6 +250,11 @@ def detectable_gain(images: int, discordance: float, alpha: float) -> float | No
             xtol=1e-4,
         )
     )
+
+
+def detectable_by_error(error: float, alpha: float) -> float:
+    """The gain that is shown with a chance of 80 %, by a normal approximation."""
+    return float((stats.norm.isf(alpha) + stats.norm.ppf(POWER)) * error)
 
 
 def images_needed(discordance: float, gain: float, alpha: float) -> int:

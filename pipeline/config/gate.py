@@ -10,6 +10,13 @@ from pipeline.config.section import Section
 class Gate(Section):
     """When the fine-tuned candidate is promoted over the head-only baseline, on the test split."""
 
+    metric: Literal["accuracy", "macro_recall"] = Field(
+        "accuracy",
+        description=(
+            "What the models are compared by: accuracy (all images count alike) or macro_recall "
+            "(all classes count alike)."
+        ),
+    )
     alpha: PositiveFloat = Field(
         0.05,
         le=0.5,
@@ -22,16 +29,16 @@ class Gate(Section):
         0.0,
         lt=1,
         description=(
-            "The candidate's accuracy must exceed the baseline's by more than this (0.01 is one "
-            "percentage point), and by more than chance explains."
+            "The candidate's accuracy, or gate.metric, must exceed the baseline's by more than "
+            "this (0.01 is one percentage point), and by more than chance explains."
         ),
     )
     min_accuracy: NonNegativeFloat | None = Field(
         None,
         le=1,
         description=(
-            "The candidate's accuracy must be at least this, with confidence 1 - alpha. If unset: "
-            "no minimum."
+            "The candidate's accuracy, or gate.metric, must be at least this, with confidence "
+            "1 - alpha. If unset: no minimum."
         ),
     )
     max_class_loss: NonNegativeFloat = Field(

@@ -11,7 +11,7 @@ from scipy import stats
 from tfx.types import standard_artifacts
 
 from components.gate.executor import Executor
-from components.gate.judge import choose, judge
+from components.gate.judge import judge, measure, passes_choice
 from components.gate.rule import GateRule
 from components.gate.statistics import Pairs
 from components.gate.verdict import Verdict, read_verdict
@@ -169,10 +169,39 @@ def test_promoted_is_what_scipy_alone_would_promote(gained, lost, alike):
     difference = np.array([1] * gained + [-1] * lost + [0] * (alike + 1))
     pairs = Pairs(difference < 0, difference > 0, np.arange(total))
 
-    found = choose(pairs, GateRule())
+    gain = measure(pairs, np.zeros(total, int), GateRule()).gain
+    found = passes_choice(gain.estimate, gain.p_value, GateRule(), alpha=0.05)
 
     p_value = stats.binomtest(gained, gained + lost, 0.5, "greater").pvalue if gained + lost else 1
-    assert found.passed == (gained > lost and p_value < 0.05)
+    assert found == (gained > lost and p_value < 0.05)
+
+
+def test_by_macro_recall_a_gain_in_the_common_class_alone_is_half_a_gain(tmp_path):
+    """Accuracy rises by 9 points; the recall of ants by 10 and that of bees by none."""
+    classes = {"ant": counts(162, 18, 0), "bee": counts(20, 0, 0)}
+    rule = GateRule(metric="macro_recall", min_gain=0.04)
+
+    found = verdict(tmp_path / "a", rule, **classes)
+    strict = verdict(tmp_path / "b", GateRule(metric="macro_recall", min_gain=0.06), **classes)
+
+    assert found.choice.estimate == pytest.approx(0.05)
+    assert found.outcome == "promote"
+    assert found.choice.sentence.startswith(
+        "Mean recall of the classes went from 95.0% to 100.0%, +5.0 points ("
+    )
+    assert "paired bootstrap, p < 0.001" in found.choice.sentence
+    assert strict.outcome == "keep_baseline"
+
+
+def test_by_macro_recall_the_floor_is_of_the_mean_over_classes(tmp_path):
+    """180 of 200 are right, but half of the rare class is wrong."""
+    rule = GateRule(metric="macro_recall", min_accuracy=0.8)
+    found = verdict(tmp_path, rule, ant=counts(130, 40, 0), bee=counts(10, 5, 0, 15))
+
+    floor = found.clauses[1]
+    assert floor.estimate == pytest.approx((1 + 0.5) / 2)
+    assert floor.low < 0.75 < floor.threshold
+    assert found.outcome == "refuse"
 
 
 def test_without_test_images_there_is_no_verdict(tmp_path):

@@ -98,6 +98,8 @@ def test_a_gain_that_one_look_would_pass_may_not_pass_the_tenth(candidates, tmp_
 
     # p = 2⁻⁸ = 0.0039; the fifth look is tested at 0.2 · 0.8⁴ · 0.05 = 0.0041.
     assert outcomes == ["promote"] * 5 + ["undecided"] * 3
+    last = judged(ledger, candidates(9, gained=8), SPEND)
+    assert "p = 0.004; this look asks for p below 0.0017)" in last.choice.sentence
 
 
 def test_fresh_test_images_add_their_share(candidates, tmp_path):

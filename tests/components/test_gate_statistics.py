@@ -11,10 +11,12 @@ from scipy import stats
 from components.gate.statistics import (
     Pairs,
     accuracy_bound,
+    accuracy_gain,
     detectable_gain,
     gain_interval,
     holm,
     images_needed,
+    macro_recall_gain,
     power,
     sign_flip_p_value,
 )
@@ -147,6 +149,39 @@ def test_so_many_images_show_the_gain(discordance, gain):
     needed = images_needed(discordance, gain, 0.05)
 
     assert power(needed, discordance, gain, 0.05) == pytest.approx(0.8, abs=0.03)
+
+
+def test_with_classes_of_one_size_macro_recall_is_accuracy():
+    """The bootstrap then agrees with the exact test, but for its own error."""
+    random = np.random.default_rng(0)
+    outcomes = list(zip(random.random(400) < 0.7, random.random(400) < 0.75, strict=True))
+    pairs = pairs_of(outcomes)
+    classes = np.arange(400) % 4
+
+    found, exact = macro_recall_gain(pairs, classes), accuracy_gain(pairs)
+
+    assert found.estimate == pytest.approx(exact.estimate)
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=0.01)
+    assert found.p_value == pytest.approx(exact.p_value, abs=0.03)
+    assert found.p_value_of_loss == pytest.approx(1 - found.p_value, abs=0.02)
+    assert found == macro_recall_gain(pairs, classes)
+
+
+def test_the_bootstrap_draws_groups():
+    outcomes = [(False, True)] * 30 + [(True, False)] * 20 + [(True, True)] * 50
+    classes = np.arange(100) % 2
+    alone = macro_recall_gain(pairs_of(outcomes), classes)
+    scenes = [number // 10 for number in range(100)]
+    grouped = macro_recall_gain(pairs_of(outcomes, scenes), classes)
+
+    assert grouped.error > 2 * alone.error
+    assert grouped.p_value > alone.p_value
+
+
+def test_one_group_alone_shows_nothing():
+    found = macro_recall_gain(pairs_of([(False, True)] * 9, [0] * 9), np.arange(9) % 2)
+
+    assert (found.estimate, found.p_value, found.low, found.high) == (1.0, 1.0, -1.0, 1.0)
 
 
 def test_p_values_of_several_classes_are_adjusted():

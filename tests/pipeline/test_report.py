@@ -98,6 +98,17 @@ def test_weights_that_the_run_began_with_are_named(page_of, weights, said):
     assert said in page_of(run).text
 
 
+def test_by_macro_recall_the_figures_are_mean_recalls(page_of):
+    run = a_run()
+    run["config"]["gate"] = {"metric": "macro_recall"}
+
+    text = page_of(run).text
+
+    assert "68.8% baseline, head only" in text
+    assert "87.5% candidate, fine-tuned" in text
+    assert "+15.0 points gain in mean recall on 20 test images" in text
+
+
 def test_page_fetches_nothing(page_of, tmp_path):
     page = page_of(a_run())
 
