@@ -29,7 +29,7 @@ def own_disks(tmp_path) -> list[str]:
 def test_a_full_disk_is_told_and_the_last_push_and_the_fit_are_kept(
     pushed_model, images, output, tmp_path, own_disks
 ):
-    settings = [*OPTIONS, "fits.fine_tune.learning_rate=4e-3"]
+    settings = [*OPTIONS, "fits.fine_tune.learning_rate=4e-3", "fits.fine_tune.max_epochs=5"]
     report = tmp_path / "report.json"
     thaw = ["run", "--images", images, "--output", output, *(f"--set={one}" for one in settings)]
     helper = [sys.executable, "-m", "tests.e2e.full_disk", output, report, ROOM_BYTES]

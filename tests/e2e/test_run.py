@@ -4,9 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
+from pyarrow import parquet
+from scipy import stats
 
 from pipeline.inspect.record import read
 from trainer import keys
@@ -88,6 +91,31 @@ def test_run_json_holds_every_figure(good_run):
     assert difference == pytest.approx(gain * run["metrics"]["test_images"], abs=1e-3)
     assert len(run["fits"]["head"]["history"]["val_loss"]) == 1
     assert run["fits"]["fine_tune"]["frozen_layers"] == 134
+
+
+def test_the_verdict_follows_from_the_predictions_by_scipy_alone(good_run):
+    folder = artifact(good_run, "Evaluator", "evaluation") / "predictions"
+    table = parquet.read_table(folder).to_pylist()
+    verdict = good_run.results["verdict"]
+
+    right = {
+        model: [int(np.argmax(row[f"{model}_logits"])) == row["label_id"] for row in table]
+        for model in ("baseline", "candidate")
+    }
+    pairs = list(zip(right["baseline"], right["candidate"], strict=True))
+    gained, lost = pairs.count((False, True)), pairs.count((True, False))
+    choice, harm = verdict["clauses"]
+
+    assert len(table) == good_run.results["metrics"]["test_images"]
+    p_value = stats.binomtest(gained, gained + lost, 0.5, "greater").pvalue
+    assert choice["p_value"] == pytest.approx(p_value)
+    assert choice["estimate"] == pytest.approx((gained - lost) / len(table))
+    losses = {}
+    for label in {row["label"] for row in table}:
+        own = [pair for pair, row in zip(pairs, table, strict=True) if row["label"] == label]
+        losses[label] = (own.count((True, False)) - own.count((False, True))) / len(own)
+    assert harm["estimate"] == pytest.approx(max(losses.values()))
+    assert verdict["blessed"] == (p_value < 0.05) or "gate.alpha=0.5" in OPTIONS
 
 
 def test_same_bytes_never_stand_in_two_splits(good_run):

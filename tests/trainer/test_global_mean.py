@@ -94,8 +94,8 @@ def test_weights_of_images_are_those_of_keras(make_network):
     weights = tf.constant([0.5, 2.0, 1.0, 3.0, 1.0, 0.25])
     ours, theirs = (make_network().classifier for _ in range(2))
     packed = pack_weights(tf.fill([6], 1 / 6), weights)
-    model = GlobalBatchModel(ours.inputs, ours.outputs, SMOOTHING)
-    with model.distribute_strategy.scope():
+    with ours.distribute_strategy.scope():
+        model = GlobalBatchModel(ours.inputs, ours.outputs, SMOOTHING)
         metric = global_mean.cross_entropy("loss", SMOOTHING, ())
         model.compile(keras.optimizers.RMSprop(1e-2), weighted_metrics=[metric])
         theirs.compile(keras.optimizers.RMSprop(1e-2), loss())
@@ -103,8 +103,8 @@ def test_weights_of_images_are_those_of_keras(make_network):
     measured = model.evaluate(
         tf.data.Dataset.from_tensors((pixels, one_hot, packed)), return_dict=True, verbose=0
     )
-    model.train_on_batch(pixels, one_hot, packed)
-    theirs.train_on_batch(pixels, one_hot, weights)
+    model.fit(tf.data.Dataset.from_tensors((pixels, one_hot, packed)), verbose=0)
+    theirs.fit(tf.data.Dataset.from_tensors((pixels, one_hot, weights)), verbose=0)
 
     for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
