@@ -9,7 +9,8 @@ from tfx.orchestration import metadata
 from tfx.utils import path_utils
 
 from components.pusher.executor import push_atomically
-from pipeline.report.run_record import Override, PushedModel, RunRecord, read_run, write_run
+from pipeline.report.run_record import PushedModel, RunRecord, read_run, write_run
+from pipeline.report.verdict_record import Override
 from trainer.errors import ThawError
 
 OVERRIDE_FILE = "override.txt"

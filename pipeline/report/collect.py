@@ -29,7 +29,6 @@ from pipeline.report.lineage import NodeRun, read_nodes
 from pipeline.report.page import REPORT_FILE
 from pipeline.report.run_record import (
     Artifact,
-    Clause,
     Copies,
     Data,
     Fit,
@@ -38,20 +37,18 @@ from pipeline.report.run_record import (
     ModelMetrics,
     NearDuplicates,
     Node,
-    Paired,
     PushedModel,
     RejectedFile,
     RejectedFiles,
     ReportError,
     RunRecord,
     Search,
-    ServingCheck,
-    Verdict,
     read_run,
     write_run,
 )
 from pipeline.report.since import compare_with
 from pipeline.report.thumbnails import write_samples
+from pipeline.report.verdict_record import Clause, Paired, ServingCheck, Verdict
 from trainer import records
 from trainer.data.card import DataCard, read_card
 from trainer.data.predictions import MODELS, Row, read_predictions

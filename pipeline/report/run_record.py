@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from pipeline.report.part import Part
+from pipeline.report.verdict_record import Verdict
 from trainer.errors import ThawError
 from trainer.files import write_replacing
 from trainer.tuning.hyperparameters import Value
@@ -22,22 +24,14 @@ class ReportError(ThawError):
     """`run.json` or the report cannot be used. The message names the file and what to do."""
 
 
-class _Record(BaseModel):
-    """A part of `run.json`. Numbers are finite; where one is not, the record has None."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", populate_by_name=True, allow_inf_nan=False
-    )
-
-
-class RejectedFile(_Record):
+class RejectedFile(Part):
     """A file that was rejected, and why."""
 
     path: str
     reason: str
 
 
-class RejectedFiles(_Record):
+class RejectedFiles(Part):
     """The files that ingestion rejected.
 
     Attributes:
@@ -53,7 +47,7 @@ class RejectedFiles(_Record):
     pattern: str = Field(validation_alias="list", serialization_alias="list")
 
 
-class Copies(_Record):
+class Copies(Part):
     """A group of near-duplicates: its files, with their classes and splits in the same order."""
 
     paths: list[str]
@@ -61,7 +55,7 @@ class Copies(_Record):
     splits: list[str]
 
 
-class NearDuplicates(_Record):
+class NearDuplicates(Part):
     """Near-duplicates that ingestion found; see `trainer.data.card.NearDuplicateCounts`.
 
     `shown` are the first of those groups that stand in several classes or in several splits;
@@ -73,11 +67,11 @@ class NearDuplicates(_Record):
     largest: int = 0
     conflicting: int = 0
     divided: int = 0
-    shown: list[Copies] = []
+    shown: list[Copies] = Field(default_factory=list)
     path: str = Field("", validation_alias="list", serialization_alias="list")
 
 
-class Data(_Record):
+class Data(Part):
     """The images of the run.
 
     Attributes:
@@ -102,14 +96,14 @@ class Data(_Record):
     counts: dict[str, dict[str, int]]
     set_aside: RejectedFiles
     near_duplicates: NearDuplicates = NearDuplicates()
-    small_classes: dict[str, int] = {}
+    small_classes: dict[str, int] = Field(default_factory=dict)
     folded_into: str = ""
-    drift: list[str] = []
+    drift: list[str] = Field(default_factory=list)
     from_store: int = 0
     through_trunk: int = 0
 
 
-class Fit(_Record):
+class Fit(Part):
     """What one fit did; see `trainer.fits.recipe.FitRecord`, which writes it."""
 
     history: dict[str, list[float | None]]
@@ -122,14 +116,14 @@ class Fit(_Record):
     boundary: str | None = None
 
 
-class Fits(_Record):
+class Fits(Part):
     """Both fits."""
 
     head: Fit
     fine_tune: Fit
 
 
-class Trial(_Record):
+class Trial(Part):
     """One trial of the search. `objective` is None if the trial failed."""
 
     stage: str
@@ -141,7 +135,7 @@ class Trial(_Record):
     status: str
 
 
-class Search(_Record):
+class Search(Part):
     """The hyperparameter search: its best values, and all trials in the order they started."""
 
     algorithm: str
@@ -149,14 +143,14 @@ class Search(_Record):
     trials: list[Trial]
 
 
-class ClassMetrics(_Record):
+class ClassMetrics(Part):
     """Accuracy of one model on the test images of one class."""
 
     accuracy: float
     count: int
 
 
-class Measures(_Record):
+class Measures(Part):
     """What the Evaluator measured of one model on the test split."""
 
     accuracy: float
@@ -178,7 +172,7 @@ class ModelMetrics(Measures):
     weighted_accuracy: float | None = None
 
 
-class Metrics(_Record):
+class Metrics(Part):
     """Metrics of both models on the same test images."""
 
     test_images: int
@@ -187,92 +181,7 @@ class Metrics(_Record):
     candidate: ModelMetrics
 
 
-class ServingCheck(_Record):
-    """How far the exported model agrees with what was evaluated."""
-
-    num_images: int
-    max_difference: float | None
-    tolerance: float
-    agrees: bool
-
-
-class Paired(_Record):
-    """How the predictions of two models differ on the same images.
-
-    Attributes:
-      candidate_only: number of images that only the candidate classified correctly.
-      baseline_only: number of images that only the baseline classified correctly.
-      p_value: exact one-sided McNemar test, by groups of images: the chance of a gain at least as
-        large if both were equally good.
-      gain_low: lower end of a 95 % interval of the gain in accuracy, in -1 to 1.
-      gain_high: its upper end.
-    """
-
-    candidate_only: int
-    baseline_only: int
-    p_value: float | None
-    gain_low: float | None
-    gain_high: float | None
-
-
-class Override(_Record):
-    """A promotion by hand, against the verdict: why, when (ISO 8601) and as which version."""
-
-    why: str
-    time: str
-    version: str
-
-
-class Clause(_Record):
-    """One question of the gate; see `components.gate.verdict.Clause`, which writes it."""
-
-    name: str
-    passed: bool
-    sentence: str
-    estimate: float
-    low: float | None
-    high: float | None
-    p_value: float | None
-    threshold: float
-
-
-class Verdict(_Record):
-    """Whether the candidate was promoted, and why; see `components.gate.verdict.Verdict`.
-
-    Attributes:
-      blessed: whether the outcome is `promote`.
-      pushed: whether it was pushed then.
-      gain: in accuracy, -1 to 1.
-      rule: what the gate asks, in words.
-      reasons: the answers, in words, and what else stood in the way of a push.
-      serving_check: how the exported model agrees with the evaluated one.
-      paired: how the models' answers differ.
-      outcome: `promote`, `keep_baseline`, `undecided` or `refuse`.
-      sentence: the outcome in words.
-      clauses: the questions and answers.
-      power: what these images could have shown.
-      groups: number of groups of test images that belong together, single images included.
-      earlier_candidates: number of other candidates that these test images judged before.
-      override: how the candidate was promoted all the same; None: it was not.
-    """
-
-    blessed: bool
-    pushed: bool
-    gain: float
-    rule: str
-    reasons: list[str]
-    serving_check: ServingCheck
-    paired: Paired | None = None
-    outcome: str = ""
-    sentence: str = ""
-    clauses: list[Clause] = []
-    power: str = ""
-    groups: int = 0
-    earlier_candidates: int = 0
-    override: Override | None = None
-
-
-class Since(_Record):
+class Since(Part):
     """What has changed since the run that this one started from.
 
     Attributes:
@@ -302,7 +211,7 @@ class Since(_Record):
     accuracy_now: float | None
 
 
-class PushedModel(_Record):
+class PushedModel(Part):
     """The model that this run, or an earlier one with the same result, pushed."""
 
     name: str
@@ -310,14 +219,14 @@ class PushedModel(_Record):
     path: str
 
 
-class Prediction(_Record):
+class Prediction(Part):
     """A model's most probable class for one image."""
 
     class_name: str = Field(validation_alias="class", serialization_alias="class")
     probability: float | None
 
 
-class Sample(_Record):
+class Sample(Part):
     """A test image that the report shows. `thumbnail` is relative to the output folder."""
 
     path: str
@@ -327,14 +236,14 @@ class Sample(_Record):
     candidate: Prediction
 
 
-class Artifact(_Record):
+class Artifact(Part):
     """An artifact, by its id in ML Metadata and its folder."""
 
     id: int
     uri: str
 
 
-class Node(_Record):
+class Node(Part):
     """One node of the run. `state` is `done` or `cached`; `outputs` maps name -> artifacts."""
 
     name: str
@@ -345,7 +254,7 @@ class Node(_Record):
     outputs: dict[str, list[Artifact]]
 
 
-class RunRecord(_Record):
+class RunRecord(Part):
     """All of `run.json`. `started` and `finished` are ISO 8601, in UTC; on a cluster the start may
     be unknown, `seconds` is None then, and the times of the nodes are not known.
     """

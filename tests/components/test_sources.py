@@ -396,32 +396,6 @@ def test_malformed_json_lines_name_the_line(text, message, tmp_path):
     assert message in str(caught.value)
 
 
-def test_weights_of_a_manifest_are_in_the_examples_and_the_fingerprint(tmp_path):
-    path = in_csv(tmp_path)
-    lines = path.read_text("utf-8-sig").splitlines()
-    weights = ["weight", "0.25", *([""] * (len(lines) - 2))]
-    plain = write(path, tmp_path / "plain")
-    path.write_text(
-        "\n".join(f"{line},{weight}" for line, weight in zip(lines, weights, strict=True))
-    )
-
-    card = write(path, tmp_path / "weighted")
-
-    assert (plain.weighted, card.weighted) == (False, True)
-    assert plain.fingerprint != card.fingerprint
-    assert rows(tmp_path / "plain") == rows(tmp_path / "weighted")
-    assert sorted(weights_in(tmp_path / "weighted")) == [0.25] + [1.0] * (len(FILES) - 1)
-    assert set(weights_in(tmp_path / "plain")) == {1.0}
-
-
-def weights_in(uri: Path) -> list[float]:
-    paths = [str(path) for path in uri.glob("Split-*/*")]
-    return [
-        tf.train.Example.FromString(record).features.feature[keys.WEIGHT].float_list.value[0]
-        for record in tf.data.TFRecordDataset(paths, "GZIP").as_numpy_iterator()
-    ]
-
-
 def test_a_manifest_that_is_not_utf_8_says_so(tmp_path):
     (tmp_path / "m.csv").write_bytes("path,label\nü.png,Kätzchen\n".encode("latin-1"))
 

@@ -1,0 +1,90 @@
+"""The verdict, as `run.json` holds it."""
+
+from pydantic import Field
+
+from pipeline.report.part import Part
+
+
+class ServingCheck(Part):
+    """How far the exported model agrees with what was evaluated."""
+
+    num_images: int
+    max_difference: float | None
+    tolerance: float
+    agrees: bool
+
+
+class Paired(Part):
+    """How the predictions of two models differ on the same images.
+
+    Attributes:
+      candidate_only: number of images that only the candidate classified correctly.
+      baseline_only: number of images that only the baseline classified correctly.
+      p_value: exact one-sided McNemar test, by groups of images: the chance of a gain at least as
+        large if both were equally good.
+      gain_low: lower end of a 95 % interval of the gain in accuracy, in -1 to 1.
+      gain_high: its upper end.
+    """
+
+    candidate_only: int
+    baseline_only: int
+    p_value: float | None
+    gain_low: float | None
+    gain_high: float | None
+
+
+class Override(Part):
+    """A promotion by hand, against the verdict: why, when (ISO 8601) and as which version."""
+
+    why: str
+    time: str
+    version: str
+
+
+class Clause(Part):
+    """One question of the gate; see `components.gate.verdict.Clause`, which writes it."""
+
+    name: str
+    passed: bool
+    sentence: str
+    estimate: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+    threshold: float
+
+
+class Verdict(Part):
+    """Whether the candidate was promoted, and why; see `components.gate.verdict.Verdict`.
+
+    Attributes:
+      blessed: whether the outcome is `promote`.
+      pushed: whether it was pushed then.
+      gain: in accuracy, -1 to 1.
+      rule: what the gate asks, in words.
+      reasons: the answers, in words, and what else stood in the way of a push.
+      serving_check: how the exported model agrees with the evaluated one.
+      paired: how the models' answers differ.
+      outcome: `promote`, `keep_baseline`, `undecided` or `refuse`.
+      sentence: the outcome in words.
+      clauses: the questions and answers.
+      power: what these images could have shown.
+      groups: number of groups of test images that belong together, single images included.
+      earlier_candidates: number of other candidates that these test images judged before.
+      override: how the candidate was promoted all the same; None: it was not.
+    """
+
+    blessed: bool
+    pushed: bool
+    gain: float
+    rule: str
+    reasons: list[str]
+    serving_check: ServingCheck
+    paired: Paired | None = None
+    outcome: str = ""
+    sentence: str = ""
+    clauses: list[Clause] = Field(default_factory=list)
+    power: str = ""
+    groups: int = 0
+    earlier_candidates: int = 0
+    override: Override | None = None
