@@ -73,7 +73,7 @@ def _read_labels(model_dir: str) -> list[str]:
         raise ThawError(
             "is not the model of an earlier run's HeadTrainer.",
             where=model_dir,
-            to_do="If it was deleted, run without it: the head then starts anew.",
+            to_do="If it was deleted, run without it: the head then starts from random weights.",
         )
     with tf.io.gfile.GFile(path) as file:
         return str(file.read()).splitlines()

@@ -7,7 +7,7 @@ looks and, if asked, shares the accepted chance out among them; docs/gate.md der
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -85,7 +85,8 @@ class Ledger:
             rows = connection.execute(
                 "SELECT split, candidate, alpha, left, images FROM looks ORDER BY rowid"
             ).fetchall()
-        seen = {row[1] for row in rows if _overlap(row[4], images)}
+        own, shown = _split_up(images), [_split_up(row[4]) for row in rows]
+        seen = {row[1] for row, theirs in zip(rows, shown, strict=True) if own & theirs}
         same = [row for row in rows if row[:2] == (split, candidate)]
         earlier = len(seen - {candidate})
         if rule.reuse == "warn":
@@ -94,8 +95,8 @@ class Ledger:
             _, _, alpha, left, _ = same[-1]
             return Look(split, candidate, earlier, alpha, left, is_new=False)
         before = rows[-1][3] if rows else 0.0
-        fresh = _count_fresh(images, [row[4] for row in rows])
-        budget = min(rule.alpha, before + rule.alpha * fresh / (len(images) // _ID_BYTES))
+        fresh = own.difference(*shown)
+        budget = min(rule.alpha, before + rule.alpha * len(fresh) / len(own))
         alpha, left = spend(budget)
         return Look(split, candidate, earlier, alpha, left)
 
@@ -146,13 +147,3 @@ def _fingerprint(predictions: Predictions) -> str:
 
 def _split_up(images: bytes) -> set[bytes]:
     return {images[at : at + _ID_BYTES] for at in range(0, len(images), _ID_BYTES)}
-
-
-def _overlap(one: bytes, other: bytes) -> bool:
-    return not _split_up(one).isdisjoint(_split_up(other))
-
-
-def _count_fresh(images: bytes, earlier: Sequence[bytes]) -> int:
-    """How many of the images no look has seen."""
-    seen = set().union(*map(_split_up, earlier)) if earlier else set()
-    return len(_split_up(images) - seen)

@@ -11,8 +11,8 @@ import tensorflow as tf
 from serving.model import ImageRefused, PushedModel, load_model
 from serving.versions import newest_version
 from trainer import keys, records
-from trainer.data import fit_data
 from trainer.data.card import read_card
+from trainer.data.examples import bytes_of, in_batches, read_examples
 from trainer.errors import ThawError
 from trainer.process import progress
 from trainer.records import Record
@@ -86,13 +86,11 @@ def write_answers(served: Served, blessing_uri: str) -> None:
 
 
 def _answers(model: PushedModel, images_uri: str) -> Iterator[ServedAnswer]:
-    files = fit_data.list_files([os.path.join(images_uri, keys.split_folder(keys.TEST), "*")])
     total = read_card(images_uri).num_examples(keys.TEST)
     counter = progress.Counter("test images asked of the served model", total)
-    for batch in fit_data.read_records(files).batch(_BATCH_SIZE).as_numpy_iterator():
-        examples = [tf.train.Example.FromString(record) for record in batch]
-        ids = [_bytes(example, keys.ID).decode() for example in examples]
-        contents = [_bytes(example, keys.IMAGE_BYTES) for example in examples]
+    for examples in in_batches(read_examples(images_uri, keys.TEST), _BATCH_SIZE):
+        ids = [bytes_of(example, keys.ID).decode() for example in examples]
+        contents = [bytes_of(example, keys.IMAGE_BYTES) for example in examples]
         yield from map(ServedAnswer, ids, *zip(*_ask(model, contents), strict=True))
         counter.add(len(examples))
 
@@ -117,7 +115,3 @@ def _ask_one(ask: Callable[[bytes], list[tuple[str, float]]], content: bytes) ->
         return ask(content)[0]
     except ImageRefused:
         return "", 0.0
-
-
-def _bytes(example: tf.train.Example, name: str) -> bytes:
-    return bytes(example.features.feature[name].bytes_list.value[0])

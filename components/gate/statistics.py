@@ -42,11 +42,6 @@ class Pairs:
         """Accuracy of the candidate less that of the baseline, -1 to 1."""
         return float(self.difference.mean())
 
-    @property
-    def discordance(self) -> float:
-        """Share of the images that only one of the two models gets right."""
-        return float(np.abs(self.difference).mean())
-
     def by_group(self) -> np.ndarray:
         """Int [groups]: sum of the differences in each group."""
         _, rows = np.unique(self.groups, return_inverse=True)
@@ -141,8 +136,8 @@ def accuracy_gain(pairs: Pairs) -> Gain:
 def macro_recall_gain(pairs: Pairs, classes: np.ndarray) -> Gain:
     """The gain in the mean recall of the classes, by a paired bootstrap (Efron 1979).
 
-    Groups of images are drawn anew with both models' answers to them; the interval is that of
-    percentiles, and the p-value the share of draws that show no gain.
+    Groups of images are resampled with both models' answers to them; the interval is that of
+    percentiles, and the p-value the share of resamples that show no gain.
 
     Args:
       pairs: both models' answers.

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from trainer import keys
-from trainer.data import fit_data
+from trainer.data.examples import bytes_of, read_examples
 from trainer.errors import ThawError
 from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES, SERVING_SIGNATURE
 from trainer.records import Record
@@ -105,13 +104,13 @@ def check(
       ThawError: if there are no test images, or the two sets of examples do not match.
     """
     evaluated = {
-        _bytes(example, keys.ID): example
-        for example in itertools.islice(_read_test(examples_uri), num_images)
+        bytes_of(example, keys.ID): example
+        for example in itertools.islice(read_examples(examples_uri, keys.TEST), num_images)
     }
     files = {}
-    for example in _read_test(images_uri):
-        if (identity := _bytes(example, keys.ID)) in evaluated:
-            files[identity] = _bytes(example, keys.IMAGE_BYTES)
+    for example in read_examples(images_uri, keys.TEST):
+        if (identity := bytes_of(example, keys.ID)) in evaluated:
+            files[identity] = bytes_of(example, keys.IMAGE_BYTES)
         if len(files) == len(evaluated):
             break
     if not evaluated:
@@ -151,13 +150,3 @@ def compare(served: np.ndarray, judged: np.ndarray, tolerance: float) -> Agreeme
         tolerance=tolerance,
         agrees=bool(largest <= tolerance),
     )
-
-
-def _read_test(uri: str) -> Iterator[tf.train.Example]:
-    files = fit_data.list_files([os.path.join(uri, keys.split_folder(keys.TEST), "*")])
-    for record in fit_data.read_records(files).as_numpy_iterator():
-        yield tf.train.Example.FromString(record)
-
-
-def _bytes(example: tf.train.Example, name: str) -> bytes:
-    return bytes(example.features.feature[name].bytes_list.value[0])

@@ -37,7 +37,7 @@ def gate(
     except ReportError as problem:
         raise stop(problem, FAILED) from problem
     out.print(f"[bold]{escape(run.verdict.sentence)}[/]")
-    for sentence in (*run.verdict.reasons, run.verdict.power):
+    for sentence in run.verdict.explanations:
         out.print(f"  {escape(sentence)}")
     if run.verdict.override:
         out.print(f"promoted by hand: {escape(run.verdict.override.why)}")

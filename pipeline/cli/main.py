@@ -140,7 +140,7 @@ def _show_verdict(record: "RunRecord", output: Path) -> None:
     else:
         headline = "[bold yellow]Not blessed:[/]"
     out.print(f"\n{headline} {escape(verdict.sentence)}")
-    for reason in (*verdict.reasons, verdict.power):
+    for reason in verdict.explanations:
         out.print(f"  {escape(reason)}")
     out.print(
         f"  baseline {metrics.baseline.accuracy:.1%}, "

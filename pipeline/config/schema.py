@@ -171,7 +171,7 @@ class HeadFit(Section):
         description=(
             "Folder of an earlier run's HeadTrainer model, local or in a store. Fit 1 starts from "
             "its head: kept classes keep their weights, new ones get new weights. `thaw run --from "
-            "RUN` finds it. If empty: the head starts anew."
+            "RUN` finds it. If empty: the head starts from random weights."
         ),
     )
 

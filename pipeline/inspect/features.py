@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from trainer import keys
 from trainer.backbones.networks import load_backbone, top_blocks_of
-from trainer.data.fit_data import list_files, read_records
+from trainer.data.examples import bytes_of, in_batches, read_examples
 from trainer.data.images import parse_image
 from trainer.model.trunk import BACKBONE_FILE, parse_features, view_name
 from trainer.process import progress
@@ -55,15 +55,15 @@ def read_features(features_uri: str, trunk_uri: str, spec: TrunkSpec, count: int
     counter = progress.Counter("images", count)
     ids, paths, labels, vectors = [], [], [], []
     seconds = 0.0
-    for batch in _in_batches(_examples(features_uri, view_name(0, "*"))):
-        found = [parse_features(_bytes(one, keys.TRUNK), spec.dtype) for one in batch]
+    for batch in in_batches(_examples(features_uri, view_name(0, "*")), _BATCH_SIZE):
+        found = [parse_features(bytes_of(one, keys.TRUNK), spec.dtype) for one in batch]
         started = time.monotonic()
         vectors.append(pool(tf.stack(found)).numpy())
         # Not the first, which traces.
         seconds += time.monotonic() - started if len(vectors) > 1 else 0.0
-        ids += [_bytes(one, keys.ID).decode() for one in batch]
-        paths += [_bytes(one, keys.PATH).decode() for one in batch]
-        labels += [_bytes(one, keys.LABEL).decode() for one in batch]
+        ids += [bytes_of(one, keys.ID).decode() for one in batch]
+        paths += [bytes_of(one, keys.PATH).decode() for one in batch]
+        labels += [bytes_of(one, keys.LABEL).decode() for one in batch]
         counter.add(len(batch))
     timed = len(ids) - len(vectors[0])
     return Features(ids, paths, labels, np.concatenate(vectors), seconds / max(1, timed))
@@ -72,28 +72,10 @@ def read_features(features_uri: str, trunk_uri: str, spec: TrunkSpec, count: int
 def read_pixels(examples_uri: str, size_px: int) -> Iterator[tuple[str, np.ndarray]]:
     """Yields the id and uint8 [size_px, size_px, 3] of every image that Transform wrote."""
     for example in _examples(examples_uri, "*"):
-        pixels = parse_image(tf.constant(_bytes(example, keys.IMAGE)), size_px).numpy()
-        yield _bytes(example, keys.ID).decode(), pixels
+        pixels = parse_image(tf.constant(bytes_of(example, keys.IMAGE)), size_px).numpy()
+        yield bytes_of(example, keys.ID).decode(), pixels
 
 
 def _examples(uri: str, pattern: str) -> Iterator[tf.train.Example]:
     for split in keys.SPLITS:
-        for path in list_files([os.path.join(uri, keys.split_folder(split), pattern)]):
-            for record in read_records([path]).as_numpy_iterator():
-                yield tf.train.Example.FromString(record)
-
-
-def _in_batches(examples: Iterator[tf.train.Example]) -> Iterator[list[tf.train.Example]]:
-    batch: list[tf.train.Example] = []
-    for example in examples:
-        batch.append(example)
-        if len(batch) == _BATCH_SIZE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _bytes(example: tf.train.Example, name: str) -> bytes:
-    (value,) = example.features.feature[name].bytes_list.value
-    return bytes(value)
+        yield from read_examples(uri, split, pattern)

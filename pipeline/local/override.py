@@ -44,7 +44,7 @@ def promote_by_hand(output_dir: Path, why: str) -> RunRecord:
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     text = f"Promoted by hand, against the gate's verdict.\nRun: {run.run_id}\nTime: {now}\n"
     text += f"Verdict: {run.verdict.sentence}\nWhy: {why}\n"
-    model_dir = path_utils.serving_model_path(_uri(run, "FineTuner", "model"))
+    model_dir = path_utils.serving_model_path(run.uri("FineTuner", "model"))
     target = output_dir / "serving" / run.name
     path = Path(push_atomically(model_dir, str(target), {OVERRIDE_FILE: text}))
     override = Override(why=why, time=now, version=path.name)
@@ -68,18 +68,13 @@ def _check(run: RunRecord) -> None:
             "overridden.",
             to_do="The report says by how much. Run again after the cause is mended.",
         )
-    folder = _uri(run, "FineTuner", "model")
+    folder = run.uri("FineTuner", "model")
     if not Path(folder).is_dir():
         raise NotOverridden(
             "is missing: the candidate of the last run.",
             where=folder or "its model",
             to_do="Run the same command again.",
         )
-
-
-def _uri(run: RunRecord, node: str, output: str) -> str:
-    outputs = next((one.outputs for one in run.nodes if one.name == node), {})
-    return outputs[output][0].uri if output in outputs else ""
 
 
 def _note_in_metadata(run: RunRecord, output_dir: Path, properties: Mapping[str, str]) -> None:

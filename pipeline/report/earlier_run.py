@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.report.run_record import ReportError, RunRecord, read_run
+from pipeline.report.run_record import ReportError, read_run
 from trainer import records
 from trainer.errors import ThawError
 from trainer.records import Record
@@ -55,9 +55,9 @@ def find_earlier_run(output_dir: Path) -> EarlierRun:
         run_id=run.run_id,
         finished=run.finished,
         labels=run.data.classes,
-        model=_uri(run, "HeadTrainer", "model"),
-        examples=_uri(run, "ImageExampleGen", "examples"),
-        evaluation=_uri(run, "Evaluator", "evaluation"),
+        model=run.uri("HeadTrainer", "model"),
+        examples=run.uri("ImageExampleGen", "examples"),
+        evaluation=run.uri("Evaluator", "evaluation"),
     )
     for folder in (found.model, found.examples, found.evaluation):
         if not Path(folder).is_dir():
@@ -67,12 +67,6 @@ def find_earlier_run(output_dir: Path) -> EarlierRun:
                 to_do=f"Run the command that wrote {output_dir} again, or start from another run.",
             )
     return found
-
-
-def _uri(run: RunRecord, node: str, output: str) -> str:
-    """Folder of a node's only artifact; empty where the run does not know its nodes."""
-    outputs = next((one.outputs for one in run.nodes if one.name == node), {})
-    return outputs[output][0].uri if output in outputs else ""
 
 
 def write_earlier_run(earlier: EarlierRun, run_dir: Path) -> None:

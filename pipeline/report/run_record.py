@@ -280,6 +280,11 @@ class RunRecord(Part):
     versions: dict[str, str]
     since: Since | None = None
 
+    def uri(self, node: str, output: str) -> str:
+        """Folder of a node's only artifact; empty where the run does not know its nodes."""
+        outputs = next((one.outputs for one in self.nodes if one.name == node), {})
+        return outputs[output][0].uri if output in outputs else ""
+
 
 def write_run(record: RunRecord, output_dir: Path) -> None:
     """Writes `run.json`. An older one stays until the new one is complete."""

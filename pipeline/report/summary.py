@@ -87,7 +87,7 @@ def to_markdown(record: RunRecord) -> str:
         f"# {record.name}: {'blessed' if verdict.blessed else 'not blessed'}",
         f"{outcome}{pushed}.",
         verdict.sentence,
-        "\n".join(f"- {reason}" for reason in [*verdict.reasons, verdict.power] if reason),
+        "\n".join(f"- {reason}" for reason in verdict.explanations),
         _table(record.metrics),
         f"{record.metrics.test_images} test images, {len(record.data.classes)} classes.",
     ]

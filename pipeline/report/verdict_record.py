@@ -88,3 +88,8 @@ class Verdict(Part):
     groups: int = 0
     earlier_candidates: int = 0
     override: Override | None = None
+
+    @property
+    def explanations(self) -> list[str]:
+        """What stands below the sentence: the reasons, and what the images could have shown."""
+        return [*self.reasons, *([self.power] if self.power else [])]
