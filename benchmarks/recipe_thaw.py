@@ -22,9 +22,10 @@ from trainer import keys
 from trainer.data import fit_data
 from trainer.data.card import read_card
 from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES
-from trainer.job import Job, run_fine_tune, run_head_fit
+from trainer.job import Job
 from trainer.model.trunk import BACKBONE_FILE
 from trainer.process.replaced import replaced
+from trainer.run_fits import run_fine_tune, run_head_fit
 from trainer.specs import NO_CHANGE, FineTune, HeadFit, ModelSpec, TrunkFeaturesArgs, TrunkSpec
 
 HEAD = "head"

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,22 +66,25 @@ def write(settings: dict[str, Any]) -> None:
 
 def work(settings: dict[str, Any]) -> None:
     """Both fits with their exports; the chief leaves how long each took."""
-    from trainer import job as jobs
-    from trainer.distribution.strategy import this_worker
+    from trainer.distribution.strategy import make_strategy, this_worker
+    from trainer.run_fits import run_fine_tune, run_head_fit
     from trainer.specs import FineTune, HeadFit
 
     folder = Path(settings["folder"])
     head_epochs, epochs = settings["epochs"]
     # TensorFlow meets the other workers once a process.
-    jobs.make_strategy = functools.cache(jobs.make_strategy)
-    is_chief = this_worker(jobs.make_strategy()).is_chief
-    head, top = (_job(settings, str(folder / _MODELS / name)) for name in ("head", "top"))
+    meet = functools.cache(make_strategy)
+    is_chief = this_worker(meet()).is_chief
+    head, top = (
+        replace(_job(settings, str(folder / _MODELS / name)), make_strategy=meet)
+        for name in ("head", "top")
+    )
     started = time.monotonic()
-    first = jobs.run_head_fit(
+    first = run_head_fit(
         head, HeadFit(1e-4, head_epochs, head_epochs + 1), str(folder / "backbone.h5")
     )
     fit = FineTune(_BOUNDARY, 1e-5, 0.9, epochs, epochs + 1)
-    second = jobs.run_fine_tune(top, fit, head.model_dir)
+    second = run_fine_tune(top, fit, head.model_dir)
     jobs_secs = time.monotonic() - started
     if is_chief:
         measured = {"fit 1": first.seconds, "fit 2": second.seconds, "both jobs": jobs_secs}

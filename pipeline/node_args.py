@@ -210,6 +210,7 @@ def head_trainer(config: Config) -> HeadTrainerArgs:
         weights_fingerprint=_weights_fingerprint(config),
         fit=HeadFit(**config.fits.head.model_dump(), label_smoothing=smoothing),
         config=_described(config, {"head"}),
+        rejected_share=config.export.rejected_share,
     )
 
 
@@ -219,6 +220,7 @@ def fine_tuner(config: Config) -> FineTunerArgs:
         **vars(_training(config)),
         fit=_fine_tune_fit(config),
         config=_described(config, {"head", "fine_tune"}),
+        rejected_share=config.export.rejected_share,
     )
 
 
@@ -247,6 +249,7 @@ def gate_rule(config: Config) -> GateRule:
         min_gain=gate.min_gain,
         min_accuracy=gate.min_accuracy or 0.0,
         max_class_loss=gate.max_class_loss,
+        max_calibration_error=gate.max_calibration_error or 0.0,
         served_margin=gate.served_margin,
         must_beat_served=gate.must_beat_served,
         reuse=gate.reuse,

@@ -39,6 +39,19 @@ class ImageRefused(ThawError):
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a model says of one file.
+
+    Attributes:
+      classes: class name and probability, the most probable first.
+      is_known: whether the image is like the training images; None if the model does not say.
+    """
+
+    classes: list[tuple[str, float]]
+    is_known: bool | None = None
+
+
+@dataclass(frozen=True)
 class PushedModel:
     """A loaded model.
 
@@ -47,28 +60,36 @@ class PushedModel:
       max_file_bytes: larger files are refused; the limit that its own images had.
       max_pixels: likewise for what a file's header claims; None if the model does not say.
       images: how the model reads files; None if an earlier version of Thaw exported it.
+      explain: its signature for heat maps; None if an earlier version of Thaw exported it.
     """
 
     serve: Callable[..., dict[str, Any]]
     max_file_bytes: int
     max_pixels: int | None = None
     images: ServedImages | None = None
+    explain: Callable[..., dict[str, Any]] | None = None
 
-    def ask(self, content: bytes) -> list[tuple[str, float]]:
-        """Returns (class name, probability) for one file, most probable first.
+    def decodable(self, content: bytes) -> bytes:
+        """The file, re-encoded as ingestion re-encodes it if the model does not decode it as
+        people see it.
 
-        A file that the model does not decode as people see it is re-encoded first, as
-        ingestion re-encoded its training images.
+        Raises:
+          ImageRefused: if it cannot be read.
+        """
+        if self.images:
+            return _decodable(content, self.images)
+        _check_header(content, self.max_pixels)
+        return content
+
+    def ask(self, content: bytes) -> Answer:
+        """Asks about one file.
 
         Raises:
           ImageRefused: if the file cannot be read, or the model fails on it.
         """
         import tensorflow as tf
 
-        if self.images:
-            content = _decodable(content, self.images)
-        else:
-            _check_header(content, self.max_pixels)
+        content = self.decodable(content)
         try:
             with quiet_stderr():
                 answer = self.serve(image_bytes=tf.constant([content]))
@@ -81,7 +102,11 @@ class PushedModel:
             raise ImageRefused(f"the model fails: {_first_line(error)}") from error
         if not all(map(math.isfinite, probabilities)):
             raise ImageRefused("the model's probabilities are not numbers")
-        return sorted(pairs, key=lambda pair: -pair[1])
+        known = answer.get("is_known")
+        return Answer(
+            classes=sorted(pairs, key=lambda pair: -pair[1]),
+            is_known=None if known is None else bool(known[0].numpy()),
+        )
 
 
 def _decodable(content: bytes, images: ServedImages) -> bytes:
@@ -161,13 +186,18 @@ def load_model(model_dir: Path) -> PushedModel:
                 where=str(model_dir),
                 to_do=f"{_ADVICE}\nTensorFlow says: {_first_line(error)}",
             ) from error
-    signature = _serving_signature(model_dir, getattr(loaded, "signatures", {}))
+    signatures = getattr(loaded, "signatures", {})
+    signature = _serving_signature(model_dir, signatures)
     limits = _limits(model_dir)
     max_file_bytes = limits.get("max_file_bytes", DEFAULT_MAX_FILE_BYTES)
     if max_file_bytes > LARGEST_MAX_FILE_BYTES:
         max_file_bytes = DEFAULT_MAX_FILE_BYTES
     return PushedModel(
-        signature, max_file_bytes, limits.get("max_pixels"), _served_images(model_dir)
+        serve=signature,
+        max_file_bytes=max_file_bytes,
+        max_pixels=limits.get("max_pixels"),
+        images=_served_images(model_dir),
+        explain=signatures.get("explain"),
     )
 
 

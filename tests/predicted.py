@@ -1,6 +1,6 @@
 """Predictions made up for tests, in the Evaluator's own file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,12 @@ from trainer.data.predictions import BASELINE, CANDIDATE, Predictions, Row, read
 
 
 def write_predictions(
-    evaluation: Path, rows: Sequence[Row], labels: Sequence[str], groups: Sequence[str] = ()
+    evaluation: Path,
+    rows: Sequence[Row],
+    labels: Sequence[str],
+    groups: Sequence[str] = (),
+    references: Mapping[str, Sequence[int]] | None = None,
+    scale: float = 1.0,
 ) -> None:
     """Writes what `read_predictions` reads.
 
@@ -21,6 +26,8 @@ def write_predictions(
       rows: what both models said.
       labels: class names by label id.
       groups: of the rows; by default none belong together.
+      references: name of a linear probe -> its choices; by default there are none.
+      scale: logit of a model's choice; all others are 0.
     """
     folder = evaluation / predictions.FOLDER
     folder.mkdir(parents=True)
@@ -31,14 +38,21 @@ def write_predictions(
         line |= {"label_id": labels.index(row.label), "weight": row.weight}
         for model in (BASELINE, CANDIDATE):
             chosen = np.eye(len(labels), dtype=np.float32)[row.choice(model).label_id]
-            line |= predictions.columns_of(model, chosen, chosen)
+            line |= predictions.columns_of(model, chosen * scale, chosen, 0.0)
+        for name, choices in (references or {}).items():
+            line |= {f"{name}_label_id": choices[len(lines)]}
         lines.append(line)
     parquet.write_table(pa.Table.from_pylist(lines, predictions.SCHEMA), folder / "part.parquet")
 
 
 def predictions_of(
-    evaluation: Path, rows: Sequence[Row], labels: Sequence[str], groups: Sequence[str] = ()
+    evaluation: Path,
+    rows: Sequence[Row],
+    labels: Sequence[str],
+    groups: Sequence[str] = (),
+    references: Mapping[str, Sequence[int]] | None = None,
+    scale: float = 1.0,
 ) -> Predictions:
     """The same, read back."""
-    write_predictions(evaluation, rows, labels, groups)
+    write_predictions(evaluation, rows, labels, groups, references, scale)
     return read_predictions(str(evaluation))

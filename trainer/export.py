@@ -13,17 +13,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
-import tf_keras as keras
 
+from trainer.calibration.fit import Fitted
+from trainer.calibration.record import CALIBRATION_FILE
+from trainer.calibration.unknown import KnownImages
 from trainer.data.fit_data import Parse
 from trainer.data.images import decode_batch
+from trainer.data.predictions import REFERENCE_TOP
+from trainer.model.heat_map import heat_maps
+from trainer.model.parts import ClassifierParts
 from trainer.records import to_json
 from trainer.specs import SERVED_FILE, ServedImages, ServedModel
 
 SERVING_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 EVALUATION_SIGNATURE = "evaluate"
+EXPLANATION_SIGNATURE = "explain"
 PROBABILITIES = "probabilities"
+CALIBRATED_PROBABILITIES = "calibrated_probabilities"
 LOGITS = "logits"
+UNKNOWN_SCORE = "unknown_score"
+IS_KNOWN = "is_known"
+HEAT_MAP = "heat_map"
 
 LABELS_FILE = "labels.txt"
 CONFIG_FILE = "config.json"
@@ -48,63 +58,68 @@ class ExportInfo:
     data: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """How the Evaluator asks the model: by the examples that the fits read.
-
-    Attributes:
-      parse: one example to (input, label id).
-      trained_part: the part of the served model from these inputs to the logits.
-    """
-
-    parse: Parse
-    trained_part: keras.Model
-
-
-Export = Callable[[keras.Model, ServedImages, Evaluation, ExportInfo, str], None]
+Export = Callable[[ClassifierParts, ServedImages, Parse, Fitted, ExportInfo, str], None]
 """As `export_saved_model`."""
 
 
 def export_saved_model(
-    model: keras.Model,
+    parts: ClassifierParts,
     images: ServedImages,
-    evaluation: Evaluation,
+    parse: Parse,
+    fitted: Fitted,
     info: ExportInfo,
     directory: str,
 ) -> None:
-    """Writes a SavedModel with two signatures.
+    """Writes a SavedModel with three signatures.
 
     `serving_default(image_bytes: string [n])`: JPEG, PNG, GIF, BMP or, if `images` says so,
     WebP files, to
     `probabilities` float32 [n, classes] in the order of the label ids, `label_id`
-    int64 [n], `class_name` string [n], and `class_names` string [n, classes].
+    int64 [n], `class_name` string [n], and `class_names` string [n, classes]; further
+    `calibrated_probabilities` float32 [n, classes], by the temperature that was fitted on
+    validation, `unknown_score` float32 [n], the higher the less like a training image, and
+    `is_known` bool [n], whether that is below the threshold.
+
     `evaluate(examples: string [n])`: serialized examples as the fits read them, to
-    `probabilities` and `logits`, float32 [n, classes] both.
+    `probabilities` and `logits`, float32 [n, classes] both, and `unknown_score`; of a model with
+    linear probes also their logits, by the names of `REFERENCES`.
+
+    `explain(image_bytes: string [n], label_id: int64 [n])`: to `heat_map` float32 [n, height,
+    width], 0 to 1: where the model sees the class.
 
     Args:
-      model: from `build_classifier`, built outside any strategy.
-      images: of the first signature.
-      evaluation: of the second; shares the model's weights.
+      parts: of a classifier from `build_classifier`, built outside any strategy.
+      images: of the first and the last signature.
+      parse: one example to (what `parts.pool` takes, label id).
+      fitted: what goes with the weights.
       info: stored as assets.
       directory: where to; local or remote.
     """
     module = tf.Module()
-    module.weights = model.weights
+    module.weights = parts.classifier.weights
+    known = fitted.known.as_variables()
+    module.known = list(vars(known).values())
+    probes = {
+        name: (tf.Variable(probe.kernel, trainable=False), tf.Variable(probe.bias, trainable=False))
+        for name, probe in fitted.probes.items()
+    }
+    module.probes = list(probes.values())
     names = tf.constant(list(info.labels))
+    classes = len(info.labels)
+    files = tf.TensorSpec([None], tf.string, name="image_bytes")
+
+    def decode(chunk: tf.Tensor) -> tf.Tensor:
+        return decode_batch(chunk, images.size_px, images.max_pixels, images.reading, images.webp)
 
     # Nothing here is for autograph to rewrite; without it tracing takes half the time.
-    @tf.function(
-        input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False
-    )
+    @tf.function(input_signature=[files], autograph=False)
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = _in_chunks(
-            lambda chunk: _logits(
-                model,
-                decode_batch(chunk, images.size_px, images.max_pixels, images.reading, images.webp),
-            ),
+        answers = _in_chunks(
+            lambda chunk: _answer(parts, known, parts.pool_images(decode(chunk), training=False)),
             image_bytes,
-            len(info.labels),
+            [classes + 1],
         )
+        logits, score = answers[:, :-1], answers[:, -1]
         result = tf.nn.softmax(logits)
         label_id = tf.argmax(result, axis=-1)
         return {
@@ -112,67 +127,106 @@ def export_saved_model(
             "label_id": label_id,
             "class_name": tf.gather(names, label_id),
             "class_names": tf.broadcast_to(names, tf.shape(result)),
+            CALIBRATED_PROBABILITIES: tf.nn.softmax(logits / fitted.record.temperature),
+            UNKNOWN_SCORE: score,
+            IS_KNOWN: score <= known.threshold,
         }
+
+    def evaluate_chunk(chunk: tf.Tensor) -> tf.Tensor:
+        inputs = _parse_inputs(parts, parse, chunk)
+        pooled = parts.pool(inputs, training=False)
+        answers = [_answer(parts, known, pooled)]
+        for name, (kernel, bias) in probes.items():
+            vectors = pooled if name == REFERENCE_TOP else tf.reduce_mean(inputs, axis=[1, 2])
+            answers.append(tf.linalg.matmul(vectors, kernel) + bias)
+        return tf.concat(answers, axis=1)
 
     @tf.function(
         input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False
     )
     def evaluate(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = _in_chunks(
-            lambda chunk: _logits(evaluation.trained_part, _parse_inputs(evaluation, chunk)),
-            examples,
-            len(info.labels),
+        width = classes + 1 + classes * len(probes)
+        answers = _in_chunks(evaluate_chunk, examples, [width])
+        logits, score, *references = tf.split(
+            answers, [classes, 1, *[classes] * len(probes)], axis=1
         )
-        return {PROBABILITIES: tf.nn.softmax(logits), LOGITS: logits}
+        return {
+            PROBABILITIES: tf.nn.softmax(logits),
+            LOGITS: logits,
+            UNKNOWN_SCORE: score[:, 0],
+            **dict(zip(probes, references, strict=True)),
+        }
 
-    module.serve, module.evaluate = serve, evaluate
+    @tf.function(
+        input_signature=[files, tf.TensorSpec([None], tf.int64, name="label_id")],
+        autograph=False,
+    )
+    def explain(image_bytes: tf.Tensor, label_id: tf.Tensor) -> dict[str, tf.Tensor]:
+        shape = parts.above.input_shape[1:3]
+        maps = _in_chunks(
+            lambda chunk, ids: heat_maps(parts, decode(chunk), ids), image_bytes, shape, label_id
+        )
+        return {HEAT_MAP: maps}
+
+    module.serve, module.evaluate, module.explain = serve, evaluate, explain
     with tempfile.TemporaryDirectory(prefix="thaw-assets-") as folder:
-        module.assets = [tf.saved_model.Asset(path) for path in _write_assets(info, images, folder)]
+        written = _write_assets(info, images, fitted, folder)
+        module.assets = [tf.saved_model.Asset(path) for path in written]
         tf.saved_model.save(
             module,
             directory,
-            signatures={SERVING_SIGNATURE: module.serve, EVALUATION_SIGNATURE: module.evaluate},
+            signatures={
+                SERVING_SIGNATURE: module.serve,
+                EVALUATION_SIGNATURE: module.evaluate,
+                EXPLANATION_SIGNATURE: module.explain,
+            },
         )
 
 
-def _logits(model: keras.Model, inputs: tf.Tensor) -> tf.Tensor:
-    return model(inputs, training=False)
+def _answer(parts: ClassifierParts, known: KnownImages, pooled: tf.Tensor) -> tf.Tensor:
+    """Float32 [n, classes + 1]: logits, and the score of what is not known."""
+    logits = parts.head(pooled, training=False)
+    return tf.concat([logits, known.score(pooled, logits)[:, tf.newaxis]], axis=1)
 
 
-def _parse_inputs(evaluation: Evaluation, examples: tf.Tensor) -> tf.Tensor:
-    (given,) = evaluation.trained_part.inputs
+def _parse_inputs(parts: ClassifierParts, parse: Parse, examples: tf.Tensor) -> tf.Tensor:
+    (given,) = parts.pool.inputs
     return tf.map_fn(
-        lambda one: evaluation.parse(one)[0],
+        lambda one: parse(one)[0],
         examples,
         fn_output_signature=tf.TensorSpec(given.shape[1:], given.dtype),
     )
 
 
 def _in_chunks(
-    function: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor, width: int
+    function: Callable[..., tf.Tensor],
+    inputs: tf.Tensor,
+    shape: Sequence[int],
+    *others: tf.Tensor,
 ) -> tf.Tensor:
-    """Applies `function` to at most `_CHUNK` inputs at a time: float32 [n, width]."""
+    """Applies `function` to at most `_CHUNK` inputs at a time: float32 [n, *shape]."""
     size = tf.shape(inputs)[0]
     count = (size + _CHUNK - 1) // _CHUNK
-    results = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=[None, width])
+    results = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=[None, *shape])
 
     def step(index: tf.Tensor, done: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        chunk = inputs[index * _CHUNK : (index + 1) * _CHUNK]
-        return index + 1, done.write(index, function(chunk))
+        rows = slice(index * _CHUNK, (index + 1) * _CHUNK)
+        return index + 1, done.write(index, function(*(one[rows] for one in (inputs, *others))))
 
     _, results = tf.while_loop(
         lambda index, _: index < count, step, [0, results], parallel_iterations=1
     )
-    return tf.ensure_shape(results.concat(), [None, width])
+    return tf.ensure_shape(results.concat(), [None, *shape])
 
 
-def _write_assets(info: ExportInfo, images: ServedImages, folder: str) -> list[str]:
+def _write_assets(info: ExportInfo, images: ServedImages, fitted: Fitted, folder: str) -> list[str]:
     served = ServedModel(images, images.lowest_tensorflow)
     texts = {
         LABELS_FILE: "".join(f"{name}\n" for name in info.labels),
         CONFIG_FILE: json.dumps(info.config, indent=2, sort_keys=True),
         DATA_FILE: json.dumps(info.data, indent=2, sort_keys=True),
         SERVED_FILE: json.dumps(to_json(served), indent=2, sort_keys=True),
+        CALIBRATION_FILE: json.dumps(to_json(fitted.record), indent=2, sort_keys=True),
     }
     paths = [os.path.join(folder, name) for name in texts]
     for path, text in zip(paths, texts.values(), strict=True):

@@ -343,7 +343,18 @@ class TrainingArgs(Record):
 
 
 @dataclass(frozen=True)
-class HeadTrainerArgs(TrainingArgs):
+class ExportingArgs(TrainingArgs):
+    """What HeadTrainer and FineTuner share besides.
+
+    Attributes:
+      rejected_share: at most this share of the validation images counts as not known.
+    """
+
+    rejected_share: float = field(default=0.02, kw_only=True)
+
+
+@dataclass(frozen=True)
+class HeadTrainerArgs(ExportingArgs):
     """HeadTrainer's settings.
 
     Attributes:
@@ -360,7 +371,7 @@ class HeadTrainerArgs(TrainingArgs):
 
 
 @dataclass(frozen=True)
-class FineTunerArgs(TrainingArgs):
+class FineTunerArgs(ExportingArgs):
     """FineTuner's settings.
 
     Attributes:

@@ -14,15 +14,15 @@ from trainer.artifact_dirs import STATE_FOLDER, node_dir
 from trainer.data.card import read_card
 from trainer.fits import checkpoint
 from trainer.fits.class_weights import class_weights
-from trainer.job import Job, run_fine_tune, run_head_fit
+from trainer.job import Job
 from trainer.model.trunk import BACKBONE_FILE
 from trainer.process import supervision, tf_config
 from trainer.process.tf_config import WORKER_GROUP
+from trainer.run_fits import run_fine_tune, run_head_fit
 from trainer.specs import (
     ARGS,
     FineTunerArgs,
     HeadTrainerArgs,
-    Json,
     TrainingArgs,
     TunerArgs,
     from_json,
@@ -96,7 +96,7 @@ def head_run_fn(fn_args: FnArgs) -> None:
     weights = args.weights
     if fn_args.base_model:
         weights = os.path.join(_artifact_dir(fn_args.base_model), BACKBONE_FILE)
-    with _recoverable(fn_args, _job(fn_args, args, args.config)) as job:
+    with _recoverable(fn_args, _exporting_job(fn_args, args)) as job:
         run_head_fit(job, args.fit, weights)
 
 
@@ -106,11 +106,16 @@ def fine_tune_run_fn(fn_args: FnArgs) -> None:
     args = hyperparameters.with_tuned(args, fn_args.hyperparameters, hyperparameters.FINE_TUNE)
     if not fn_args.base_model:
         raise ValueError("FineTuner needs HeadTrainer's model as base_model.")
-    with _recoverable(fn_args, _job(fn_args, args, args.config)) as job:
+    with _recoverable(fn_args, _exporting_job(fn_args, args)) as job:
         run_fine_tune(job, args.fit, _artifact_dir(fn_args.base_model))
 
 
-def _job(fn_args: FnArgs, args: TrainingArgs, config: Json | None = None) -> Job:
+def _exporting_job(fn_args: FnArgs, args: HeadTrainerArgs | FineTunerArgs) -> Job:
+    job = _job(fn_args, args)
+    return replace(job, config=args.config, rejected_share=args.rejected_share)
+
+
+def _job(fn_args: FnArgs, args: TrainingArgs) -> Job:
     card = read_card(_examples_dir(fn_args.train_files[0]))
     return Job(
         spec=args.model.with_classes(len(card.labels)),
@@ -126,7 +131,7 @@ def _job(fn_args: FnArgs, args: TrainingArgs, config: Json | None = None) -> Job
         max_pixels=args.max_pixels,
         reading=args.reading,
         class_weights=class_weights(args.class_weights, card),
-        config=config or {},
+        config={},
         # A Tuner exports nothing.
         model_dir=_artifact_dir(fn_args.serving_model_dir or ""),
         saved_model_dir=fn_args.serving_model_dir or "",

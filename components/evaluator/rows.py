@@ -17,7 +17,7 @@ import tensorflow_model_analysis as tfma
 
 from trainer import keys
 from trainer.data import predictions
-from trainer.export import LOGITS, PROBABILITIES
+from trainer.export import LOGITS, PROBABILITIES, UNKNOWN_SCORE
 
 _FEATURES = (keys.ID, keys.PATH, keys.LABEL, keys.LABEL_ID, keys.GROUP, keys.WEIGHT)
 
@@ -78,5 +78,15 @@ def rows_of_batch(extracts: tfma.types.Extracts) -> Iterator[dict[str, object]]:
             logits, probabilities = (
                 np.asarray(answers[model][name][index]) for name in (LOGITS, PROBABILITIES)
             )
-            row.update(predictions.columns_of(model, logits, probabilities))
+            score = float(answers[model][UNKNOWN_SCORE][index])
+            row.update(predictions.columns_of(model, logits, probabilities, score))
+        probes = answers[predictions.BASELINE]
+        row.update(
+            predictions.reference_columns(
+                {
+                    name: np.asarray(probes[name][index]) if name in probes else None
+                    for name in predictions.REFERENCES
+                }
+            )
+        )
         yield row

@@ -10,12 +10,14 @@ from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
+from tfx.utils import path_utils
 
 from components.gate.judge import judge
 from components.gate.ledger import Ledger
 from components.gate.rule import GateRule
 from components.gate.served import ask_served, write_answers
 from components.gate.verdict import write_verdict
+from trainer.calibration.record import read_calibration
 from trainer.data.predictions import BASELINE, CANDIDATE, Predictions, read_predictions
 from trainer.errors import ThawError
 from trainer.specs import from_json
@@ -64,7 +66,7 @@ class Executor(base_executor.BaseExecutor):
             write_answers(served, blessing.uri)
         ledger = Ledger(exec_properties[LEDGER]) if exec_properties.get(LEDGER) else None
         look = ledger.look(predictions, rule) if ledger else None
-        verdict = judge(predictions, rule, served, look)
+        verdict = judge(predictions, rule, served, look, _temperature(input_dict, rule))
         if ledger and look:
             p_value = verdict.choice.p_value or 0.0
             ledger.record(look, predictions, rule, verdict.outcome, p_value)
@@ -74,6 +76,14 @@ class Executor(base_executor.BaseExecutor):
         write_verdict(verdict, blessing.uri)
         _name_models(blessing, input_dict)
         _bless(blessing, verdict.promotes)
+
+
+def _temperature(input_dict: dict[str, list[types.Artifact]], rule: GateRule) -> float:
+    """Of the candidate; only where the rule needs it."""
+    if not rule.max_calibration_error:
+        return 1.0
+    model_dir = artifact_utils.get_single_uri(input_dict[MODEL])
+    return read_calibration(path_utils.serving_model_path(model_dir)).temperature
 
 
 def check_metrics(evaluation_uri: str, predictions: Predictions) -> None:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.gate import statistics
+from components.gate.calibration import calibration_clause
 from components.gate.ledger import Look
+from components.gate.reference import compare_references
 from components.gate.rule import GateRule
 from components.gate.served import Served, ServedAnswer
 from components.gate.statistics import Gain, Pairs
 from components.gate.verdict import Clause, Outcome, Verdict
+from components.gate.words import p_value_words, points
 from trainer.data.predictions import BASELINE, CANDIDATE, Predictions
 from trainer.errors import ThawError
 
@@ -26,6 +29,7 @@ def judge(
     rule: GateRule,
     served: Served | None = None,
     look: Look | None = None,
+    temperature: float = 1.0,
 ) -> Verdict:
     """Decides what becomes of a candidate.
 
@@ -38,6 +42,7 @@ def judge(
       rule: the limits.
       served: what the model that is served now said of the same images; None: there is none.
       look: what the ledger knows of earlier looks at these images; None: there is no ledger.
+      temperature: that the candidate was calibrated with.
 
     Raises:
       ThawError: if there are no test images, or `served` lacks some.
@@ -58,6 +63,8 @@ def judge(
     if rule.min_accuracy:
         clauses.append(_floor(pairs, predictions.label_ids, measured, rule))
     clauses.append(_harm(pairs, predictions.labels, rule))
+    if rule.max_calibration_error:
+        clauses.append(calibration_clause(predictions, temperature, rule))
     outcome = _outcome(clauses, measured.gain, rule)
     return Verdict(
         outcome=outcome,
@@ -71,6 +78,7 @@ def judge(
         served_version=served.version if served else "",
         earlier_candidates=look.earlier if look else 0,
         reuse=_reuse(look, rule) if look else "",
+        references=compare_references(predictions, rule),
     )
 
 
@@ -125,10 +133,10 @@ def _choice(measured: Measured, rule: GateRule, alpha: float) -> Clause:
     enough = gain.estimate > rule.min_gain + _ROUNDING
     change = (
         f"{measured.name} went from {measured.before:.1%} to {measured.after:.1%}, "
-        f"{_points(gain.estimate)} (95 % confidence interval {_points(gain.low)} to "
-        f"{_points(gain.high)})"
+        f"{points(gain.estimate)} (95 % confidence interval {points(gain.low)} to "
+        f"{points(gain.high)})"
     )
-    chance = f"{measured.test}, p {_p(gain.p_value)}"
+    chance = f"{measured.test}, p {p_value_words(gain.p_value)}"
     if alpha != rule.alpha:
         chance += f"; this look asks for p below {alpha:.2g}"
     passed = passes_choice(gain.estimate, gain.p_value, rule, alpha)
@@ -194,11 +202,11 @@ def _promotion(predictions: Predictions, served: Served, rule: GateRule) -> Clau
         passed = passed or _is_the_same(pairs, predictions, answers)
     accuracies = (
         f"The model that is served now (version {served.version}) has a test accuracy of "
-        f"{right.mean():.1%}; the candidate's is {_points(pairs.gain)} "
-        f"({1 - 2 * rule.alpha:.0%} confidence interval {_points(low)} to {_points(high)})"
+        f"{right.mean():.1%}; the candidate's is {points(pairs.gain)} "
+        f"({1 - 2 * rule.alpha:.0%} confidence interval {points(low)} to {points(high)})"
     )
     asked = (
-        f"it must be better beyond chance (p {_p(p_value)})"
+        f"it must be better beyond chance (p {p_value_words(p_value)})"
         if rule.must_beat_served
         else f"it may be {100 * rule.served_margin:.1f} points worse at most"
     )
@@ -264,7 +272,9 @@ def _harm(pairs: Pairs, labels: Sequence[str], rule: GateRule) -> Clause:
     worst = int(np.argmax(losses))
     allowed = f"more than the allowed {100 * rule.max_class_loss:.1f} points of recall"
     if harmed:
-        named = "; ".join(f"{name} {100 * loss:.1f} points (p {_p(p)})" for name, loss, p in harmed)
+        named = "; ".join(
+            f"{name} {100 * loss:.1f} points (p {p_value_words(p)})" for name, loss, p in harmed
+        )
         sentence = f"Classes lost {allowed}, and more than chance explains: {named}."
     else:
         sentence = f"No class lost {allowed} beyond chance."
@@ -286,6 +296,8 @@ def _outcome(clauses: Sequence[Clause], gain: Gain, rule: GateRule) -> Outcome:
     passed = {clause.name: clause.passed for clause in clauses}
     if gain.p_value_of_loss < rule.alpha or not passed["harm"]:
         return "refuse"
+    if not passed.get("calibration", True):
+        return "refuse"
     if gain.estimate <= rule.min_gain + _ROUNDING:
         return "keep_baseline"
     if not passed["choice"]:
@@ -301,7 +313,7 @@ def _outcome(clauses: Sequence[Clause], gain: Gain, rule: GateRule) -> Outcome:
 def _sentence(
     outcome: Outcome, clauses: Sequence[Clause], found: Gain, images: int, rule: GateRule
 ) -> str:
-    gain = f"{_points(found.estimate)} on {images} test images"
+    gain = f"{points(found.estimate)} on {images} test images"
     if outcome == "promote":
         return f"The fine-tuned model is better than its baseline: {gain}, beyond chance."
     if outcome == "keep_baseline":
@@ -320,6 +332,8 @@ def _sentence(
         return f"Refused: the fine-tuned model is worse than its baseline: {gain}, beyond chance."
     if "harm" in failed:
         return f"Refused: the fine-tuned model harms a class ({gain} overall)."
+    if "calibration" in failed:
+        return f"Refused: the fine-tuned model's probabilities are too far off ({gain})."
     if "promotion" in failed:
         return (
             f"Refused: better than its baseline ({gain}), but worse than the model that is "
@@ -362,11 +376,3 @@ def _power(pairs: Pairs, gain: Gain, rule: GateRule, outcome: Outcome, alpha: fl
     if needed > images:
         sentence += f" About {needed:,} would show a gain of {100 * asked:.1f} points."
     return sentence
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f} points"
-
-
-def _p(p_value: float) -> str:
-    return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}"

@@ -16,6 +16,7 @@ class GateRule(Record):
       min_gain: the gain must be above this.
       min_accuracy: lowest accuracy, or mean recall; 0: none.
       max_class_loss: largest loss of recall of a class, 0 to 1.
+      max_calibration_error: highest expected calibration error, 0 to 1; 0: none.
       served_margin: by how much the accuracy may be below that of the model that is served now.
       must_beat_served: whether it must be above it, beyond chance.
       reuse: whether further looks at the same test images are only counted, or spend what is left
@@ -27,6 +28,7 @@ class GateRule(Record):
     min_gain: float = 0.0
     min_accuracy: float = 0.0
     max_class_loss: float = 0.1
+    max_calibration_error: float = 0.0
     served_margin: float = 0.03
     must_beat_served: bool = False
     reuse: Literal["warn", "spend"] = "warn"
@@ -46,5 +48,10 @@ class GateRule(Record):
             rule += (
                 f"; and its {name} must be at least {self.min_accuracy:.1%}, with "
                 f"{1 - self.alpha:.0%} confidence"
+            )
+        if self.max_calibration_error:
+            rule += (
+                "; and its expected calibration error may not be above "
+                f"{100 * self.max_calibration_error:.1f} points beyond chance"
             )
         return rule

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from serving.model import ImageRefused, PushedModel, load_model
+from serving.model import Answer, ImageRefused, PushedModel, load_model
 from serving.versions import newest_version
 from trainer import keys, records
 from trainer.data.card import read_card
@@ -110,8 +110,8 @@ def _ask(model: PushedModel, contents: list[bytes]) -> list[tuple[str, float]]:
     ]
 
 
-def _ask_one(ask: Callable[[bytes], list[tuple[str, float]]], content: bytes) -> tuple[str, float]:
+def _ask_one(ask: Callable[[bytes], Answer], content: bytes) -> tuple[str, float]:
     try:
-        return ask(content)[0]
+        return ask(content).classes[0]
     except ImageRefused:
         return "", 0.0

@@ -1,7 +1,7 @@
 """What the gate decides, in the words that report, command line and model card repeat."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from trainer.records import Record
@@ -10,7 +10,7 @@ from trainer.remote_files import read_record, write_record
 VERDICT_FILE = "verdict.json"
 
 Outcome = Literal["promote", "keep_baseline", "undecided", "refuse"]
-ClauseName = Literal["choice", "promotion", "floor", "harm"]
+ClauseName = Literal["choice", "promotion", "floor", "harm", "calibration"]
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,12 @@ class Clause(Record):
 
     Attributes:
       name: `choice`: is the candidate better than the baseline; `promotion`: is it no worse than
-        the model that is served now; `floor`: is it good enough; `harm`: has no class become worse.
+        the model that is served now; `floor`: is it good enough; `harm`: has no class become worse;
+        `calibration`: do its probabilities mean what they say.
       passed: the answer.
       sentence: the same in words.
-      estimate: gain in accuracy, accuracy, or largest loss of a class's recall, -1 to 1.
+      estimate: gain in accuracy, accuracy, largest loss of a class's recall, or expected
+        calibration error, -1 to 1.
       low: lower end of the estimate's interval; None where there is none.
       high: upper end.
       p_value: of the test; None where there is none.
@@ -37,6 +39,31 @@ class Clause(Record):
     high: float | None
     p_value: float | None
     threshold: float
+
+
+@dataclass(frozen=True)
+class Reference(Record):
+    """A linear probe beside the candidate. It decides nothing.
+
+    Attributes:
+      name: `reference_boundary` or `reference_top`: where the features were pooled.
+      accuracy: on the test images, 0 to 1.
+      gain: over the candidate, -1 to 1.
+      low: lower end of the gain's 95 % interval.
+      high: upper end.
+      p_value: one-sided, of the gain.
+      better: whether it is beyond chance.
+      sentence: the same in words, with what to try if it is better.
+    """
+
+    name: str
+    accuracy: float
+    gain: float
+    low: float
+    high: float
+    p_value: float
+    better: bool
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -56,6 +83,7 @@ class Verdict(Record):
         none.
       earlier_candidates: number of other candidates that were judged by these images before.
       reuse: what that means; empty if it means nothing.
+      references: linear probes beside the candidate.
     """
 
     outcome: Outcome
@@ -69,6 +97,7 @@ class Verdict(Record):
     served_version: str = ""
     earlier_candidates: int = 0
     reuse: str = ""
+    references: list[Reference] = field(default_factory=list)
 
     @property
     def promotes(self) -> bool:

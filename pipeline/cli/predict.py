@@ -37,11 +37,13 @@ class Prediction:
       path: path of the file.
       classes: (class name, probability), most probable first; empty on an error.
       error: why the file could not be classified; empty if it was.
+      is_known: whether the image is like the training images; None if the model does not say.
     """
 
     path: str
     classes: tuple[tuple[str, float], ...] = ()
     error: str = ""
+    is_known: bool | None = None
 
 
 def find_images(paths: Sequence[str]) -> list[FoundFile]:
@@ -103,6 +105,7 @@ def predict(model: PushedModel, files: Iterable[FoundFile], top: int) -> Iterato
             continue
         try:
             content = read_regular_file(file.path, model.max_file_bytes)
-            yield Prediction(file.path, tuple(model.ask(content)[:top]))
+            answer = model.ask(content)
+            yield Prediction(file.path, tuple(answer.classes[:top]), is_known=answer.is_known)
         except (UnreadableFile, ImageRefused) as error:
             yield Prediction(file.path, error=str(error))

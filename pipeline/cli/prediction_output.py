@@ -39,10 +39,13 @@ def print_table(predictions: Sequence[Prediction], top: int) -> None:
 def _cells(prediction: Prediction) -> list[Text]:
     if prediction.error:
         return [Text(_printable(prediction.error), "red")]
-    return [
+    cells = [
         Text.assemble((_printable(name), "bold" if rank == 0 else ""), f" {probability:.1%}")
         for rank, (name, probability) in enumerate(prediction.classes)
     ]
+    if prediction.is_known is False and cells:
+        cells[0].append(", unlike the training images", "yellow")
+    return cells
 
 
 def _as_unicode(path: str) -> str:

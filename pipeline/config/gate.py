@@ -49,6 +49,16 @@ class Gate(Section):
             "the candidate if it is beyond chance."
         ),
     )
+    max_calibration_error: NonNegativeFloat | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description=(
+            "How far the candidate's calibrated probabilities may be from its accuracy, on average "
+            "(expected calibration error; 0.05 is five points); a larger error refuses the "
+            "candidate if it is beyond chance. If unset: no limit."
+        ),
+    )
     served: Literal["compare", "ignore"] = Field(
         "compare",
         description=(

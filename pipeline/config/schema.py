@@ -21,6 +21,7 @@ from typing_extensions import Self
 from pipeline.config.beam import Beam
 from pipeline.config.cluster import Cluster
 from pipeline.config.data import Data
+from pipeline.config.export import Export
 from pipeline.config.gate import Gate
 from pipeline.config.limits import (
     MAX_EPOCHS,
@@ -308,6 +309,7 @@ class Config(Section):
     fits: Fits = Field(default_factory=Fits, validate_default=True, description="The two fits.")
     tuner: Tuner = Field(default_factory=Tuner, description="The hyperparameter search.")
     train: Train = Field(default_factory=Train, description="Settings of both fits.")
+    export: Export = Field(default_factory=Export, description="The exported model.")
     gate: Gate = Field(default_factory=Gate, description="The promotion rule.")
     beam: Beam = Field(default_factory=Beam, description="How Beam runs the data steps.")
     cluster: Cluster = Field(default_factory=Cluster, description="Where a cluster runs the nodes.")

@@ -8,13 +8,13 @@ from typing import Any
 
 from pipeline.report.run_record import Fit
 
-_HEAD_COLOUR = "#d97706"
-_FINE_TUNE_COLOUR = "#2563eb"
+BASELINE_COLOUR = "#d97706"
+CANDIDATE_COLOUR = "#2563eb"
 _MOST_LINEAR = 5.0  # ratio of highest to lowest objective that a linear axis still shows well
 _LEAST_OBJECTIVE = 1e-6  # a logarithmic axis has no zero
-_INK = "#7c8290"  # readable on light and on dark
+INK = "#7c8290"  # readable on light and on dark
 _CHOICE_COLOURS = ("#2563eb", "#d97706", "#0d9488", "#be185d", "#7c3aed", "#65a30d")
-_TITLE = {"color": _INK, "fontsize": 10, "loc": "left"}
+TITLE = {"color": INK, "fontsize": 10, "loc": "left"}
 
 
 def learning_curves(head: Fit, fine_tune: Fit) -> list[str]:
@@ -31,19 +31,19 @@ def learning_curves(head: Fit, fine_tune: Fit) -> list[str]:
 
 
 def _curve(head: Fit, fine_tune: Fit, name: str) -> str:
-    figure, (axis,) = _figure(1)
+    figure, (axis,) = new_figure(1)
     head_epochs = len(head.history["loss"])
     for record, offset, colour, label in (
-        (head, 0, _HEAD_COLOUR, "fit 1, head"),
-        (fine_tune, head_epochs, _FINE_TUNE_COLOUR, "fit 2, fine-tuning"),
+        (head, 0, BASELINE_COLOUR, "fit 1, head"),
+        (fine_tune, head_epochs, CANDIDATE_COLOUR, "fit 2, fine-tuning"),
     ):
         _draw_fit(axis, record, offset, colour, label, name)
-    axis.axvline(head_epochs + 0.5, color=_INK, linestyle=":", linewidth=1)
-    axis.set_title(f"{name} (solid: validation, dashed: training)", **_TITLE)
-    axis.set_xlabel("epoch", color=_INK, fontsize=9)
+    axis.axvline(head_epochs + 0.5, color=INK, linestyle=":", linewidth=1)
+    axis.set_title(f"{name} (solid: validation, dashed: training)", **TITLE)
+    axis.set_xlabel("epoch", color=INK, fontsize=9)
     axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.legend(frameon=False, fontsize=8, labelcolor=_INK)
-    return _svg(figure, f"{name.capitalize()} of both fits by epoch, separated by a dotted line")
+    axis.legend(frameon=False, fontsize=8, labelcolor=INK)
+    return to_svg(figure, f"{name.capitalize()} of both fits by epoch, separated by a dotted line")
 
 
 def _draw_fit(axis: Any, record: Fit, offset: int, colour: str, label: str, name: str) -> None:
@@ -65,15 +65,15 @@ def _draw_fit(axis: Any, record: Fit, offset: int, colour: str, label: str, name
 
 def curve_chart(points: Sequence[tuple[int, float]]) -> str:
     """Draws accuracy, 0 to 1, against the number of training images, as SVG."""
-    figure, (axis,) = _figure(1)
+    figure, (axis,) = new_figure(1)
     images, accuracies = zip(*points, strict=True)
     axis.plot(images, [100 * value for value in accuracies], marker="o", markersize=4)
     axis.set_xscale("log", base=2)
     axis.set_xticks(images, [f"{count:,}" for count in images])
     axis.minorticks_off()
-    axis.set_xlabel("training images", color=_INK, fontsize=9)
-    axis.set_ylabel("accuracy in %", color=_INK, fontsize=9)
-    return _svg(figure, "Accuracy of the probe against the number of training images")
+    axis.set_xlabel("training images", color=INK, fontsize=9)
+    axis.set_ylabel("accuracy in %", color=INK, fontsize=9)
+    return to_svg(figure, "Accuracy of the probe against the number of training images")
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ def tuning_chart(stages: Mapping[str, Sequence[TrialPoint]]) -> str:
     Returns:
       An `<svg>` element.
     """
-    figure, axes = _figure(len(stages))
+    figure, axes = new_figure(len(stages))
     for axis, (title, points) in zip(axes, stages.items(), strict=True):
         _draw_trials(axis, points)
-        axis.set_title(f"{title}: validation cross-entropy", **_TITLE)
-        axis.set_xlabel("learning rate", color=_INK, fontsize=9)
-    return _svg(figure, "Validation cross-entropy of each trial by its learning rate")
+        axis.set_title(f"{title}: validation cross-entropy", **TITLE)
+        axis.set_xlabel("learning rate", color=INK, fontsize=9)
+    return to_svg(figure, "Validation cross-entropy of each trial by its learning rate")
 
 
 def _draw_trials(axis: Any, points: Sequence[TrialPoint]) -> None:
@@ -127,9 +127,9 @@ def _draw_trials(axis: Any, points: Sequence[TrialPoint]) -> None:
         )
     if points:
         best = min(points, key=lambda point: point.objective)
-        ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": _INK}
+        ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": INK}
         axis.plot([best.learning_rate], [max(best.objective, _LEAST_OBJECTIVE)], "o", **ring)
-        axis.legend(frameon=False, fontsize=8, labelcolor=_INK)
+        axis.legend(frameon=False, fontsize=8, labelcolor=INK)
 
 
 def _by_choice(point: TrialPoint) -> tuple[int, str]:
@@ -141,24 +141,26 @@ def _gaps(values: Sequence[float | None]) -> list[float]:
     return [float("nan") if value is None else value for value in values]
 
 
-def _figure(columns: int) -> tuple[Any, Any]:
+def new_figure(columns: int, height: float = 3.2) -> tuple[Any, Any]:
+    """A transparent figure of so many charts side by side, and its axes."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5 * columns, 3.2), layout="constrained")
+    figure = Figure(figsize=(5 * columns, height), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for axis in axes:
         axis.patch.set_alpha(0)
-        axis.tick_params(colors=_INK, labelsize=8)
+        axis.tick_params(colors=INK, labelsize=8)
         axis.grid(alpha=0.25, linewidth=0.6)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
         for side in ("left", "bottom"):
-            axis.spines[side].set_color(_INK)
+            axis.spines[side].set_color(INK)
     return figure, axes
 
 
-def _svg(figure: Any, alternative: str) -> str:
+def to_svg(figure: Any, alternative: str) -> str:
+    """The figure as one `<svg>` element, with what a screen reader says of it."""
     import matplotlib
 
     buffer = io.StringIO()

@@ -10,6 +10,7 @@ from importlib import metadata as distributions
 from pathlib import Path
 
 import tensorflow as tf
+from tfx.utils import path_utils
 
 from components.example_validator.drift import read_drift
 from components.gate import verdict as gate
@@ -19,6 +20,7 @@ from components.serving_check.executor import read_agreement
 from components.trunk_features.executor import FROM_STORE, THROUGH_TRUNK
 from pipeline import __version__, events, node_args
 from pipeline.config.schema import Config
+from pipeline.report.certainty import class_changes, describe_certainty, doubtful_labels
 from pipeline.report.earlier_run import EarlierRun, read_earlier_run
 from pipeline.report.evaluation import (
     confusion,
@@ -47,11 +49,12 @@ from pipeline.report.run_record import (
     write_run,
 )
 from pipeline.report.since import compare_with
-from pipeline.report.thumbnails import write_samples
-from pipeline.report.verdict_record import Clause, Paired, ServingCheck, Verdict
+from pipeline.report.thumbnails import load_models, with_thumbnails, write_samples
+from pipeline.report.verdict_record import Clause, Paired, Reference, ServingCheck, Verdict
 from trainer import records
+from trainer.calibration.record import read_calibration
 from trainer.data.card import DataCard, read_card
-from trainer.data.predictions import MODELS, Row, read_predictions
+from trainer.data.predictions import BASELINE, CANDIDATE, MODELS, Row, read_predictions
 from trainer.export import DATA_FILE, LABELS_FILE
 from trainer.fits.record import read_fit
 from trainer.records import to_json
@@ -120,9 +123,19 @@ def write_record(
       earlier: the run that this one started from; None: there is none.
     """
     labels = _labels(nodes["FineTuner"])
-    rows = list(read_predictions(nodes["Evaluator"].uri("evaluation")).rows())
+    predictions = read_predictions(nodes["Evaluator"].uri("evaluation"))
+    rows = list(predictions.rows())
+    models = {
+        BASELINE: nodes["HeadTrainer"].uri("model"),
+        CANDIDATE: nodes["FineTuner"].uri("model"),
+    }
+    calibrations = {
+        name: read_calibration(path_utils.serving_model_path(uri)) for name, uri in models.items()
+    }
     metrics = _metrics(nodes["Evaluator"], rows, labels, config)
     started = info.started or info.finished
+    samples = write_samples(rows, labels, output_dir, load_models(models))
+    doubtful = doubtful_labels(predictions, labels, calibrations[CANDIDATE].temperature)
     record = RunRecord(
         name=config.name,
         thaw_version=__version__,
@@ -137,11 +150,14 @@ def write_record(
         metrics=metrics,
         verdict=_verdict(nodes, config),
         model=_pushed_model(nodes["Pusher"], config),
-        samples=write_samples(rows, labels, output_dir),
+        samples=samples,
         nodes=list(times),
         versions=_versions(),
         since=earlier
         and compare_with(earlier, nodes["ImageExampleGen"].uri("examples"), rows, labels),
+        certainty=describe_certainty(predictions, calibrations),
+        class_changes=class_changes(predictions),
+        doubtful_labels=with_thumbnails(doubtful, output_dir),
     )
     write_run(record, output_dir)
     return record
@@ -290,6 +306,7 @@ def _verdict(nodes: Mapping[str, NodeRun], config: Config) -> Verdict:
         earlier_candidates=decided.earlier_candidates,
         clauses=[Clause(**to_json(one)) for one in decided.clauses],
         power=decided.power,
+        references=[Reference(**to_json(one)) for one in decided.references],
         groups=decided.groups,
         serving_check=agreement,
         paired=Paired(

@@ -8,27 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pipeline.report.certainty_charts import coverage_chart, matrix_picture, reliability_chart
 from pipeline.report.charts import learning_curves
+from pipeline.report.confusion import (
+    MOST_TABLE_CLASSES,
+    order_by_similarity,
+    reorder,
+    top_confusions,
+)
+from pipeline.report.next_steps import next_steps
 from pipeline.report.run_record import RUN_FILE, RunRecord, Sample, damaged, read_run
 from pipeline.report.tuning import describe_tuning
 from trainer.files import write_replacing
+from trainer.keys import SPLITS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 REPORT_FILE = "report.html"
-_MOST_MATRIX_CLASSES = 40
-_MOST_CONFUSIONS = 15
 _MOST_FILES = 50
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """How often images of one class were predicted as another."""
-
-    label: str
-    predicted: str
-    count: int
 
 
 def build_report(output_dir: Path) -> Path:
@@ -87,14 +85,54 @@ def _render(run: RunRecord, output_dir: Path) -> str:
             curves=learning_curves(run.fits.head, run.fits.fine_tune),
             backbone=_backbone(run),
             tuning=describe_tuning(run.tuner),
-            matrix=_matrix(run),
-            confusions=top_confusions(run),
-            samples=[(sample, _data_url(sample, output_dir)) for sample in run.samples],
+            matrices=_matrices(run),
+            confusions=top_confusions(run.metrics.candidate.confusion, run.data.classes),
+            samples=[_shown(sample, output_dir) for sample in run.samples],
+            doubtful=[(one, _data_url(one.thumbnail, output_dir)) for one in run.doubtful_labels],
+            steps=next_steps(run, str(output_dir)),
+            certainty_charts=certainty_charts(run),
             rejected=run.data.set_aside.files[:_MOST_FILES],
+            splits=[split for split in SPLITS if split in run.data.counts],
             longest=max((node.seconds for node in run.nodes), default=0) or 1,
             config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
         )
     )
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """The confusion matrices of both models.
+
+    Attributes:
+      classes: names in the order of the rows.
+      tables: model -> rows of (count, share of the row); empty if there are too many classes.
+      pictures: `<svg>` elements in their place.
+    """
+
+    classes: list[str]
+    tables: dict[str, list[list[tuple[int, float]]]]
+    pictures: list[str]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sample and its pictures, as URLs that contain them."""
+
+    sample: Sample
+    picture: str
+    heat_maps: dict[str, str]
+
+
+def _shown(sample: Sample, output_dir: Path) -> Shown:
+    heat_maps = {name: _data_url(path, output_dir) for name, path in sample.heat_maps.items()}
+    return Shown(sample, _data_url(sample.thumbnail, output_dir), heat_maps)
+
+
+def certainty_charts(run: RunRecord) -> list[str]:
+    """How sure the models are, as `<svg>` elements; none for a run that does not say."""
+    if not run.certainty:
+        return []
+    return [reliability_chart(run.certainty), coverage_chart(run.certainty)]
 
 
 def _backbone(run: RunRecord) -> str:
@@ -113,34 +151,25 @@ def _backbone(run: RunRecord) -> str:
     )
 
 
-def top_confusions(run: RunRecord) -> list[Confusion]:
-    """Returns the candidate's most frequent confusions, most frequent first."""
-    classes = run.data.classes
-    mistakes = [
-        Confusion(classes[row], classes[column], count)
-        for row, of_class in enumerate(run.metrics.candidate.confusion)
-        for column, count in enumerate(of_class)
-        if row != column and count
-    ]
-    return sorted(mistakes, key=lambda mistake: -mistake.count)[:_MOST_CONFUSIONS]
-
-
-def _matrix(run: RunRecord) -> dict[str, list[list[tuple[int, float]]]] | None:
-    """Both models' counts with their share of the row; None if there are too many classes."""
-    if len(run.data.classes) > _MOST_MATRIX_CLASSES:
-        return None
-    return {
-        model: [[(count, count / (sum(row) or 1)) for count in row] for row in metrics.confusion]
-        for model, metrics in (
-            ("candidate", run.metrics.candidate),
-            ("baseline", run.metrics.baseline),
-        )
+def _matrices(run: RunRecord) -> Matrices:
+    """Both models' counts in one order, which puts similar classes beside each other."""
+    models = (("candidate", run.metrics.candidate), ("baseline", run.metrics.baseline))
+    order = order_by_similarity(run.metrics.candidate.confusion)
+    sorted_counts = {name: reorder(metrics.confusion, order) for name, metrics in models}
+    classes = [run.data.classes[place] for place in order]
+    if len(classes) > MOST_TABLE_CLASSES:
+        pictures = [matrix_picture(counts, name) for name, counts in sorted_counts.items()]
+        return Matrices(classes, {}, pictures)
+    shares = {
+        name: [[(count, count / (sum(row) or 1)) for count in row] for row in counts]
+        for name, counts in sorted_counts.items()
     }
+    return Matrices(classes, shares, [])
 
 
-def _data_url(sample: Sample, output_dir: Path) -> str:
-    """The thumbnail as a URL that contains it; empty if the file no longer exists."""
-    path = output_dir / sample.thumbnail
+def _data_url(name: str, output_dir: Path) -> str:
+    """A picture as a URL that contains it; empty if the file no longer exists."""
+    path = output_dir / name
     encoded = base64.b64encode(path.read_bytes()).decode() if path.is_file() else ""
     return f"data:image/jpeg;base64,{encoded}" if encoded else ""
 

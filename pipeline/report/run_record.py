@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
+from pipeline.report.certainty_record import Certainty, ClassChange, DoubtfulLabel
 from pipeline.report.part import Part
 from pipeline.report.verdict_record import Verdict
 from trainer.errors import ThawError
@@ -227,13 +228,18 @@ class Prediction(Part):
 
 
 class Sample(Part):
-    """A test image that the report shows. `thumbnail` is relative to the output folder."""
+    """A test image that the report shows.
+
+    `thumbnail` is relative to the output folder, as are `heat_maps`: model -> the same picture with
+    what speaks for the model's choice in colour.
+    """
 
     path: str
     thumbnail: str
     label: str
     baseline: Prediction
     candidate: Prediction
+    heat_maps: dict[str, str] = Field(default_factory=dict)
 
 
 class Artifact(Part):
@@ -279,6 +285,9 @@ class RunRecord(Part):
     nodes: list[Node]
     versions: dict[str, str]
     since: Since | None = None
+    certainty: Certainty | None = None
+    class_changes: list[ClassChange] = Field(default_factory=list)
+    doubtful_labels: list[DoubtfulLabel] = Field(default_factory=list)
 
     def uri(self, node: str, output: str) -> str:
         """Folder of a node's only artifact; empty where the run does not know its nodes."""

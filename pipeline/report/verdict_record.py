@@ -54,6 +54,19 @@ class Clause(Part):
     threshold: float
 
 
+class Reference(Part):
+    """A linear probe; see `components.gate.verdict.Reference`, which writes it."""
+
+    name: str
+    accuracy: float
+    gain: float
+    low: float
+    high: float
+    p_value: float
+    better: bool
+    sentence: str
+
+
 class Verdict(Part):
     """Whether the candidate was promoted, and why; see `components.gate.verdict.Verdict`.
 
@@ -71,6 +84,7 @@ class Verdict(Part):
       power: what these images could have shown.
       groups: number of groups of test images that belong together, single images included.
       earlier_candidates: number of other candidates that these test images judged before.
+      references: linear probes beside the candidate.
       override: how the candidate was promoted all the same; None: it was not.
     """
 
@@ -87,9 +101,11 @@ class Verdict(Part):
     power: str = ""
     groups: int = 0
     earlier_candidates: int = 0
+    references: list[Reference] = Field(default_factory=list)
     override: Override | None = None
 
     @property
     def explanations(self) -> list[str]:
         """What stands below the sentence: the reasons, and what the images could have shown."""
-        return [*self.reasons, *([self.power] if self.power else [])]
+        references = [one.sentence for one in self.references]
+        return [*self.reasons, *references, *([self.power] if self.power else [])]

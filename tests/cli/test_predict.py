@@ -27,7 +27,7 @@ from serving import model, versions
 class Cat:
     max_file_bytes = 10**6
     def ask(self, content):
-        return [("cat", 1.0)]
+        return model.Answer([("cat", 1.0)])
 versions.find_model = Path
 model.load_model = lambda folder: Cat()
 main.main()
@@ -110,6 +110,7 @@ def test_bad_file_costs_no_other_its_answer(model, photos, name, content, reason
         "path": str(photos / name),
         "classes": [],
         "error": reason,
+        "is_known": None,
     }
     assert answers[str(photos / "a.png")]["classes"][0] == ["bright", 1.0]
     assert table.exit_code == 1
@@ -230,11 +231,11 @@ def test_url_is_not_taken_for_a_path(model, photos):
 
 def test_file_that_vanishes_after_it_was_listed_is_an_error_of_its_own(photos):
     from pipeline.cli.predict import find_images, predict
-    from serving.model import PushedModel
+    from serving.model import Answer, PushedModel
 
     class White(PushedModel):
         def ask(self, content):
-            return [("white", 1.0)]
+            return Answer([("white", 1.0)], is_known=False)
 
     found = find_images([str(photos)])
     (photos / "a.png").unlink()
@@ -243,6 +244,7 @@ def test_file_that_vanishes_after_it_was_listed_is_an_error_of_its_own(photos):
 
     assert gone.error == "cannot be read: No such file or directory"
     assert there.classes == (("white", 1.0),)
+    assert there.is_known is False
 
 
 def test_folders_become_the_images_below_them(photos):
@@ -311,3 +313,15 @@ def test_neither_locale_nor_home_nor_temporary_folder_is_needed(model, photos, e
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.count(b"100.0%") == 2
     assert (b"\\xf8.png" if "LANG" in environment else "ø.png".encode()) in done.stdout
+
+
+def test_table_marks_an_image_that_is_unlike_the_training_images(capsys):
+    from pipeline.cli.predict import Prediction
+    from pipeline.cli.prediction_output import print_table
+
+    foreign = Prediction("a.png", (("cat", 0.9),), is_known=False)
+    print_table([foreign, Prediction("b.png", (("cat", 0.9),), is_known=True)], top=1)
+
+    first, second = capsys.readouterr().out.splitlines()[1:]
+    assert "cat 90.0%, unlike the training images" in first
+    assert "unlike" not in second

@@ -12,7 +12,8 @@ from components.evaluator import extractors
 from components.evaluator.executor import Executor
 from components.evaluator.metrics import make_eval_config
 from trainer import keys
-from trainer.export import EVALUATION_SIGNATURE, LOGITS, PROBABILITIES
+from trainer.data.predictions import REFERENCE_TOP
+from trainer.export import EVALUATION_SIGNATURE, LOGITS, PROBABILITIES, UNKNOWN_SCORE
 
 LABELS = ["ant", "bee", "cow"]
 
@@ -55,7 +56,12 @@ def write_model(folder: Path, num_right: int) -> standard_artifacts.Model:
         choice = number + tf.where(number < num_right, 0, 1)
         hot = tf.one_hot(choice % len(LABELS), len(LABELS))
         probabilities = hot * 0.625 + 0.125
-        return {PROBABILITIES: probabilities, LOGITS: tf.math.log(probabilities)}
+        return {
+            PROBABILITIES: probabilities,
+            LOGITS: tf.math.log(probabilities),
+            UNKNOWN_SCORE: tf.cast(number, tf.float32),
+            REFERENCE_TOP: probabilities,
+        }
 
     module = tf.Module()
     module.evaluate = evaluate

@@ -10,9 +10,16 @@ from components.evaluator.rows import rows_dir, rows_of_batch, writing_rows_to
 from pipeline.report.evaluation import read_metrics
 from trainer import keys
 from trainer.data import predictions
-from trainer.data.predictions import BASELINE, CANDIDATE, Choice, Row, read_predictions
+from trainer.data.predictions import (
+    BASELINE,
+    CANDIDATE,
+    REFERENCE_TOP,
+    Choice,
+    Row,
+    read_predictions,
+)
 from trainer.errors import ThawError
-from trainer.export import LOGITS, PROBABILITIES
+from trainer.export import LOGITS, PROBABILITIES, UNKNOWN_SCORE
 
 from .evaluations import LABELS, evaluate
 
@@ -107,12 +114,19 @@ def test_row_of_a_model_that_gives_no_number_has_none(tmp_path):
     assert first.candidate.probability is None
     assert second.candidate == Choice(0, 1.0)
     assert found.groups == ["", "g"]
+    assert found.answers[predictions.CANDIDATE].unknown_scores.tolist() == [0.0, 1.0]
+    assert {name: ids.tolist() for name, ids in found.references.items()} == {REFERENCE_TOP: [1, 0]}
 
 
 def _outputs(probabilities: list[list[float]]) -> dict[str, np.ndarray]:
     found = np.array(probabilities, np.float32)
     with np.errstate(divide="ignore"):
-        return {PROBABILITIES: found, LOGITS: np.log(found)}
+        return {
+            PROBABILITIES: found,
+            LOGITS: np.log(found),
+            UNKNOWN_SCORE: np.arange(len(found), dtype=np.float32),
+            REFERENCE_TOP: found,
+        }
 
 
 def test_a_folder_without_predictions_or_with_others_is_named(tmp_path):

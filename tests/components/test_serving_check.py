@@ -18,15 +18,16 @@ from tfx.types import standard_artifacts
 from components.pusher.executor import Executor as PusherExecutor
 from components.serving_check.executor import RESULT_FILE, Agreement, Executor, check, compare
 from trainer import keys
-from trainer.data.fit_data import image_parser
+from trainer.calibration.fit import nothing_fitted
+from trainer.data.fit_data import Parse, image_parser
 from trainer.data.images import decode_and_resize, serialize_image
 from trainer.errors import ThawError
-from trainer.export import Evaluation, ExportInfo, export_saved_model
+from trainer.export import ExportInfo, export_saved_model
 from trainer.model.classifier import build_classifier
 from trainer.specs import ModelSpec, ServedImages
 
 from ..image_examples import LABELS, write_shard
-from ..trainer.conftest import SIZE_PX, tiny_backbone
+from ..trainer.conftest import SIZE_PX, WIDTH, parts_of, tiny_backbone
 
 NUM_TEST = 6
 TOLERANCE = 1e-3
@@ -50,9 +51,10 @@ def inverted(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return 255 - image, label_id
 
 
-def export(model: keras.Model, evaluation: Evaluation, folder: Path) -> None:
+def export(model: keras.Model, parse: Parse, folder: Path) -> None:
     images = ServedImages(SIZE_PX, 1_000_000)
-    export_saved_model(model, images, evaluation, ExportInfo(LABELS, {}, {}), str(folder))
+    info = ExportInfo(LABELS, {}, {})
+    export_saved_model(parts_of(model), images, parse, nothing_fitted(WIDTH), info, str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def models(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("models")
     model = make_model()
     for name, parse in (("good", image_parser(SIZE_PX)), ("skewed", inverted)):
-        export(model, Evaluation(parse, model), root / name / "Format-Serving")
+        export(model, parse, root / name / "Format-Serving")
     return root
 
 

@@ -22,7 +22,7 @@ OPTIONS = (
     "backbone.name=mobilenet_v2",
     f"backbone.weights={IMAGENET_WEIGHTS if IMAGENET_WEIGHTS.is_file() else 'random'}",
     "backbone.image_size_px=75",
-    "head.units=32",
+    "head.units=64",
     "fits.head.max_epochs=1",
     "fits.head.learning_rate=1e-4",
     "fits.fine_tune.max_epochs=10",
@@ -35,7 +35,7 @@ OPTIONS = (
     # From random weights fit 2 learns too little in ten epochs to be beyond chance.
     *(() if IMAGENET_WEIGHTS.is_file() else ("gate.alpha=0.5", "gate.max_class_loss=1")),
 )
-GOOD = "fits.fine_tune.learning_rate=2e-3"
+GOOD = "fits.fine_tune.learning_rate=1e-3"
 HARMFUL = "fits.fine_tune.learning_rate=10"
 
 

@@ -13,7 +13,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
-from trainer.job import WEIGHTS_FILE
+from trainer.earlier_head import WEIGHTS_FILE
 
 from ..conftest import ROOT
 from ..h5_files import assert_same

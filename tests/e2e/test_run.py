@@ -116,6 +116,27 @@ def test_the_verdict_follows_from_the_predictions_by_scipy_alone(good_run):
         losses[label] = (own.count((True, False)) - own.count((False, True))) / len(own)
     assert harm["estimate"] == pytest.approx(max(losses.values()))
     assert verdict["blessed"] == (p_value < 0.05) or "gate.alpha=0.5" in OPTIONS
+    probes = {one["name"]: one for one in verdict["references"]}
+    assert set(probes) == {"reference_boundary", "reference_top"}
+    for name, probe in probes.items():
+        own = [row[f"{name}_label_id"] == row["label_id"] for row in table]
+        assert probe["accuracy"] == pytest.approx(np.mean(own))
+        pairs = list(zip(right["candidate"], own, strict=True))
+        more, fewer = pairs.count((False, True)), pairs.count((True, False))
+        expected = stats.binomtest(more, more + fewer, 0.5, "greater").pvalue if more + fewer else 1
+        assert probe["p_value"] == pytest.approx(expected)
+
+
+def test_what_the_model_marks_as_unknown_follows_from_the_predictions(good_run):
+    folder = artifact(good_run, "Evaluator", "evaluation") / "predictions"
+    scores = [row["candidate_unknown_score"] for row in parquet.read_table(folder).to_pylist()]
+    assets = artifact(good_run, "FineTuner", "model") / "Format-Serving" / "assets"
+    fitted = json.loads((assets / "calibration.json").read_text())
+
+    unknown = good_run.results["certainty"]["unknown"]
+    assert unknown["test_share"] == pytest.approx(np.mean(np.array(scores) > fitted["threshold"]))
+    assert unknown["left_out"].keys() == {"0", "1", "2"}
+    assert good_run.results["certainty"]["candidate"]["temperature"] == fitted["temperature"]
 
 
 def test_same_bytes_never_stand_in_two_splits(good_run):
@@ -157,7 +178,10 @@ def test_report_stands_alone(good_run, output):
 
     assert "Blessed and pushed" in page
     assert 'src="http' not in page
-    assert page.count("data:image/jpeg;base64,") == len(good_run.results["samples"]) > 0
+    # Each with two heat maps.
+    pictures = 3 * len(good_run.results["samples"]) + len(good_run.results["doubtful_labels"])
+    assert page.count("data:image/jpeg;base64,") == pictures > 0
+    assert len(page) < 5_000_000
 
 
 def test_label_ids_follow_the_sorted_class_names_everywhere(good_run, pushed_model, images):
@@ -182,14 +206,15 @@ def test_pushed_model_predicts_from_the_command_line(pushed_model, images, outpu
     assert good["path"] == str(photo)
     assert {name for name, _ in good["classes"]} == {"0", "1", "2"}
     assert sum(probability for _, probability in good["classes"]) == pytest.approx(1, abs=1e-4)
+    assert good["is_known"] in (True, False)
     assert bad["error"] == "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF or HEIC file"
 
 
-def test_pushed_model_has_two_signatures_and_none_of_keras_own_objects(pushed_model):
+def test_pushed_model_has_its_signatures_and_none_of_keras_own_objects(pushed_model):
     """What Keras would save of InceptionV3 beside them takes 7 to 17 s to load."""
     model = tf.saved_model.load(str(pushed_model))
 
-    assert set(model.signatures) == {"serving_default", "evaluate"}
+    assert set(model.signatures) == {"serving_default", "evaluate", "explain"}
     assert not hasattr(model, "layers")
     assert not (pushed_model / "keras_metadata.pb").exists()
 

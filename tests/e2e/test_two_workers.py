@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trainer.earlier_head import WEIGHTS_FILE
 from trainer.fits.record import HISTORY_FILE
-from trainer.job import WEIGHTS_FILE
 
 from ..conftest import ROOT
 from ..trainer.conftest import weights_in

@@ -21,8 +21,9 @@ from tests.trainer.fits_of_workers import (
 )
 from trainer.data.card import read_card
 from trainer.fits import checkpoint, resume
-from trainer.job import Job, run_fine_tune, run_head_fit
+from trainer.job import Job
 from trainer.process import supervision, tf_config
+from trainer.run_fits import run_fine_tune, run_head_fit
 from trainer.specs import Augmentation, FineTune, HeadFit, ModelSpec
 
 EPOCHS = 5

@@ -19,8 +19,8 @@ from tests.image_examples import write_image_examples
 from tests.launchers.faulty_fits import EPOCHS
 from tests.launchers.processes import living
 from tests.trainer.conftest import SIZE_PX, weights_in
+from trainer.earlier_head import WEIGHTS_FILE
 from trainer.fits.record import HISTORY_FILE
-from trainer.job import WEIGHTS_FILE
 from trainer.process import exit_codes
 from trainer.process.tf_config import tf_config
 

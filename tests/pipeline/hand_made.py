@@ -50,6 +50,18 @@ def _node(name: str, state: str, seconds: float, output: str) -> dict[str, Any]:
     }
 
 
+def _certainty(temperature: float) -> dict[str, Any]:
+    bins = [{"count": 12, "confidence": 0.9, "accuracy": 0.75}]
+    return {
+        "temperature": temperature,
+        "error_before": 0.15,
+        "error_after": None if temperature == 1.0 else 0.04,
+        "before": bins,
+        "after": bins,
+        "coverage": [{"share": 0.5, "accuracy": 1.0}, {"share": 1.0, "accuracy": 0.85}],
+    }
+
+
 RUN: dict[str, Any] = {
     "schema": SCHEMA,
     "name": "birds",
@@ -129,6 +141,7 @@ RUN: dict[str, Any] = {
         "power": "20 test images show a gain of 30.0 points in four cases of five.",
         "groups": 18,
         "earlier_candidates": 0,
+        "references": [],
         "override": None,
     },
     "model": {"name": "birds", "version": "7", "path": "/out/serving/birds/7"},
@@ -139,6 +152,31 @@ RUN: dict[str, Any] = {
             "label": "ant",
             "baseline": {"class": "bee", "probability": 0.6},
             "candidate": {"class": "ant", "probability": 0.9},
+            "heat_maps": {"candidate": "samples/1-candidate.jpg"},
+        }
+    ],
+    "certainty": {
+        "baseline": _certainty(1.0),
+        "candidate": _certainty(1.5),
+        "unknown": {
+            "rejected_share": 0.02,
+            "test_share": 0.1,
+            "accuracy_known": 0.875,
+            "accuracy_unknown": 0.5,
+            "left_out": {"ant": 0.91, "bee": 0.6},
+        },
+    },
+    "class_changes": [
+        {"label": "ant", "count": 12, "before": 0.75, "after": 0.75, "low": -0.2, "high": 0.2},
+        {"label": "bee", "count": 8, "before": 0.625, "after": 1.0, "low": 0.02, "high": 0.6},
+    ],
+    "doubtful_labels": [
+        {
+            "path": "/photos/ant/9.jpg",
+            "label": "ant",
+            "predicted": "bee",
+            "probability": 0.97,
+            "thumbnail": "samples/doubtful-00.jpg",
         }
     ],
     "nodes": [
@@ -155,11 +193,12 @@ def a_run() -> dict[str, Any]:
 
 
 def write_run(folder: Path, run: dict[str, Any]) -> Path:
-    """Writes `run.json` and a thumbnail for each sample."""
+    """Writes `run.json`, and a thumbnail and heat maps for each sample."""
     (folder / "run.json").write_text(json.dumps(run))
     (folder / "samples").mkdir(exist_ok=True)
     for sample in run["samples"]:
-        Image.new("RGB", (4, 4)).save(folder / sample["thumbnail"])
+        for picture in [sample["thumbnail"], *sample.get("heat_maps", {}).values()]:
+            Image.new("RGB", (4, 4)).save(folder / picture)
     return folder
 
 

@@ -13,10 +13,12 @@ from trainer.data.fit_data import FitData
 from trainer.distribution.strategy import make_deterministic, make_strategy
 from trainer.fits.recipe import Network
 from trainer.model.classifier import build_classifier
+from trainer.model.parts import ClassifierParts, take_apart
 from trainer.specs import ModelSpec
 
 SIZE_PX = 16
 CLASSES = 2
+WIDTH = 4  # of the pooled vector
 
 
 def tiny_backbone() -> keras.Model:
@@ -28,6 +30,11 @@ def tiny_backbone() -> keras.Model:
         features = keras.layers.BatchNormalization(momentum=0.5, name=f"norm{number}")(features)
         features = keras.layers.Activation("relu", name=f"block{number}")(features)
     return keras.Model(inputs, features, name="tiny")
+
+
+def parts_of(model: keras.Model) -> ClassifierParts:
+    """A classifier on the tiny backbone, in parts."""
+    return take_apart(model, model.get_layer("tiny"), "inception_v3", None)
 
 
 SPEC = ModelSpec("inception_v3", SIZE_PX, head_units=8, head_dropout=0.0, num_classes=CLASSES)

@@ -19,7 +19,8 @@ import tf_keras as keras
 from trainer.backbones.table import BACKBONES
 from trainer.data.card import read_card
 from trainer.distribution.strategy import make_strategy, this_worker
-from trainer.job import Job, run_fine_tune, run_head_fit
+from trainer.job import Job
+from trainer.run_fits import run_fine_tune, run_head_fit
 from trainer.specs import NO_CHANGE, Augmentation, FineTune, HeadFit, ModelSpec, TrunkSpec
 
 from .conftest import SIZE_PX, tiny_backbone

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from trainer import keys
 from trainer.data.card import DataCard
-from trainer.job import Job, unpooled_data
+from trainer.job import Job
+from trainer.job_data import unpooled_data
 from trainer.specs import Augmentation, ModelSpec, TrunkSpec
 
 SHAPE = (2, 2, 3)

@@ -17,15 +17,21 @@ from serving.versions import UnusableModel
 from trainer import keys
 from trainer.backbones.networks import preprocess_input
 from trainer.backbones.table import BACKBONES
+from trainer.calibration.fit import Fitted, nothing_fitted
+from trainer.calibration.probe import Probe
+from trainer.calibration.record import Calibration
+from trainer.calibration.unknown import Pooled, fit_known
 from trainer.data.fit_data import image_parser
 from trainer.data.images import decode_and_resize, serialize_image
-from trainer.export import Evaluation, ExportInfo, export_saved_model
+from trainer.data.predictions import REFERENCE_TOP
+from trainer.export import ExportInfo, export_saved_model
 from trainer.model.classifier import build_classifier
 from trainer.specs import ModelSpec, ServedImages
 
-from .conftest import SIZE_PX, tiny_backbone
+from .conftest import SIZE_PX, WIDTH, parts_of, tiny_backbone
 
 LABELS = ["ant", "bee", "Ørsted's cat"]
+FITTED = nothing_fitted(WIDTH)
 
 
 def picture(format_name: str, seed: int = 0) -> bytes:
@@ -55,9 +61,10 @@ def exported(model, temporary, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "model"
     card = ExportInfo(LABELS, {"seed": 3}, {"fingerprint": "abc"})
     export_saved_model(
-        model,
+        parts_of(model),
         ServedImages(SIZE_PX, 1_000_000),
-        Evaluation(image_parser(SIZE_PX), model),
+        image_parser(SIZE_PX),
+        FITTED,
         card,
         str(folder),
     )
@@ -150,7 +157,15 @@ def test_signature_is_what_tensorflow_serving_reads(exported):
     assert signature.method_name == "tensorflow/serving/predict"
     assert set(signature.inputs) == {"image_bytes"}
     assert signature.inputs["image_bytes"].dtype == tf.string.as_datatype_enum
-    assert set(signature.outputs) == {"probabilities", "label_id", "class_name", "class_names"}
+    assert set(signature.outputs) == {
+        "probabilities",
+        "label_id",
+        "class_name",
+        "class_names",
+        "calibrated_probabilities",
+        "unknown_score",
+        "is_known",
+    }
     assert {output.tensor_shape.dim[0].size for output in signature.outputs.values()} == {-1}
 
 
@@ -184,6 +199,80 @@ def operations(folder: Path) -> set[str]:
     return {node.op for function in graph.library.function for node in function.node_def}
 
 
+def random_fit() -> Fitted:
+    """Numbers that are none of the neutral ones."""
+    generator = np.random.default_rng(6)
+    images = Pooled(generator.normal(0, 1, [40, WIDTH]).astype("float32"), np.arange(40) % 3)
+    logits = generator.normal(0, 1, [40, 3]).astype("float32")
+    known = fit_known(images, images, logits, 0.5)
+    probe = Probe(*(generator.normal(0, 1, shape).astype("float32") for shape in ([WIDTH, 3], [3])))
+    return Fitted(Calibration(2.5, 40, 0.5, float(known.threshold)), known, {REFERENCE_TOP: probe})
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fitted:
+    return random_fit()
+
+
+@pytest.fixture(scope="module")
+def calibrated(model, fitted, tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("calibrated") / "model")
+    images, info = ServedImages(SIZE_PX, 1_000_000), ExportInfo(LABELS, {}, {})
+    export_saved_model(parts_of(model), images, image_parser(SIZE_PX), fitted, info, folder)
+    return tf.saved_model.load(folder)
+
+
+def test_what_was_fitted_is_served_beside_the_probabilities(model, fitted, calibrated):
+    files = [picture("PNG", seed) for seed in range(40)]
+
+    answer = serve(calibrated, files)
+
+    pictures = tf.stack([decode_and_resize(tf.constant(one), SIZE_PX, 10**6) for one in files])
+    vectors, logits = parts_of(model).pool_images(pictures), model(pictures)
+    scores = fitted.known.score(vectors, logits).numpy()
+    np.testing.assert_allclose(answer["unknown_score"], scores, atol=1e-3)
+    assert (answer["is_known"] == (answer["unknown_score"] <= fitted.record.threshold)).all()
+    np.testing.assert_allclose(
+        answer["calibrated_probabilities"], tf.nn.softmax(logits / 2.5), atol=1e-6
+    )
+    np.testing.assert_allclose(answer["probabilities"], tf.nn.softmax(logits), atol=1e-6)
+
+
+def test_evaluation_gives_the_score_and_the_probes_answers(model, fitted, calibrated):
+    image = decode_and_resize(tf.constant(picture("PNG")), SIZE_PX, 10**6)
+    example = tf.train.Example()
+    example.features.feature[keys.IMAGE].bytes_list.value.append(serialize_image(image).numpy())
+    example.features.feature[keys.LABEL_ID].int64_list.value.append(1)
+
+    answer = calibrated.signatures["evaluate"](examples=tf.constant([example.SerializeToString()]))
+
+    served = serve(calibrated, [picture("PNG")])
+    probe = fitted.probes[REFERENCE_TOP]
+    expected = parts_of(model).pool(image[tf.newaxis]).numpy() @ probe.kernel + probe.bias
+    assert set(answer) == {"probabilities", "logits", "unknown_score", REFERENCE_TOP}
+    np.testing.assert_allclose(answer["unknown_score"], served["unknown_score"], atol=1e-3)
+    np.testing.assert_allclose(answer[REFERENCE_TOP], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_heat_map_is_where_the_class_gets_its_logit_from(model, calibrated):
+    """Against the gradient of pooling and two dense layers, written out."""
+    content = picture("PNG")
+    label_id = 2
+    image = decode_and_resize(tf.constant(content), SIZE_PX, 10**6)[tf.newaxis]
+    features = parts_of(model).trunk(image).numpy()[0]
+    hidden, last = (model.get_layer(name) for name in ("hidden", "logits"))
+    active = (features.mean(axis=(0, 1)) @ hidden.kernel.numpy() + hidden.bias.numpy()) > 0
+    weights = hidden.kernel.numpy() @ (active * last.kernel.numpy()[:, label_id])
+    expected = np.maximum(features @ weights, 0)
+
+    answer = calibrated.signatures["explain"](
+        image_bytes=tf.constant([content]), label_id=tf.constant([label_id], tf.int64)
+    )
+
+    assert expected.max() > 0
+    np.testing.assert_allclose(answer["heat_map"][0], expected / expected.max(), atol=1e-4)
+
+
 def test_model_whose_data_has_no_webp_loads_without_its_decoder(exported):
     assert "DecodePng" in operations(exported)
     assert "DecodeWebP" not in operations(exported)
@@ -194,9 +283,11 @@ def test_model_whose_data_has_no_webp_loads_without_its_decoder(exported):
 
 def test_model_whose_data_has_webp_reads_it_and_says_what_it_needs(model, tmp_path):
     images = ServedImages(SIZE_PX, 1_000_000, webp=True)
-    evaluation = Evaluation(image_parser(SIZE_PX), model)
+    info = ExportInfo(LABELS, {}, {})
 
-    export_saved_model(model, images, evaluation, ExportInfo(LABELS, {}, {}), str(tmp_path / "m"))
+    export_saved_model(
+        parts_of(model), images, image_parser(SIZE_PX), FITTED, info, str(tmp_path / "m")
+    )
 
     assert "DecodeWebP" in operations(tmp_path / "m")
     record = json.loads((tmp_path / "m" / "assets" / "serving.json").read_text())
@@ -210,7 +301,7 @@ def test_files_that_the_model_does_not_decode_are_re_encoded_for_it(served, expo
     content = picture(format_name)
     pushed = load_model(exported)
 
-    answer = dict(pushed.ask(content))
+    answer = dict(pushed.ask(content).classes)
 
     png = io.BytesIO()
     Image.open(io.BytesIO(content)).convert("RGB").save(png, "PNG")

@@ -17,8 +17,8 @@ import pytest
 
 from components.trunk_features.executor import write_backbone, write_features
 from trainer.data.card import DataCard, write_card
+from trainer.earlier_head import WEIGHTS_FILE
 from trainer.fits.record import HISTORY_FILE
-from trainer.job import WEIGHTS_FILE
 from trainer.model.trunk import BACKBONE_FILE
 from trainer.specs import NO_CHANGE, TrunkFeaturesArgs, TrunkSpec
 
@@ -37,14 +37,15 @@ COUNTS = {"train": 16, "val": 8, "test": 2}
 FLOAT32_CURVES = 5e-5
 FLOAT32_WEIGHTS = 2.5e-4
 # Kept in float16 each value is off by up to 2^-11 of itself. Measured: 1.5e-4 in a loss
-# and 1.3e-3 in a weight; this is ten times as much.
-FLOAT16_CURVES = 1.5e-3
+# and 1.3e-3 in a weight on one processor, 1.9e-3 in a loss on another.
+FLOAT16_CURVES = 4e-3
 FITS = ("head", "top")
 JOB = """
 import sys
 import trainer
 from trainer.data.card import read_card
-from trainer.job import Job, run_fine_tune, run_head_fit
+from trainer.job import Job
+from trainer.run_fits import run_fine_tune, run_head_fit
 from trainer.specs import NO_CHANGE, FineTune, HeadFit, ModelSpec, TrunkSpec
 data, folder, seed, weights, dtype, fits = sys.argv[1:]
 cache = TrunkSpec("inception_v3", 75, "mixed8", dtype, "float32") if dtype else None

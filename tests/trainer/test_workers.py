@@ -23,8 +23,8 @@ from trainer import keys
 from trainer.backbones.networks import calibrate_batch_norm, preprocess_input
 from trainer.backbones.table import BACKBONES
 from trainer.data.card import DataCard, write_card
+from trainer.earlier_head import WEIGHTS_FILE
 from trainer.fits.record import HISTORY_FILE
-from trainer.job import WEIGHTS_FILE
 from trainer.model.weight_files import save_weights
 
 from ..image_examples import image_example, noise, write_shard

@@ -338,6 +338,11 @@ def _vector_record(width: int) -> np.dtype:
     return np.dtype([("label_id", "<i8"), ("weight", "<f4"), ("vector", "<f4", width)])
 
 
+def count_vectors(path: str, width: int) -> int:
+    """How many records a file of `write_vectors` holds."""
+    return os.path.getsize(path) // _vector_record(width).itemsize
+
+
 def load_vectors(
     path: str, width: int, every: int = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ evaluation/predictions/part-00000-of-00001.parquet
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,11 @@ MODELS = (BASELINE, CANDIDATE)
 
 FOLDER = "predictions"
 
-_CHOICE, _PROBABILITY, _LOGITS = "label_id", "probability", "logits"
+REFERENCE_BOUNDARY, REFERENCE_TOP = "reference_boundary", "reference_top"
+REFERENCES = (REFERENCE_BOUNDARY, REFERENCE_TOP)
+"""Linear probes on the pooled features of the frozen backbone."""
+
+_CHOICE, _PROBABILITY, _LOGITS, _UNKNOWN = "label_id", "probability", "logits", "unknown_score"
 
 SCHEMA = pa.schema(
     [
@@ -37,8 +41,10 @@ SCHEMA = pa.schema(
                 (_CHOICE, pa.int64()),  # the most probable class
                 (_PROBABILITY, pa.float32()),  # of that
                 (_LOGITS, pa.list_(pa.float32())),  # by label id
+                (_UNKNOWN, pa.float32()),  # the higher, the less like a training image
             )
         ),
+        *((f"{name}_{_CHOICE}", pa.int64()) for name in REFERENCES),  # null: there is no such probe
     ]
 )
 """A row an image. The columns of a model begin with its name."""
@@ -90,11 +96,13 @@ class ModelAnswers:
       choices: int64 [n], label ids.
       probabilities: float32 [n], of the choices.
       logits: float32 [n, classes], by label id.
+      unknown_scores: float32 [n], the higher, the less like a training image.
     """
 
     choices: np.ndarray
     probabilities: np.ndarray
     logits: np.ndarray
+    unknown_scores: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,8 @@ class Predictions:
       groups: names of groups of images that belong together; empty: the image is alone.
       weights: float32 [n], how much each image counts, by its source.
       answers: model -> what it said.
+      references: name of a linear probe -> its first choices, int64 [n]; of `REFERENCES` those that
+        there are.
     """
 
     ids: list[str]
@@ -118,6 +128,7 @@ class Predictions:
     groups: list[str]
     weights: np.ndarray
     answers: Mapping[str, ModelAnswers]
+    references: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -152,7 +163,7 @@ class Predictions:
 
 
 def columns_of(
-    model: str, logits: np.ndarray, probabilities: np.ndarray
+    model: str, logits: np.ndarray, probabilities: np.ndarray, unknown_score: float
 ) -> dict[str, int | float | list[float]]:
     """One model's part of a row.
 
@@ -161,12 +172,26 @@ def columns_of(
       logits: float32 [classes].
       probabilities: float32 [classes]; what is served decides the choice, not the logits, which
         can differ where two probabilities are the same number.
+      unknown_score: the higher, the less like a training image.
     """
     best = int(np.argmax(probabilities))
     return {
         f"{model}_{_CHOICE}": best,
         f"{model}_{_PROBABILITY}": float(probabilities[best]),
         f"{model}_{_LOGITS}": logits.tolist(),
+        f"{model}_{_UNKNOWN}": float(unknown_score),
+    }
+
+
+def reference_columns(logits: Mapping[str, np.ndarray | None]) -> dict[str, int | None]:
+    """The linear probes' part of a row.
+
+    Args:
+      logits: name of `REFERENCES` -> float32 [classes]; None: there is no such probe.
+    """
+    return {
+        f"{name}_{_CHOICE}": None if one is None else int(np.argmax(one))
+        for name, one in logits.items()
     }
 
 
@@ -196,6 +221,11 @@ def read_predictions(evaluation_uri: str) -> Predictions:
         groups=table["group"].to_pylist(),
         weights=table["weight"].to_numpy(),
         answers={model: _answers(table, model) for model in MODELS},
+        references={
+            name: table[f"{name}_{_CHOICE}"].to_numpy()
+            for name in REFERENCES
+            if not table[f"{name}_{_CHOICE}"].null_count
+        },
     )
 
 
@@ -218,4 +248,5 @@ def _answers(table: pa.Table, model: str) -> ModelAnswers:
         choices=table[f"{model}_{_CHOICE}"].to_numpy(),
         probabilities=table[f"{model}_{_PROBABILITY}"].to_numpy(),
         logits=flat.reshape(len(table), -1) if len(table) else np.empty((0, 0), np.float32),
+        unknown_scores=table[f"{model}_{_UNKNOWN}"].to_numpy(),
     )

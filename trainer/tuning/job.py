@@ -13,7 +13,8 @@ from trainer.data import fit_data as data
 from trainer.distribution.strategy import make_deterministic, make_strategy
 from trainer.errors import ThawError
 from trainer.fits import recipe
-from trainer.job import Job, build, pool_vectors, unpooled_data
+from trainer.job import Job, build
+from trainer.job_data import pool_vectors, unpooled_data
 from trainer.model.classifier import on_pooled, on_trunk_features, pooling
 from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights

@@ -1,0 +1,1 @@
+"""What is fitted once the weights stand: how sure a model is, and what it does not know."""
