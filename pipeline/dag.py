@@ -9,6 +9,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
 
+from components.cross_fitter.component import CrossFitter
 from components.evaluator.component import PairedEvaluator
 from components.example_validator.component import StrictExampleValidator
 from components.gate.component import Gate
@@ -58,6 +59,7 @@ def make_nodes(
         colour_profiles=config.data.colour_profiles,
         version=__version__,
         record_keys=node_args.record_keys(config),
+        expected_fingerprint=config.data.fingerprint,
     ).with_id("ImageExampleGen")
     statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"],
@@ -124,18 +126,28 @@ def make_nodes(
         eval_args=trainer_pb2.EvalArgs(splits=[keys.VAL]),
         args=node_args.fine_tuner(config),
     )
+    nodes += [head_trainer, fine_tuner]
     evaluator = PairedEvaluator(
         examples=fitted,
         model=fine_tuner.outputs["model"],
         baseline_model=head_trainer.outputs["model"],
         top_k=config.gate.top_k,
     ).with_id("Evaluator")
+    cross_fit = node_args.cross_fitter(config)
+    evidence = None
+    if cross_fit and start:
+        cross_fitter = CrossFitter(
+            features=fitted, trunk=start, settings=cross_fit, hyperparameters=hyperparameters
+        ).with_id("CrossFitter")
+        nodes.append(cross_fitter)
+        evidence = cross_fitter.outputs["evidence"]
     compares = compare_with_served and config.gate.served == "compare"
     gate = Gate(
         evaluation=evaluator.outputs["evaluation"],
         model=fine_tuner.outputs["model"],
         baseline_model=head_trainer.outputs["model"],
         rule=node_args.gate_rule(config),
+        evidence=evidence,
         images=example_gen.outputs["examples"] if compares else None,
         serving_dir=serving_dir if compares else None,
         ledger=ledger,
@@ -154,7 +166,7 @@ def make_nodes(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
         ),
     ).with_id("Pusher")
-    nodes += [head_trainer, fine_tuner, evaluator, gate, serving_check, pusher]
+    nodes += [evaluator, gate, serving_check, pusher]
     beam_options.apply_beam_options(nodes, config.beam)
     return nodes
 

@@ -20,6 +20,7 @@ from trainer.files import sha256_of_file
 from trainer.specs import (
     Architecture,
     Augmentation,
+    CrossFitArgs,
     FineTune,
     FineTunerArgs,
     HeadFit,
@@ -221,6 +222,24 @@ def fine_tuner(config: Config) -> FineTunerArgs:
         fit=_fine_tune_fit(config),
         config=_described(config, {"head", "fine_tune"}),
         rejected_share=config.export.rejected_share,
+    )
+
+
+# More test images than any data set has: whatever their number, the folds are run.
+_NEVER_ENOUGH = 2**53
+
+
+def cross_fitter(config: Config) -> CrossFitArgs | None:
+    """For CrossFitter; None: the test split is the evidence."""
+    gate = config.gate
+    if gate.evidence == "test":
+        return None
+    head, fine_tune = head_trainer(config), fine_tuner(config)
+    return CrossFitArgs(
+        head=replace(head, config={}),
+        fine_tune=replace(fine_tune, config={}),
+        folds=gate.folds,
+        enough_test_images=gate.enough_test_images if gate.evidence == "auto" else _NEVER_ENOUGH,
     )
 
 

@@ -18,6 +18,7 @@ def write_predictions(
     groups: Sequence[str] = (),
     references: Mapping[str, Sequence[int]] | None = None,
     scale: float = 1.0,
+    folds: Sequence[int] = (),
 ) -> None:
     """Writes what `read_predictions` reads.
 
@@ -28,6 +29,7 @@ def write_predictions(
       groups: of the rows; by default none belong together.
       references: name of a linear probe -> its choices; by default there are none.
       scale: logit of a model's choice; all others are 0.
+      folds: of the rows, if they are cross-fitted; each was trained on twice its images.
     """
     folder = evaluation / predictions.FOLDER
     folder.mkdir(parents=True)
@@ -41,6 +43,9 @@ def write_predictions(
             line |= predictions.columns_of(model, chosen * scale, chosen, 0.0)
         for name, choices in (references or {}).items():
             line |= {f"{name}_label_id": choices[len(lines)]}
+        if folds:
+            fold = folds[len(lines)]
+            line |= predictions.fold_columns(fold, 2 * list(folds).count(fold))
         lines.append(line)
     parquet.write_table(pa.Table.from_pylist(lines, predictions.SCHEMA), folder / "part.parquet")
 
@@ -52,7 +57,8 @@ def predictions_of(
     groups: Sequence[str] = (),
     references: Mapping[str, Sequence[int]] | None = None,
     scale: float = 1.0,
+    folds: Sequence[int] = (),
 ) -> Predictions:
     """The same, read back."""
-    write_predictions(evaluation, rows, labels, groups, references, scale)
+    write_predictions(evaluation, rows, labels, groups, references, scale, folds)
     return read_predictions(str(evaluation))

@@ -64,14 +64,17 @@ def finish(
     job.check_weights(strategy, weights)
     if this_worker(strategy).is_chief:
         plain.classifier.set_weights(weights)
-        _export(job, plain, record, with_probes, pooled)
+        if job.saved_model_dir:
+            _export(job, plain, with_probes, pooled)
+        save_weights(plain.classifier, os.path.join(job.model_dir, WEIGHTS_FILE))
+        for folder in filter(None, (job.model_dir, job.log_dir)):
+            write_fit(record, folder)
     wait_for_all(strategy)
 
 
 def _export(
     job: Job,
     plain: BuiltClassifier,
-    record: FitRecord,
     with_probes: bool,
     pooled: PooledSplits | None,
 ) -> None:
@@ -85,9 +88,6 @@ def _export(
         ExportInfo(job.labels, job.config, to_json(job.data_card)),
         job.saved_model_dir,
     )
-    save_weights(plain.classifier, os.path.join(job.model_dir, WEIGHTS_FILE))
-    for folder in (job.model_dir, job.log_dir):
-        write_fit(record, folder)
 
 
 def _fit_to(

@@ -33,9 +33,9 @@ class Job:
       reading: how the exported model makes pictures of files.
       config: goes into the exported model as it is.
       model_dir: folder of the model artifact. Holds the warm start and the history. It and
-        the other two are empty for a job that exports nothing.
-      saved_model_dir: where the SavedModel goes.
-      log_dir: TensorBoard logs and a copy of the history.
+        the other two are empty for a job that leaves nothing.
+      saved_model_dir: where the SavedModel goes; empty: nothing is exported.
+      log_dir: TensorBoard logs and a copy of the history; empty: no logs.
       recovery_dir: where the state of the fit is kept while it runs; empty: nowhere.
       rejected_share: at most this share of the validation images counts as not known.
       class_weights: how much an image counts in the losses, by label id; empty: all alike.

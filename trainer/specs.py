@@ -399,3 +399,20 @@ class TunerArgs(TrainingArgs):
     weights_fingerprint: str
     thaw_version: str
     plan: SearchPlan
+
+
+@dataclass(frozen=True)
+class CrossFitArgs(Record):
+    """CrossFitter's settings.
+
+    Attributes:
+      head: fit 1 and what it needs; its cache must be set.
+      fine_tune: fit 2 likewise.
+      folds: number of parts that the images are divided into.
+      enough_test_images: with at least so many test images nothing is done.
+    """
+
+    head: HeadTrainerArgs
+    fine_tune: FineTunerArgs
+    folds: int
+    enough_test_images: int

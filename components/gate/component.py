@@ -24,6 +24,9 @@ class GateSpec(component_spec.ComponentSpec):
         ),
         executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
         executor.BASELINE_MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
+        executor.EVIDENCE: component_spec.ChannelParameter(
+            type=standard_artifacts.ModelEvaluation, optional=True
+        ),
         executor.IMAGES: component_spec.ChannelParameter(
             type=standard_artifacts.Examples, optional=True
         ),
@@ -48,6 +51,7 @@ class Gate(base_component.BaseComponent):
         model: BaseChannel,
         baseline_model: BaseChannel,
         rule: GateRule,
+        evidence: BaseChannel | None = None,
         images: BaseChannel | None = None,
         serving_dir: str | None = None,
         ledger: str | None = None,
@@ -57,6 +61,8 @@ class Gate(base_component.BaseComponent):
         model: the candidate.
         baseline_model: what the candidate is compared with.
         rule: the limits.
+        evidence: CrossFitter's predictions of all images, which the choice is judged by; None: the
+          test split is the evidence.
         images: what ImageExampleGen wrote; the model that is served now is asked about them.
         serving_dir: local folder with that model's versions; None: compare with none.
         ledger: local file in which looks at the test images are counted; None: they are not.
@@ -67,6 +73,7 @@ class Gate(base_component.BaseComponent):
                 model=model,
                 baseline_model=baseline_model,
                 rule=json.dumps(to_json(rule), sort_keys=True),
+                evidence=evidence,
                 images=images,
                 serving_dir=serving_dir,
                 ledger=ledger,

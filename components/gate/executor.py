@@ -18,7 +18,13 @@ from components.gate.rule import GateRule
 from components.gate.served import ask_served, write_answers
 from components.gate.verdict import write_verdict
 from trainer.calibration.record import read_calibration
-from trainer.data.predictions import BASELINE, CANDIDATE, Predictions, read_predictions
+from trainer.data.predictions import (
+    BASELINE,
+    CANDIDATE,
+    Predictions,
+    holds_predictions,
+    read_predictions,
+)
 from trainer.errors import ThawError
 from trainer.specs import from_json
 
@@ -26,6 +32,7 @@ EVALUATION = "evaluation"
 MODEL = "model"
 BASELINE_MODEL = "baseline_model"
 BLESSING = "blessing"
+EVIDENCE = "evidence"
 RULE = "rule"
 IMAGES = "images"
 SERVING_DIR = "serving_dir"
@@ -64,18 +71,34 @@ class Executor(base_executor.BaseExecutor):
             served = ask_served(exec_properties[SERVING_DIR], images_uri)
         if served:
             write_answers(served, blessing.uri)
+        evidence = _read_evidence(input_dict)
         ledger = Ledger(exec_properties[LEDGER]) if exec_properties.get(LEDGER) else None
-        look = ledger.look(predictions, rule) if ledger else None
-        verdict = judge(predictions, rule, served, look, _temperature(input_dict, rule))
+        look = ledger.look(predictions, rule, evidence) if ledger else None
+        verdict = judge(
+            predictions,
+            rule,
+            served,
+            look,
+            _temperature(input_dict, rule),
+            evidence,
+        )
         if ledger and look:
             p_value = verdict.choice.p_value or 0.0
-            ledger.record(look, predictions, rule, verdict.outcome, p_value)
+            ledger.record(look, evidence or predictions, rule, verdict.outcome, p_value)
             blessing.set_int_custom_property(EARLIER_CANDIDATES, look.earlier)
             blessing.set_string_custom_property(TEST_SPLIT, look.split)
         print(verdict.sentence)
         write_verdict(verdict, blessing.uri)
         _name_models(blessing, input_dict)
         _bless(blessing, verdict.promotes)
+
+
+def _read_evidence(input_dict: dict[str, list[types.Artifact]]) -> Predictions | None:
+    """CrossFitter's predictions; None if there are none: the test split was large enough."""
+    if not input_dict.get(EVIDENCE):
+        return None
+    uri = artifact_utils.get_single_uri(input_dict[EVIDENCE])
+    return read_predictions(uri) if holds_predictions(uri) else None
 
 
 def _temperature(input_dict: dict[str, list[types.Artifact]], rule: GateRule) -> float:

@@ -1,6 +1,5 @@
 """Judges a candidate by the models' answers to the test images: one question after the other."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,17 +8,16 @@ import numpy as np
 from components.gate import statistics
 from components.gate.calibration import calibration_clause
 from components.gate.ledger import Look
+from components.gate.outcome import ROUNDING, decide, power_of, sentence_of
 from components.gate.reference import compare_references
 from components.gate.rule import GateRule
 from components.gate.served import Served, ServedAnswer
 from components.gate.statistics import Gain, Pairs
-from components.gate.verdict import Clause, Outcome, Verdict
+from components.gate.verdict import Clause, Verdict
 from components.gate.words import p_value_words, points
-from trainer.data.predictions import BASELINE, CANDIDATE, Predictions
+from trainer.data.predictions import BASELINE, CANDIDATE, Folds, Predictions
 from trainer.errors import ThawError
 
-# Of shares of images: a gain of 1 in 100 is no more than a `min_gain` of 0.01.
-_ROUNDING = 1e-12
 # Of one model's answers to a file and to its cached features; see ServingCheck's tolerances.
 _SAME_PROBABILITY = 1e-2
 
@@ -30,6 +28,7 @@ def judge(
     served: Served | None = None,
     look: Look | None = None,
     temperature: float = 1.0,
+    evidence: Predictions | None = None,
 ) -> Verdict:
     """Decides what becomes of a candidate.
 
@@ -43,6 +42,8 @@ def judge(
       served: what the model that is served now said of the same images; None: there is none.
       look: what the ledger knows of earlier looks at these images; None: there is no ledger.
       temperature: that the candidate was calibrated with.
+      evidence: cross-fitted predictions of all images: the choice and the harm are judged by them;
+        None: by the test images.
 
     Raises:
       ThawError: if there are no test images, or `served` lacks some.
@@ -52,26 +53,26 @@ def judge(
             "there are no test images to judge by.",
             to_do="Raise data.splits.test, or add images.",
         )
-    pairs = Pairs(
-        predictions.right(BASELINE), predictions.right(CANDIDATE), predictions.group_numbers()
-    )
-    measured = measure(pairs, predictions.label_ids, rule)
+    judged = evidence or predictions
+    pairs = _pairs_of(judged)
+    measured = measure(pairs, judged.label_ids, rule, judged.folds)
+    kind = "images, each left out once" if judged.folds else "test images"
     alpha = look.alpha if look else rule.alpha
     clauses = [_choice(measured, rule, alpha)]
     if served:
         clauses.append(_promotion(predictions, served, rule))
     if rule.min_accuracy:
-        clauses.append(_floor(pairs, predictions.label_ids, measured, rule))
-    clauses.append(_harm(pairs, predictions.labels, rule))
+        clauses.append(_floor(_pairs_of(predictions), predictions.label_ids, rule))
+    clauses.append(_harm(pairs, judged.labels, rule))
     if rule.max_calibration_error:
         clauses.append(calibration_clause(predictions, temperature, rule))
-    outcome = _outcome(clauses, measured.gain, rule)
+    outcome = decide(clauses, measured.gain, rule)
     return Verdict(
         outcome=outcome,
-        sentence=_sentence(outcome, clauses, measured.gain, len(predictions), rule),
+        sentence=sentence_of(outcome, clauses, measured.gain, f"{len(judged)} {kind}", rule),
         clauses=clauses,
-        power=_power(pairs, measured.gain, rule, outcome, alpha),
-        images=len(predictions),
+        power=power_of(pairs, measured.gain, rule, outcome, alpha, judged.folds),
+        images=len(judged),
         groups=len(pairs.by_group()),
         candidate_only=int(np.sum(pairs.difference > 0)),
         baseline_only=int(np.sum(pairs.difference < 0)),
@@ -79,6 +80,13 @@ def judge(
         earlier_candidates=look.earlier if look else 0,
         reuse=_reuse(look, rule) if look else "",
         references=compare_references(predictions, rule),
+        folds=len(judged.folds.train_images) if judged.folds else 0,
+    )
+
+
+def _pairs_of(predictions: Predictions) -> Pairs:
+    return Pairs(
+        predictions.right(BASELINE), predictions.right(CANDIDATE), predictions.group_numbers()
     )
 
 
@@ -101,14 +109,22 @@ class Measured:
     gain: Gain
 
 
-def measure(pairs: Pairs, classes: np.ndarray, rule: GateRule) -> Measured:
+def measure(
+    pairs: Pairs, classes: np.ndarray, rule: GateRule, folds: Folds | None = None
+) -> Measured:
     """Compares both models by the rule's metric.
 
     Args:
       pairs: both models' answers.
       classes: int [n], the true class of each image.
       rule: names the metric.
+      folds: of cross-fitted answers; None: all are of the same two models.
     """
+    if folds:
+        before, after = float(pairs.baseline.mean()), float(pairs.candidate.mean())
+        gain = statistics.cross_fitted_gain(pairs, folds.numbers, folds.train_images)
+        test = f"corrected t test over {len(folds.train_images)} folds, and exact McNemar test"
+        return Measured("Cross-fitted accuracy", test, before, after, gain)
     if rule.metric == "accuracy":
         before, after = float(pairs.baseline.mean()), float(pairs.candidate.mean())
         gain = statistics.accuracy_gain(pairs)
@@ -124,13 +140,13 @@ def _macro_recall(right: np.ndarray, classes: np.ndarray) -> float:
 
 def passes_choice(gain: float, p_value: float, rule: GateRule, alpha: float) -> bool:
     """Whether a gain is enough, and beyond chance at a level."""
-    return gain > rule.min_gain + _ROUNDING and p_value < alpha
+    return gain > rule.min_gain + ROUNDING and p_value < alpha
 
 
 def _choice(measured: Measured, rule: GateRule, alpha: float) -> Clause:
     """Is the candidate better than the baseline?"""
     gain = measured.gain
-    enough = gain.estimate > rule.min_gain + _ROUNDING
+    enough = gain.estimate > rule.min_gain + ROUNDING
     change = (
         f"{measured.name} went from {measured.before:.1%} to {measured.after:.1%}, "
         f"{points(gain.estimate)} (95 % confidence interval {points(gain.low)} to "
@@ -196,7 +212,7 @@ def _promotion(predictions: Predictions, served: Served, rule: GateRule) -> Clau
     low, high = statistics.gain_interval(pairs, confidence=1 - 2 * rule.alpha)
     p_value = statistics.sign_flip_p_value(pairs.by_group())
     if rule.must_beat_served:
-        passed, threshold = p_value < rule.alpha and pairs.gain > _ROUNDING, 0.0
+        passed, threshold = p_value < rule.alpha and pairs.gain > ROUNDING, 0.0
     else:
         passed, threshold = low > -rule.served_margin, -rule.served_margin
         passed = passed or _is_the_same(pairs, predictions, answers)
@@ -230,13 +246,14 @@ def _is_the_same(pairs: Pairs, predictions: Predictions, answers: Sequence[Serve
     return not pairs.difference.any() and bool(np.max(np.abs(own - theirs)) < _SAME_PROBABILITY)
 
 
-def _floor(pairs: Pairs, classes: np.ndarray, measured: Measured, rule: GateRule) -> Clause:
+def _floor(pairs: Pairs, classes: np.ndarray, rule: GateRule) -> Clause:
     """Is the candidate good enough, whatever the baseline is?"""
+    measured = measure(pairs, classes, rule)
     if rule.metric == "accuracy":
         low = statistics.accuracy_bound(pairs.candidate, pairs.groups, rule.alpha)
     else:
         low = statistics.macro_recall_bound(pairs.candidate, pairs.groups, classes, rule.alpha)
-    passed = low >= rule.min_accuracy - _ROUNDING
+    passed = low >= rule.min_accuracy - ROUNDING
     if passed:
         verb = "reaches"
     elif measured.after < rule.min_accuracy:
@@ -267,7 +284,7 @@ def _harm(pairs: Pairs, labels: Sequence[str], rule: GateRule) -> Clause:
     harmed = [
         (name, loss, p_value)
         for name, loss, p_value in zip(names, losses, p_values, strict=True)
-        if loss > rule.max_class_loss + _ROUNDING and p_value < rule.alpha
+        if loss > rule.max_class_loss + ROUNDING and p_value < rule.alpha
     ]
     worst = int(np.argmax(losses))
     allowed = f"more than the allowed {100 * rule.max_class_loss:.1f} points of recall"
@@ -290,89 +307,3 @@ def _harm(pairs: Pairs, labels: Sequence[str], rule: GateRule) -> Clause:
         p_value=p_values[worst],
         threshold=rule.max_class_loss,
     )
-
-
-def _outcome(clauses: Sequence[Clause], gain: Gain, rule: GateRule) -> Outcome:
-    passed = {clause.name: clause.passed for clause in clauses}
-    if gain.p_value_of_loss < rule.alpha or not passed["harm"]:
-        return "refuse"
-    if not passed.get("calibration", True):
-        return "refuse"
-    if gain.estimate <= rule.min_gain + _ROUNDING:
-        return "keep_baseline"
-    if not passed["choice"]:
-        return "undecided"
-    missed = [clause for clause in clauses if not clause.passed]
-    if not missed:
-        return "promote"
-    # Below the limit itself, and not only too near to it for so few images.
-    below = any(clause.estimate < clause.threshold - _ROUNDING for clause in missed)
-    return "refuse" if below else "undecided"
-
-
-def _sentence(
-    outcome: Outcome, clauses: Sequence[Clause], found: Gain, images: int, rule: GateRule
-) -> str:
-    gain = f"{points(found.estimate)} on {images} test images"
-    if outcome == "promote":
-        return f"The fine-tuned model is better than its baseline: {gain}, beyond chance."
-    if outcome == "keep_baseline":
-        return f"Fine-tuning did not help: {gain}. Keep the baseline."
-    failed = {clause.name for clause in clauses if not clause.passed}
-    if outcome == "undecided" and "choice" in failed:
-        return f"Undecided: {gain}, which can be due to chance."
-    if outcome == "undecided":
-        unsure = (
-            "that it is no worse than the model that is served now"
-            if "promotion" in failed
-            else f"an accuracy of {rule.min_accuracy:.1%}"
-        )
-        return f"Undecided: better than the baseline ({gain}), but {unsure} is not certain."
-    if found.p_value_of_loss < rule.alpha:
-        return f"Refused: the fine-tuned model is worse than its baseline: {gain}, beyond chance."
-    if "harm" in failed:
-        return f"Refused: the fine-tuned model harms a class ({gain} overall)."
-    if "calibration" in failed:
-        return f"Refused: the fine-tuned model's probabilities are too far off ({gain})."
-    if "promotion" in failed:
-        return (
-            f"Refused: better than its baseline ({gain}), but worse than the model that is "
-            "served now."
-        )
-    return f"Refused: better than the baseline ({gain}), but below {rule.min_accuracy:.1%}."
-
-
-def _power(pairs: Pairs, gain: Gain, rule: GateRule, outcome: Outcome, alpha: float) -> str:
-    """What gain these images could have shown, and how many images would show the one in question.
-
-    The share of images that the models differ on is taken from these images, with one added so
-    that it is never 0. Grouped images count as their groups.
-    """
-    images = len(pairs.by_group())
-    discordance = min(1.0, (np.sum(pairs.difference != 0) + 1) / (len(pairs.difference) + 1))
-    if rule.metric == "accuracy":
-        detectable = statistics.detectable_gain(images, discordance, alpha)
-    else:
-        detectable = statistics.detectable_by_error(gain.error, alpha)
-    kind = "test images" if images == len(pairs.difference) else "groups of test images"
-    if detectable is None:
-        sentence = (
-            f"{images} {kind} are too few to show any gain: the two models differ on "
-            f"{discordance:.0%} of them."
-        )
-    else:
-        sentence = (
-            f"{images} {kind}, {discordance:.0%} of which the two models differ on, show a gain "
-            f"of {100 * detectable:.1f} points in four cases of five."
-        )
-    asked = gain.estimate if outcome == "undecided" else rule.min_gain
-    if outcome == "promote" or asked <= 0:
-        return sentence
-    needed = 0
-    if rule.metric == "macro_recall" and detectable:
-        needed = math.ceil(images * (detectable / asked) ** 2)
-    elif asked <= discordance:
-        needed = statistics.images_needed(discordance, asked, alpha)
-    if needed > images:
-        sentence += f" About {needed:,} would show a gain of {100 * asked:.1f} points."
-    return sentence

@@ -72,13 +72,20 @@ class Ledger:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def look(self, predictions: Predictions, rule: GateRule) -> Look:
+    def look(
+        self, predictions: Predictions, rule: GateRule, evidence: Predictions | None = None
+    ) -> Look:
         """What is known of a candidate's look before it is judged.
+
+        Args:
+          predictions: of the test images; they tell one candidate from another.
+          rule: says how looks are counted.
+          evidence: what the candidate is judged by, if it is not the test images.
 
         Raises:
           ThawError: if the file is damaged.
         """
-        images = _images(predictions)
+        images = _images(evidence or predictions)
         split = hashlib.sha256(images).hexdigest()
         candidate = _fingerprint(predictions)
         with self._connect() as connection:
@@ -101,7 +108,7 @@ class Ledger:
         return Look(split, candidate, earlier, alpha, left)
 
     def record(
-        self, look: Look, predictions: Predictions, rule: GateRule, outcome: str, p_value: float
+        self, look: Look, judged: Predictions, rule: GateRule, outcome: str, p_value: float
     ) -> None:
         """Writes a look down; one that is not new counts no second time."""
         if not look.is_new:
@@ -111,7 +118,7 @@ class Ledger:
         row = (now, look.split, look.candidate, outcome, p_value, spent, look.left)
         with self._connect() as connection, connection:
             connection.execute(
-                "INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, _images(predictions))
+                "INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, _images(judged))
             )
 
     @contextmanager

@@ -75,7 +75,7 @@ class Verdict(Record):
       sentence: the outcome in words, with the numbers that matter.
       clauses: the questions, in their order.
       power: what these images could have shown, and how many would show more.
-      images: number of test images.
+      images: number of images that the choice was judged by.
       groups: number of groups among them; as many as images if none belong together.
       candidate_only: number of images that only the candidate classified correctly.
       baseline_only: number of images that only the baseline did.
@@ -84,6 +84,7 @@ class Verdict(Record):
       earlier_candidates: number of other candidates that were judged by these images before.
       reuse: what that means; empty if it means nothing.
       references: linear probes beside the candidate.
+      folds: number of folds of the cross-fitted evidence; 0: the test images are the evidence.
     """
 
     outcome: Outcome
@@ -98,6 +99,7 @@ class Verdict(Record):
     earlier_candidates: int = 0
     reuse: str = ""
     references: list[Reference] = field(default_factory=list)
+    folds: int = 0
 
     @property
     def promotes(self) -> bool:

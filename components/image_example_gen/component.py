@@ -31,6 +31,7 @@ class ImageExampleGen(FileBasedExampleGen):
         colour_profiles: str = "convert",
         version: str = "",
         record_keys: RecordKeys = USUAL_KEYS,
+        expected_fingerprint: str = "",
     ) -> None:
         """Args:
         images_dir: what `data.images` names: see `sources.find`.
@@ -40,6 +41,7 @@ class ImageExampleGen(FileBasedExampleGen):
         colour_profiles: what re-encoding makes of them: see `trainer.specs.ImageReading`.
         record_keys: names of the features of TFRecords.
         version: of what makes examples of images: another one makes them again.
+        expected_fingerprint: of the images; with others the node fails. Empty: any will do.
         """
         parts = split_rule.parts
         config = struct_pb2.Struct()
@@ -50,6 +52,8 @@ class ImageExampleGen(FileBasedExampleGen):
             executor.SPLIT_RULE: records.dumps(split_rule),
             executor.VERSION: version,
         }
+        if expected_fingerprint:
+            texts[executor.EXPECTED_FINGERPRINT] = expected_fingerprint
         config.update({**limits, **texts})
         packed = any_pb2.Any()
         packed.Pack(config)

@@ -16,17 +16,20 @@ from components.image_example_gen.sources.find import is_unpacked
 from components.image_example_gen.sources.tfrecord import USUAL_KEYS, RecordKeys
 from components.image_example_gen.write_examples import write_examples
 from trainer import keys, records
+from trainer.data.card import read_card
 from trainer.data.rules import SplitRule
+from trainer.errors import ThawError
 from trainer.records import to_json
 from trainer.specs import AS_IN_THE_RECIPE, ImageReading, from_json
 from trainer.store.uris import is_remote
 
 # Keys beside the limits: how files are re-encoded, the features of records and the
-# split rule as JSON, and one that only the cache reads.
+# split rule as JSON, one that only the cache reads, and what the images must be, if it matters.
 COLOUR_PROFILES = "colour_profiles"
 RECORD_KEYS = "record_keys"
 SPLIT_RULE = "split_rule"
 VERSION = "thaw_version"
+EXPECTED_FINGERPRINT = "expected_fingerprint"
 
 
 class Executor(BaseExampleGenExecutor):
@@ -60,6 +63,7 @@ class Executor(BaseExampleGenExecutor):
             self._work_dir(images_dir),
             _record_keys(config),
         )
+        _check_fingerprint(artifact.uri, str(config.get(EXPECTED_FINGERPRINT, "")))
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(artifact, "tfrecords_gzip")
 
@@ -72,6 +76,19 @@ class Executor(BaseExampleGenExecutor):
 
 
 _Values = dict[str, float | str]
+
+
+def _check_fingerprint(examples_uri: str, expected: str) -> None:
+    """Stops a run on other images than the config asks for."""
+    card = read_card(examples_uri)
+    if expected and card.fingerprint != expected:
+        raise ThawError(
+            f"these are not the images that data.fingerprint names: {card.fingerprint} is their "
+            f"fingerprint, and {expected} is expected. Files were added, removed, changed or moved "
+            "to another class.",
+            where=card.images_dir,
+            to_do="Restore the images, or set data.fingerprint to the new value or to nothing.",
+        )
 
 
 def _split_rule(config: _Values) -> SplitRule:

@@ -14,9 +14,11 @@ from pipeline import __version__
 from pipeline.cli import cluster as cluster_commands
 from pipeline.cli import runs as run_commands
 from pipeline.cli.cache import cache
+from pipeline.cli.compare import compare
 from pipeline.cli.gate import gate
 from pipeline.cli.inspect import inspect
 from pipeline.cli.local_runs import ImagesOption, absolute, run_here
+from pipeline.cli.reproduce import reproduce
 from pipeline.cli.terminal import (
     BAD_USAGE,
     FAILED,
@@ -55,6 +57,8 @@ app.add_typer(run_commands.app)
 app.command()(cache)
 app.command()(gate)
 app.command()(inspect)
+app.command()(compare)
+app.command()(reproduce)
 
 
 def main() -> None:

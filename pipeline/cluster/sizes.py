@@ -158,6 +158,8 @@ def _nodes(config: Config) -> list[str]:
     from pipeline.config.cluster import NODES
 
     left_out = set() if config.tuner.enabled else {"Tuner"}
+    if config.gate.evidence == "test":
+        left_out.add("CrossFitter")
     return [
         node
         for node in NODES
@@ -177,6 +179,7 @@ def _copied(config: Config, num_images: int, each: ImageSizes) -> dict[str, int]
         "Tuner": fitted + each.model,
         "HeadTrainer": fitted + 2 * each.model,
         "FineTuner": fitted + 2 * each.model,
+        "CrossFitter": fitted + each.model,
         "Evaluator": fitted + 2 * each.model,
         "Gate": 2 * each.model,
         "ServingCheck": files + fitted + each.model,
@@ -187,7 +190,9 @@ def _copied(config: Config, num_images: int, each: ImageSizes) -> dict[str, int]
 def _scratch(config: Config, num_images: int, each: ImageSizes) -> dict[str, int]:
     """Temporary files: fit 1 and the search write a pooled vector for each image."""
     vectors = _views(config, num_images) * each.vector
-    return {"Tuner": vectors, "HeadTrainer": vectors}
+    # A fold is a copy of all features.
+    fold = num_images * each.features + vectors
+    return {"Tuner": vectors, "HeadTrainer": vectors, "CrossFitter": fold}
 
 
 def _views(config: Config, num_images: int) -> int:

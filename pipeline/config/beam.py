@@ -34,6 +34,9 @@ class BeamNodes(Section):
     TrunkFeatures: list[BeamOption] = Field(
         [], description="Options for TrunkFeatures, which runs the frozen trunk."
     )
+    CrossFitter: list[BeamOption] = Field(
+        [], description="Options for CrossFitter, which repeats both fits on folds of the images."
+    )
     Evaluator: list[BeamOption] = Field(
         [], description="Options for Evaluator, which evaluates both models on the test split."
     )

@@ -30,6 +30,7 @@ NODES = (
     "Tuner",
     "HeadTrainer",
     "FineTuner",
+    "CrossFitter",
     "Evaluator",
     "Gate",
     "ServingCheck",

@@ -84,6 +84,14 @@ class Data(Section):
             "archive of class folders (.zip, .tar…) or TFRecords. `thaw run --images` sets it."
         ),
     )
+    fingerprint: str = Field(
+        "",
+        pattern="^([0-9a-f]{64})?$",
+        description=(
+            "Fingerprint that the images must have, as run.json has it: with other images the run "
+            "stops before anything is trained. If unset: any images will do."
+        ),
+    )
     record_keys: RecordKeys = Field(
         default_factory=RecordKeys, description="Names of the features of TFRecords."
     )

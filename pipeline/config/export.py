@@ -6,7 +6,7 @@ from pipeline.config.section import Section
 
 
 class Export(Section):
-    """The exported model."""
+    """What the exported model says of an image besides its probabilities."""
 
     rejected_share: NonNegativeFloat = Field(
         0.02,

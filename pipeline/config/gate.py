@@ -17,6 +17,26 @@ class Gate(Section):
             "(all classes count alike)."
         ),
     )
+    evidence: Literal["test", "cross_fit", "auto"] = Field(
+        "test",
+        description=(
+            "What the choice between baseline and candidate is judged by. test: the test split; "
+            "cross_fit: both fits are repeated on folds of all images, so that each is a test "
+            "image once, at the cost of that many more fits; auto: cross_fit where the test split "
+            "holds fewer images than gate.enough_test_images."
+        ),
+    )
+    folds: PositiveInt = Field(
+        6,
+        ge=4,
+        le=20,
+        description="Number of folds of gate.evidence: cross_fit. Each costs both fits once.",
+    )
+    enough_test_images: PositiveInt = Field(
+        1000,
+        le=1_000_000_000,
+        description="With so many test images gate.evidence: auto uses the test split.",
+    )
     alpha: PositiveFloat = Field(
         0.05,
         le=0.5,

@@ -346,6 +346,16 @@ class Config(Section):
                     f"  Blocks: {', '.join(backbone.boundaries)}. The recipe's choice is "
                     f"{backbone.default_boundary} (the top two blocks train)."
                 )
+        if self.gate.evidence != "test" and not self.features.cache:
+            problems.append(
+                "gate.evidence: cross-fitting needs features.cache: the folds train on the cached "
+                "output of the trunk.\n  Set features.cache to true, or gate.evidence to test."
+            )
+        if self.gate.evidence != "test" and self.gate.metric != "accuracy":
+            problems.append(
+                "gate.evidence: cross-fitted evidence is of the accuracy.\n"
+                "  Set gate.metric to accuracy, or gate.evidence to test."
+            )
         if self.tuner.enabled and not self.features.cache:
             problems.append(
                 "tuner.enabled: needs features.cache: the trials train on the cached output of "

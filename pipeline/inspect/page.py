@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from pipeline.inspect.record import Copies, Inspection
 from pipeline.report.charts import curve_chart
-from pipeline.report.page import make_environment
+from pipeline.report.formats import make_environment
 from trainer import keys
 from trainer.files import write_replacing
 

@@ -17,6 +17,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 
+from pipeline.report.model_card import CARD_FILE
 from trainer.errors import ThawError
 
 _LIVE = metadata_store_pb2.Artifact.State.LIVE
@@ -226,9 +227,14 @@ def _compare(folder: str, expected: _Files) -> str | None:
         path = os.path.join(folder, name)
         if name not in found:
             return f"{path} is missing"
-        # File managers leave hidden files; nothing reads them.
-        if name not in expected and not os.path.basename(name).startswith("."):
+        if name not in expected and not _may_be_added(name):
             return f"{path} was added"
         if name in expected and found[name] != expected[name]:
             return f"{path} has changed"
     return None
+
+
+def _may_be_added(name: str) -> bool:
+    """Whether a file may come later: file managers leave hidden ones, the report a model card."""
+    base = os.path.basename(name)
+    return base.startswith(".") or base == CARD_FILE

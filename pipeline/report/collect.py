@@ -28,6 +28,7 @@ from pipeline.report.evaluation import (
     weighted_accuracy,
 )
 from pipeline.report.lineage import NodeRun, read_nodes
+from pipeline.report.model_card import CARD_FILE
 from pipeline.report.page import REPORT_FILE
 from pipeline.report.run_record import (
     Artifact,
@@ -175,7 +176,7 @@ def is_up_to_date(output_dir: Path, run_dir: Path) -> bool:
     except ReportError:
         return False
     described = {node.name: _ids(node.outputs) for node in run.nodes}
-    shown = [REPORT_FILE, *(sample.thumbnail for sample in run.samples)]
+    shown = [REPORT_FILE, CARD_FILE, *(sample.thumbnail for sample in run.samples)]
     nodes = read_nodes(output_dir / "metadata.sqlite", run_dir.name)
     produced = {name: _ids(_outputs(node)) for name, node in nodes.items()}
     return produced == described and all((output_dir / name).is_file() for name in shown)
@@ -308,6 +309,8 @@ def _verdict(nodes: Mapping[str, NodeRun], config: Config) -> Verdict:
         power=decided.power,
         references=[Reference(**to_json(one)) for one in decided.references],
         groups=decided.groups,
+        images=decided.images,
+        folds=decided.folds,
         serving_check=agreement,
         paired=Paired(
             candidate_only=decided.candidate_only,

@@ -2,9 +2,8 @@
 
 import base64
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -16,21 +15,22 @@ from pipeline.report.confusion import (
     reorder,
     top_confusions,
 )
+from pipeline.report.formats import make_environment, splits_of
+from pipeline.report.model_card import render_card, write_card
 from pipeline.report.next_steps import next_steps
 from pipeline.report.run_record import RUN_FILE, RunRecord, Sample, damaged, read_run
 from pipeline.report.tuning import describe_tuning
 from trainer.files import write_replacing
-from trainer.keys import SPLITS
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    pass
 
 REPORT_FILE = "report.html"
 _MOST_FILES = 50
 
 
 def build_report(output_dir: Path) -> Path:
-    """Renders the report of a run. An older report stays until the new one is complete.
+    """Renders the report and the model card of a run. Older ones stay until both are complete.
 
     Example:
       build_report(Path("out"))  # writes and returns out/report.html
@@ -45,34 +45,13 @@ def build_report(output_dir: Path) -> Path:
 
     run = read_run(output_dir)
     try:
-        page = _render(run, output_dir)
+        page, card = _render(run, output_dir), render_card(run, _backbone(run))
     except (KeyError, UndefinedError, TypeError) as error:  # such as an epoch without its loss
         raise damaged(output_dir / RUN_FILE, error) from error
     target = output_dir / REPORT_FILE
     write_replacing(target, page)
+    write_card(card, run, output_dir)
     return target
-
-
-def make_environment() -> "Environment":
-    """The templates, with their filters."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("pipeline.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=_percent,
-        points=_points,
-        number=_number,
-        short=_short,
-        duration=_duration,
-        day=_day,
-    )
-    return environment
 
 
 def _render(run: RunRecord, output_dir: Path) -> str:
@@ -92,7 +71,7 @@ def _render(run: RunRecord, output_dir: Path) -> str:
             steps=next_steps(run, str(output_dir)),
             certainty_charts=certainty_charts(run),
             rejected=run.data.set_aside.files[:_MOST_FILES],
-            splits=[split for split in SPLITS if split in run.data.counts],
+            splits=splits_of(run),
             longest=max((node.seconds for node in run.nodes), default=0) or 1,
             config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
         )
@@ -172,30 +151,3 @@ def _data_url(name: str, output_dir: Path) -> str:
     path = output_dir / name
     encoded = base64.b64encode(path.read_bytes()).decode() if path.is_file() else ""
     return f"data:image/jpeg;base64,{encoded}" if encoded else ""
-
-
-def _percent(value: float | None) -> str:
-    return "—" if value is None else f"{value:.1%}"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f} points".replace("-", "−")
-
-
-def _number(value: float | None) -> str:
-    return "—" if value is None else f"{value:.3f}"
-
-
-def _short(value: Any) -> str:
-    """A tuned value; numbers with three significant digits."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-
-
-def _day(moment: str) -> str:
-    return datetime.fromisoformat(moment).strftime("%-d %B %Y, %H:%M UTC")

@@ -83,6 +83,8 @@ class Verdict(Part):
       clauses: the questions and answers.
       power: what these images could have shown.
       groups: number of groups of test images that belong together, single images included.
+      images: number of images that the choice was judged by.
+      folds: number of folds, if it was judged by cross-fitting.
       earlier_candidates: number of other candidates that these test images judged before.
       references: linear probes beside the candidate.
       override: how the candidate was promoted all the same; None: it was not.
@@ -100,6 +102,8 @@ class Verdict(Part):
     clauses: list[Clause] = Field(default_factory=list)
     power: str = ""
     groups: int = 0
+    images: int = 0
+    folds: int = 0
     earlier_candidates: int = 0
     references: list[Reference] = Field(default_factory=list)
     override: Override | None = None

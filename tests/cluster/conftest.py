@@ -25,7 +25,7 @@ KUBEFLOW = (
     "tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}], "
     "shared_memory: 4Gi, secrets: {/secrets/storage: storage-key}, claims: {/data: photos}}}",
 )
-GROUPS = (*KUBEFLOW, "train.workers=3", "tuner.enabled=true")
+GROUPS = (*KUBEFLOW, "train.workers=3", "tuner.enabled=true", "gate.evidence=cross_fit")
 VERTEX = (
     *COMMON,
     "cluster.project=p",
@@ -36,6 +36,7 @@ VERTEX = (
     "FineTuner: {accelerator: NVIDIA_TESLA_T4, accelerator_count: 2, spot: true}}",
     "train.workers=3",
     "tuner.enabled=true",
+    "gate.evidence=auto",
 )
 
 needs_kfp = pytest.mark.skipif(

@@ -137,7 +137,7 @@ def test_a_pod_with_a_gpu_tolerates_the_taint_of_gpu_nodes():
 
     kubernetes = json_format.MessageToDict(platform)["platforms"]["kubernetes"]
     pods = kubernetes["deploymentSpec"]["executors"]
-    assert len(pods) == len(NODES) - 1  # there is no Tuner
+    assert len(pods) == len(NODES) - 2  # there are no Tuner and no CrossFitter
     taint = {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     team = {"key": "team", "operator": "Equal", "value": "vision", "tolerationSeconds": "60"}
     for name, pod in pods.items():
@@ -314,7 +314,9 @@ def test_what_cannot_be_compiled_says_which_key_is_wrong(settings, images, targe
 def test_nodes_of_the_config_are_those_of_the_pipeline():
     from pipeline.dag import make_nodes
 
-    nodes = make_nodes(config_of((*COMMON, "tuner.enabled=true")), "/images", "/serving")
+    nodes = make_nodes(
+        config_of((*COMMON, "tuner.enabled=true", "gate.evidence=auto")), "/images", "/serving"
+    )
 
     assert (*(node.id for node in nodes), "Report") == NODES
 

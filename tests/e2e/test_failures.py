@@ -44,6 +44,28 @@ def test_class_without_a_usable_image_fails_with_its_name_and_reason(folder):
     assert not (folder / "out" / "run.json").exists()
 
 
+def test_images_that_are_not_those_of_the_fingerprint_stop_the_run(folder):
+    (folder / "images" / "b" / "fake.png").unlink()
+    random = np.random.default_rng(1)
+    for number in range(12):
+        pixels = random.integers(0, 256, [20, 20, 3], "uint8")
+        Image.fromarray(pixels).save(folder / "images" / "b" / f"{number}.png")
+    expected = "0" * 64
+
+    done = thaw(
+        "run",
+        f"--images={folder / 'images'}",
+        f"--output={folder / 'out'}",
+        "--set=backbone.weights=random",
+        f"--set=data.fingerprint='{expected}'",
+    )
+
+    assert done.returncode == 1
+    assert f"is their fingerprint, and {expected} is expected" in done.stdout
+    assert "Restore the images" in done.stdout
+    assert states(folder / "out") == {"ImageExampleGen": "failed"}
+
+
 def test_weights_that_do_not_fit_fail_where_they_are_read_and_the_rest_is_kept(folder):
     random = np.random.default_rng(1)
     (folder / "images" / "b" / "fake.png").unlink()

@@ -206,6 +206,7 @@ def test_pushed_model_predicts_from_the_command_line(pushed_model, images, outpu
     assert good["path"] == str(photo)
     assert {name for name, _ in good["classes"]} == {"0", "1", "2"}
     assert sum(probability for _, probability in good["classes"]) == pytest.approx(1, abs=1e-4)
+    assert (pushed_model / "assets" / "model_card.md").read_text().startswith("# Model card: hands")
     assert good["is_known"] in (True, False)
     assert bad["error"] == "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF or HEIC file"
 
@@ -217,6 +218,19 @@ def test_pushed_model_has_its_signatures_and_none_of_keras_own_objects(pushed_mo
     assert set(model.signatures) == {"serving_default", "evaluate", "explain"}
     assert not hasattr(model, "layers")
     assert not (pushed_model / "keras_metadata.pb").exists()
+
+
+def test_a_run_can_be_made_again_to_the_last_bit(good_run, output, tmp_path):
+    target = tmp_path / "again"
+
+    done = thaw("reproduce", output, "--output", target)
+
+    assert done.returncode == 0, done.stdout
+    assert "weights of the model of fit 1: the same to the last bit" in done.stdout
+    assert "weights of the fine-tuned model: the same to the last bit" in done.stdout
+    assert "verdict: the same" in done.stdout
+    assert (target / "model_card.md").is_file()
+    assert thaw("reproduce", output, "--output", target).returncode == 2
 
 
 def test_same_command_again_touches_nothing(repeated_run, output):

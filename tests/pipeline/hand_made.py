@@ -140,6 +140,8 @@ RUN: dict[str, Any] = {
         "clauses": [],
         "power": "20 test images show a gain of 30.0 points in four cases of five.",
         "groups": 18,
+        "images": 20,
+        "folds": 0,
         "earlier_candidates": 0,
         "references": [],
         "override": None,

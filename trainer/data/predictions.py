@@ -4,7 +4,7 @@ evaluation/predictions/part-00000-of-00001.parquet
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ import tensorflow as tf
 from pyarrow import parquet
 
 from trainer.errors import ThawError
+from trainer.remote_files import write_replacing
 
 BASELINE = "baseline"
 CANDIDATE = "candidate"
@@ -25,6 +26,7 @@ REFERENCES = (REFERENCE_BOUNDARY, REFERENCE_TOP)
 """Linear probes on the pooled features of the frozen backbone."""
 
 _CHOICE, _PROBABILITY, _LOGITS, _UNKNOWN = "label_id", "probability", "logits", "unknown_score"
+_FOLD, _TRAIN_IMAGES = "fold", "train_images"
 
 SCHEMA = pa.schema(
     [
@@ -45,6 +47,8 @@ SCHEMA = pa.schema(
             )
         ),
         *((f"{name}_{_CHOICE}", pa.int64()) for name in REFERENCES),  # null: there is no such probe
+        (_FOLD, pa.int64()),  # of cross-fitted predictions; null: of the test split
+        (_TRAIN_IMAGES, pa.int64()),  # how many both models of the fold were trained on
     ]
 )
 """A row an image. The columns of a model begin with its name."""
@@ -106,6 +110,19 @@ class ModelAnswers:
 
 
 @dataclass(frozen=True)
+class Folds:
+    """Which models gave the answers: those of the fold that an image was left out with.
+
+    Attributes:
+      numbers: int64 [n], the fold of each image.
+      train_images: fold -> how many images its models were trained on.
+    """
+
+    numbers: np.ndarray
+    train_images: Mapping[int, int]
+
+
+@dataclass(frozen=True)
 class Predictions:
     """Both models' answers to n test images, ordered by the images' ids.
 
@@ -117,6 +134,7 @@ class Predictions:
       groups: names of groups of images that belong together; empty: the image is alone.
       weights: float32 [n], how much each image counts, by its source.
       answers: model -> what it said.
+      folds: of cross-fitted predictions; None: these are of the test split.
       references: name of a linear probe -> its first choices, int64 [n]; of `REFERENCES` those that
         there are.
     """
@@ -129,6 +147,7 @@ class Predictions:
     weights: np.ndarray
     answers: Mapping[str, ModelAnswers]
     references: Mapping[str, np.ndarray] = field(default_factory=dict)
+    folds: Folds | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -195,6 +214,24 @@ def reference_columns(logits: Mapping[str, np.ndarray | None]) -> dict[str, int 
     }
 
 
+def fold_columns(fold: int, train_images: int) -> dict[str, int]:
+    """The part of a row that says which fold it is of, and what that was trained on."""
+    return {_FOLD: fold, _TRAIN_IMAGES: train_images}
+
+
+def holds_predictions(uri: str) -> bool:
+    """Whether there is something for `read_predictions`."""
+    return bool(tf.io.gfile.glob(os.path.join(uri, FOLDER, "*.parquet")))
+
+
+def write_rows(rows: Iterable[Mapping[str, object]], path: str) -> None:
+    """Writes rows of `SCHEMA` into one file; an older one stays until it is complete."""
+    buffer = pa.BufferOutputStream()
+    parquet.write_table(pa.Table.from_pylist(list(rows), SCHEMA), buffer)
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    write_replacing(path, buffer.getvalue().to_pybytes())
+
+
 def read_predictions(evaluation_uri: str) -> Predictions:
     """Reads what the Evaluator has written, from a local folder or a store.
 
@@ -226,7 +263,15 @@ def read_predictions(evaluation_uri: str) -> Predictions:
             for name in REFERENCES
             if not table[f"{name}_{_CHOICE}"].null_count
         },
+        folds=_folds(table),
     )
+
+
+def _folds(table: pa.Table) -> Folds | None:
+    if not len(table) or table[_FOLD].null_count:
+        return None
+    numbers, counts = table[_FOLD].to_numpy(), table[_TRAIN_IMAGES].to_numpy()
+    return Folds(numbers, dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
 
 
 def _read(path: str) -> pa.Table:

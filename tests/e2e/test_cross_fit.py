@@ -1,0 +1,82 @@
+"""A real run whose verdict is judged by folds of all images."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+from scipy import stats
+
+from .conftest import CLASSES, GOOD, OPTIONS, PER_CLASS, states, thaw
+
+pytestmark = pytest.mark.slow
+
+FOLDS = 4
+
+
+@pytest.fixture(scope="module")
+def command(images, tmp_path_factory) -> list[str]:
+    settings = (*OPTIONS, GOOD, "gate.evidence=cross_fit", f"gate.folds={FOLDS}")
+    output = tmp_path_factory.mktemp("folds") / "output"
+    options = [f"--set={setting}" for setting in settings]
+    return ["run", "--images", str(images), "--output", str(output), *options]
+
+
+@pytest.fixture(scope="module")
+def run(command) -> dict:
+    done = thaw(*command)
+    assert done.returncode == 0, done.stdout
+    return json.loads((Path(command[4]) / "run.json").read_text())
+
+
+def rows(run: dict) -> list[dict]:
+    (node,) = [node for node in run["nodes"] if node["name"] == "CrossFitter"]
+    uri = Path(node["outputs"]["evidence"][0]["uri"])
+    return parquet.read_table(uri / "predictions").to_pylist()
+
+
+def test_every_image_was_left_out_once(run):
+    found = rows(run)
+
+    assert len({row["id"] for row in found}) == len(found) == CLASSES * PER_CLASS
+    assert {row["fold"] for row in found} == set(range(FOLDS))
+    # Each fold has its classes in their shares.
+    for fold in range(FOLDS):
+        labels = [row["label"] for row in found if row["fold"] == fold]
+        assert len(set(labels)) == CLASSES
+        assert all(row["train_images"] < len(found) - 2 * len(labels) + 4 for row in found)
+
+
+def test_the_verdict_follows_from_the_folds_by_scipy_alone(run):
+    found, verdict = rows(run), run["verdict"]
+    right = {
+        model: np.array([np.argmax(row[f"{model}_logits"]) == row["label_id"] for row in found])
+        for model in ("baseline", "candidate")
+    }
+    difference = right["candidate"].astype(int) - right["baseline"]
+    folds = np.array([row["fold"] for row in found])
+    gains = [difference[folds == fold].mean() for fold in range(FOLDS)]
+    ratio = np.mean(
+        [np.sum(folds == row["fold"]) / row["train_images"] for row in _one_each(found)]
+    )
+    error = np.std(gains, ddof=1) * np.sqrt(1 / FOLDS + ratio)
+    gained, lost = int(np.sum(difference > 0)), int(np.sum(difference < 0))
+    exact = stats.binomtest(gained, gained + lost, 0.5, "greater").pvalue
+
+    expected = max(exact, stats.t.sf(difference.mean() / error, FOLDS - 1))
+    assert verdict["clauses"][0]["p_value"] == pytest.approx(expected)
+    assert verdict["gain"] == pytest.approx(difference.mean())
+    assert (verdict["folds"], verdict["images"]) == (FOLDS, CLASSES * PER_CLASS)
+    assert verdict["paired"]["candidate_only"] == gained
+
+
+def _one_each(found: list[dict]) -> list[dict]:
+    return list({row["fold"]: row for row in found}.values())
+
+
+def test_the_same_command_again_repeats_no_fold(run, command):
+    again = thaw(*command)
+
+    assert again.returncode == 0
+    assert states(Path(command[4]))["CrossFitter"] == "cached"
