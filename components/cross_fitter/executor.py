@@ -21,7 +21,14 @@ from trainer.data.card import DataCard, read_card
 from trainer.data.predictions import FOLDER, fold_columns, write_rows
 from trainer.experiments.both_fits import BothFits, predict_rows, run_both
 from trainer.experiments.folds import assign_folds, splits_of_fold
-from trainer.experiments.images import ImageInfo, card_of_splits, read_all, read_infos, write_splits
+from trainer.experiments.images import (
+    ImageInfo,
+    card_of_splits,
+    read_all,
+    read_examples_of,
+    read_infos,
+    write_splits,
+)
 from trainer.keys import TEST, TRAIN
 from trainer.model.trunk import BACKBONE_FILE
 from trainer.process import progress
@@ -169,9 +176,9 @@ class _RunFold(beam.DoFn):
         card = card_of_splits(read_card(self._features_uri), self._infos, splits)
         fits = BothFits(settings.head, settings.fine_tune, self._weights)
         with tempfile.TemporaryDirectory(prefix="thaw-fold-") as folder:
-            files = os.path.join(folder, "splits")
-            write_splits(read_all(self._features_uri), splits, files)
-            weights = run_both(fits, card, files, folder)
+            files = write_splits(read_all(self._features_uri), splits, folder)
+            models = run_both(fits, card, files, folder)
             of_fold = fold_columns(fold, card.num_examples(TRAIN))
-            rows = predict_rows(settings.fine_tune, card, files, weights)
+            test = list(read_examples_of(files[TEST]))
+            rows = predict_rows(settings.fine_tune, card, test, models)
             write_rows(({**row, **of_fold} for row in rows), target)

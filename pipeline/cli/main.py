@@ -13,6 +13,7 @@ from rich.markup import escape
 from pipeline import __version__
 from pipeline.cli import cluster as cluster_commands
 from pipeline.cli import runs as run_commands
+from pipeline.cli.ablate import ablate
 from pipeline.cli.cache import cache
 from pipeline.cli.compare import compare
 from pipeline.cli.gate import gate
@@ -57,6 +58,7 @@ app.add_typer(run_commands.app)
 app.command()(cache)
 app.command()(gate)
 app.command()(inspect)
+app.command()(ablate)
 app.command()(compare)
 app.command()(reproduce)
 

@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from pipeline.report.ablation import (
+    ABLATION_FILE,
+    AblationSummary,
+    digest_of,
+    read_ablation,
+    summarize,
+)
 from pipeline.report.certainty_charts import coverage_chart, matrix_picture, reliability_chart
 from pipeline.report.charts import learning_curves
 from pipeline.report.confusion import (
@@ -70,6 +77,7 @@ def _render(run: RunRecord, output_dir: Path) -> str:
             doubtful=[(one, _data_url(one.thumbnail, output_dir)) for one in run.doubtful_labels],
             steps=next_steps(run, str(output_dir)),
             certainty_charts=certainty_charts(run),
+            ablation=_ablation(run, output_dir),
             rejected=run.data.set_aside.files[:_MOST_FILES],
             splits=splits_of(run),
             longest=max((node.seconds for node in run.nodes), default=0) or 1,
@@ -105,6 +113,14 @@ class Shown:
 def _shown(sample: Sample, output_dir: Path) -> Shown:
     heat_maps = {name: _data_url(path, output_dir) for name, path in sample.heat_maps.items()}
     return Shown(sample, _data_url(sample.thumbnail, output_dir), heat_maps)
+
+
+def _ablation(run: RunRecord, output_dir: Path) -> AblationSummary | None:
+    """What `thaw ablate` has found for this very run; None: it was not run."""
+    if not (output_dir / ABLATION_FILE).is_file():
+        return None
+    record = read_ablation(output_dir, digest_of(run))
+    return summarize(record) if record and record.results else None
 
 
 def certainty_charts(run: RunRecord) -> list[str]:

@@ -213,14 +213,10 @@ class Fits:
         self.seen.append(card)
         return {}
 
-    def rows(self, args, card, files, weights):
-        import tensorflow as tf
-
+    def rows(self, args, card, test, folders):
         from trainer.data.examples import bytes_of
-        from trainer.experiments.images import split_file
 
-        for record in tf.data.TFRecordDataset(split_file(files, keys.TEST)).as_numpy_iterator():
-            example = tf.train.Example.FromString(record)
+        for example in test:
             logits = np.array([1.0, 0.0], np.float32)
             label = bytes_of(example, keys.LABEL).decode()
             yield {

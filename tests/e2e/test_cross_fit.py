@@ -80,3 +80,19 @@ def test_the_same_command_again_repeats_no_fold(run, command):
 
     assert again.returncode == 0
     assert states(Path(command[4]))["CrossFitter"] == "cached"
+
+
+def test_an_ablation_repeats_the_run_and_says_what_one_fit_would_give(run, command):
+    output = Path(command[4])
+
+    done = thaw("ablate", output, "--seeds", 1)
+
+    assert done.returncode == 0, done.stdout
+    (found,) = json.loads((output / "ablation.json").read_text())["results"]
+    metrics = run["metrics"]
+    assert found["accuracy"]["head_only"] == pytest.approx(metrics["baseline"]["accuracy"])
+    assert found["accuracy"]["both_fits"] == pytest.approx(metrics["candidate"]["accuracy"])
+    assert found["similarity"]["head_only"] == pytest.approx(1)
+    assert 0 < found["similarity"]["both_fits"] < 1
+    assert found["gradient_fresh"] > 0
+    assert "Why two fits, on these images" in (output / "report.html").read_text()

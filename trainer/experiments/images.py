@@ -9,6 +9,7 @@ import tensorflow as tf
 from trainer import keys
 from trainer.data.card import DataCard
 from trainer.data.examples import bytes_of, read_examples
+from trainer.data.fit_data import list_files, read_records
 from trainer.model.trunk import view_name
 
 
@@ -44,29 +45,32 @@ def read_infos(features_uri: str) -> list[ImageInfo]:
 
 def write_splits(
     examples: Iterable[tf.train.Example], split_of: Mapping[str, str], folder: str
-) -> None:
+) -> dict[str, list[str]]:
     """Writes examples into one file for each split.
 
     Args:
       examples: in any order; each split keeps it.
       split_of: id of an image -> name of its split; images that are not in it are left out.
-      folder: a local one; `split_file` names the files in it.
+      folder: a local one.
+
+    Returns:
+      Split -> its only file, in a list.
     """
-    os.makedirs(folder, exist_ok=True)
-    writers = {
-        split: tf.io.TFRecordWriter(split_file(folder, split)) for split in set(split_of.values())
-    }
+    paths = {split: os.path.join(folder, f"{split}.tfrecord") for split in set(split_of.values())}
+    writers = {split: tf.io.TFRecordWriter(path) for split, path in paths.items()}
     for example in examples:
         split = split_of.get(bytes_of(example, keys.ID).decode())
         if split:
             writers[split].write(example.SerializeToString())
     for writer in writers.values():
         writer.close()
+    return {split: [path] for split, path in paths.items()}
 
 
-def split_file(folder: str, split: str) -> str:
-    """The file of one split that `write_splits` writes."""
-    return os.path.join(folder, f"{split}.tfrecord")
+def read_examples_of(patterns: Sequence[str], most: int = -1) -> Iterator[tf.train.Example]:
+    """Yields the examples of some files, given as globs; at most so many, or all."""
+    for record in read_records(list_files(patterns)).take(most).as_numpy_iterator():
+        yield tf.train.Example.FromString(record)
 
 
 def card_of_splits(
