@@ -152,11 +152,13 @@ def make_nodes(
         serving_dir=serving_dir if compares else None,
         ledger=ledger,
     ).with_id("Gate")
+    fallback = head_trainer.outputs["model"] if config.gate.fallback == "baseline" else None
     serving_check = ServingCheck(
         model=fine_tuner.outputs["model"],
         images=example_gen.outputs["examples"],
         examples=fitted,
         tolerance=node_args.serving_tolerance(config),
+        baseline_model=fallback,
     ).with_id("ServingCheck")
     pusher = AtomicPusher(
         model=fine_tuner.outputs["model"],
@@ -165,6 +167,7 @@ def make_nodes(
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
         ),
+        baseline_model=fallback,
     ).with_id("Pusher")
     nodes += [evaluator, gate, serving_check, pusher]
     beam_options.apply_beam_options(nodes, config.beam)

@@ -271,6 +271,7 @@ def gate_rule(config: Config) -> GateRule:
         max_calibration_error=gate.max_calibration_error or 0.0,
         served_margin=gate.served_margin,
         must_beat_served=gate.must_beat_served,
+        fallback=gate.fallback,
         reuse=gate.reuse,
     )
 

@@ -41,7 +41,7 @@ def _find_newest(path: Path) -> Path:
         return path
     served = path / "serving"
     folders = [path, *(served.iterdir() if served.is_dir() else [])]
-    versions = [version for folder in folders for version in _versions_in(folder)]
+    versions = [version for folder in folders for version in versions_in(folder)]
     if not versions:
         raise UnusableModel(
             "holds no pushed model. Give a run's output folder or a SavedModel.",
@@ -53,11 +53,12 @@ def _find_newest(path: Path) -> Path:
 
 def newest_version(folder: Path) -> Path | None:
     """Returns the newest version in a folder of one model's versions; None if there is none."""
-    versions = _versions_in(folder)
+    versions = versions_in(folder)
     return max(versions, key=lambda version: int(version.name), default=None)
 
 
-def _versions_in(folder: Path) -> list[Path]:
+def versions_in(folder: Path) -> list[Path]:
+    """Folders of the versions in a folder of one model, in no order."""
     if not folder.is_dir():
         return []
     return [

@@ -17,6 +17,7 @@ from components.gate.ledger import Ledger
 from components.gate.rule import GateRule
 from components.gate.served import ask_served, write_answers
 from components.gate.verdict import write_verdict
+from trainer.blessings import PUSH_BASELINE
 from trainer.calibration.record import read_calibration
 from trainer.data.predictions import (
     BASELINE,
@@ -90,6 +91,7 @@ class Executor(base_executor.BaseExecutor):
         print(verdict.sentence)
         write_verdict(verdict, blessing.uri)
         _name_models(blessing, input_dict)
+        blessing.set_int_custom_property(PUSH_BASELINE, int(verdict.push_baseline))
         _bless(blessing, verdict.promotes)
 
 

@@ -19,6 +19,7 @@ class GateRule(Record):
       max_calibration_error: highest expected calibration error, 0 to 1; 0: none.
       served_margin: by how much the accuracy may be below that of the model that is served now.
       must_beat_served: whether it must be above it, beyond chance.
+      fallback: whether the baseline is pushed where the candidate is not promoted.
       reuse: whether further looks at the same test images are only counted, or spend what is left
         of alpha.
     """
@@ -31,6 +32,7 @@ class GateRule(Record):
     max_calibration_error: float = 0.0
     served_margin: float = 0.03
     must_beat_served: bool = False
+    fallback: Literal["nothing", "baseline"] = "nothing"
     reuse: Literal["warn", "spend"] = "warn"
 
     def __str__(self) -> str:

@@ -84,6 +84,8 @@ class Verdict(Record):
       earlier_candidates: number of other candidates that were judged by these images before.
       reuse: what that means; empty if it means nothing.
       references: linear probes beside the candidate.
+      push_baseline: whether the baseline is pushed in place of a candidate that is not promoted.
+      fallback: why it is, or why not; empty if the rule does not ask for it.
       folds: number of folds of the cross-fitted evidence; 0: the test images are the evidence.
     """
 
@@ -99,6 +101,8 @@ class Verdict(Record):
     earlier_candidates: int = 0
     reuse: str = ""
     references: list[Reference] = field(default_factory=list)
+    push_baseline: bool = False
+    fallback: str = ""
     folds: int = 0
 
     @property

@@ -1,18 +1,18 @@
 """Copies a blessed model to where it is served from."""
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from tfx import types
 from tfx.components.pusher.executor import Executor as PusherExecutor
-from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, proto_utils
+from tfx.utils import path_utils, proto_utils
 
-from serving.versions import next_version
-from trainer.store.uris import is_remote
+from serving.push import push_atomically
+from trainer.blessings import BASELINE_AGREES, PUSH_BASELINE
+
+BASELINE_MODEL = "baseline_model"
 
 
 class Executor(PusherExecutor):
@@ -31,7 +31,12 @@ class Executor(PusherExecutor):
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
-        if not self.CheckBlessing(input_dict):
+        if self.CheckBlessing(input_dict):
+            model_path = self.GetModelPath(input_dict)
+        elif _pushes_baseline(input_dict):
+            baseline = artifact_utils.get_single_uri(input_dict[BASELINE_MODEL])
+            model_path = path_utils.serving_model_path(baseline)
+        else:
             self._MarkNotPushed(pushed)
             return
         destination = pusher_pb2.PushDestination()
@@ -39,43 +44,19 @@ class Executor(PusherExecutor):
             exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination
         )
         base_dir = destination.filesystem.base_directory
-        path = push_atomically(self.GetModelPath(input_dict), base_dir)
+        path = push_atomically(model_path, base_dir)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=os.path.basename(path))
 
 
-def push_atomically(model_dir: str, base_dir: str, assets: Mapping[str, str] | None = None) -> str:
-    """Copies a SavedModel into the next version folder of `base_dir`.
-
-    A reader sees the folder with every file in it or not at all: the copy is made under
-    a name that no model server takes for a version, then renamed. An object store cannot
-    rename a folder: there `saved_model.pb`, which servers wait for, comes last.
-
-    Args:
-      model_dir: the SavedModel.
-      base_dir: holds the versions.
-      assets: name -> text of further assets.
-
-    Returns:
-      The new version's folder.
-    """
-    version = next_version(base_dir)
-    target = os.path.join(base_dir, str(version))
-    if is_remote(base_dir):
-        io_utils.copy_dir(model_dir, target, deny_regex_patterns=[r"saved_model\.pb"])
-        _write_assets(target, assets or {})
-        io_utils.copy_file(
-            os.path.join(model_dir, "saved_model.pb"), os.path.join(target, "saved_model.pb")
+def _pushes_baseline(input_dict: dict[str, list[types.Artifact]]) -> bool:
+    """Whether Gate asks for it, and ServingCheck has nothing against it."""
+    if not input_dict.get(BASELINE_MODEL):
+        return False
+    asked, agrees = (
+        artifact_utils.get_single_instance(input_dict[key]).get_int_custom_property(name)
+        for key, name in (
+            (standard_component_specs.MODEL_BLESSING_KEY, PUSH_BASELINE),
+            (standard_component_specs.INFRA_BLESSING_KEY, BASELINE_AGREES),
         )
-        return target
-    partial = os.path.join(base_dir, f".partial-{version}")
-    if fileio.exists(partial):
-        fileio.rmtree(partial)
-    io_utils.copy_dir(model_dir, partial)
-    _write_assets(partial, assets or {})
-    fileio.rename(partial, target)
-    return target
-
-
-def _write_assets(model_dir: str, assets: Mapping[str, str]) -> None:
-    for name, text in assets.items():
-        io_utils.write_string_file(os.path.join(model_dir, "assets", name), text)
+    )
+    return asked == 1 and agrees == 1

@@ -15,6 +15,9 @@ class ServingCheckSpec(component_spec.ComponentSpec):
     }
     INPUTS = {
         executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
+        executor.BASELINE_MODEL: component_spec.ChannelParameter(
+            type=standard_artifacts.Model, optional=True
+        ),
         executor.IMAGES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
         executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
     }
@@ -38,6 +41,7 @@ class ServingCheck(base_component.BaseComponent):
         examples: BaseChannel,
         tolerance: float,
         num_images: int = 32,
+        baseline_model: BaseChannel | None = None,
     ) -> None:
         """Args:
         model: the candidate.
@@ -45,10 +49,12 @@ class ServingCheck(base_component.BaseComponent):
         examples: what the Evaluator read.
         tolerance: largest difference of a probability that is let pass.
         num_images: how many test images are asked about.
+        baseline_model: checked too, if it may be pushed; the blessing is of the candidate alone.
         """
         super().__init__(
             ServingCheckSpec(
                 model=model,
+                baseline_model=baseline_model,
                 images=images,
                 examples=examples,
                 tolerance=tolerance,

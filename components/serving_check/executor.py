@@ -13,6 +13,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from trainer import keys
+from trainer.blessings import BASELINE_AGREES
 from trainer.data.examples import bytes_of, read_examples
 from trainer.errors import ThawError
 from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES, SERVING_SIGNATURE
@@ -20,6 +21,7 @@ from trainer.records import Record
 from trainer.remote_files import read_record, write_record
 
 MODEL = "model"
+BASELINE_MODEL = "baseline_model"
 IMAGES = "images"
 EXAMPLES = "examples"
 BLESSING = "blessing"
@@ -76,14 +78,21 @@ class Executor(base_executor.BaseExecutor):
         """Unpacks TFX's arguments; see `check`. Writes the result beside the blessing."""
         self._log_startup(input_dict, output_dict, exec_properties)
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
-        agreement = check(
-            path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict[MODEL])),
-            artifact_utils.get_single_uri(input_dict[IMAGES]),
-            artifact_utils.get_single_uri(input_dict[EXAMPLES]),
-            exec_properties[TOLERANCE],
-            exec_properties[NUM_IMAGES],
-        )
+
+        def check_model(name: str) -> Agreement:
+            return check(
+                path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict[name])),
+                artifact_utils.get_single_uri(input_dict[IMAGES]),
+                artifact_utils.get_single_uri(input_dict[EXAMPLES]),
+                exec_properties[TOLERANCE],
+                exec_properties[NUM_IMAGES],
+            )
+
+        agreement = check_model(MODEL)
         write_agreement(agreement, blessing.uri)
+        if input_dict.get(BASELINE_MODEL):
+            agrees = check_model(BASELINE_MODEL).agrees
+            blessing.set_int_custom_property(BASELINE_AGREES, int(agrees))
         # What TFX's Pusher asks an InfraBlessing for.
         blessing.set_int_custom_property("blessed", int(agreement.agrees))
 

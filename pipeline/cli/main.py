@@ -30,6 +30,7 @@ from pipeline.cli.terminal import (
     out,
     stop,
 )
+from pipeline.cli.versions import rollback, versions
 from pipeline.cluster.stub_imports import stub_unused_imports
 from pipeline.config.load import to_yaml
 from pipeline.config.schema import Config
@@ -61,6 +62,8 @@ app.command()(inspect)
 app.command()(ablate)
 app.command()(compare)
 app.command()(reproduce)
+app.command()(versions)
+app.command()(rollback)
 
 
 def main() -> None:
@@ -124,7 +127,7 @@ def run(
 
     record = read_run(output)
     _show_verdict(record, output)
-    if require_blessing and not record.verdict.pushed:
+    if require_blessing and not (record.verdict.blessed and record.verdict.pushed):
         raise typer.Exit(NOT_BLESSED)
 
 

@@ -99,6 +99,14 @@ class Gate(Section):
         strict=True,
         description="Whether the candidate must be better than the served model, beyond chance.",
     )
+    fallback: Literal["nothing", "baseline"] = Field(
+        "nothing",
+        description=(
+            "What is pushed when the candidate is not promoted: nothing, or the baseline, the "
+            "head-only model, if it meets gate.min_accuracy and is no worse than the served model. "
+            "Small data sets, and images like those of ImageNet, often need no more."
+        ),
+    )
     reuse: Literal["warn", "spend"] = Field(
         "warn",
         description=(

@@ -18,6 +18,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 
 from pipeline.report.model_card import CARD_FILE
+from serving.version_record import VERSION_FILE
 from trainer.errors import ThawError
 
 _LIVE = metadata_store_pb2.Artifact.State.LIVE
@@ -235,6 +236,6 @@ def _compare(folder: str, expected: _Files) -> str | None:
 
 
 def _may_be_added(name: str) -> bool:
-    """Whether a file may come later: file managers leave hidden ones, the report a model card."""
+    """Whether a file may come later: hidden ones of file managers, the report's card and record."""
     base = os.path.basename(name)
-    return base.startswith(".") or base == CARD_FILE
+    return base.startswith(".") or base in (CARD_FILE, VERSION_FILE)

@@ -8,9 +8,9 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 from tfx.utils import path_utils
 
-from components.pusher.executor import push_atomically
 from pipeline.report.run_record import PushedModel, RunRecord, read_run, write_run
 from pipeline.report.verdict_record import Override
+from serving.push import push_atomically
 from trainer.errors import ThawError
 
 OVERRIDE_FILE = "override.txt"
@@ -57,7 +57,7 @@ def promote_by_hand(output_dir: Path, why: str) -> RunRecord:
 
 
 def _check(run: RunRecord) -> None:
-    if run.model:
+    if run.model and not run.verdict.baseline_pushed:
         raise NotOverridden(
             f"the candidate of the last run was pushed already, as version {run.model.version}.",
             where=run.model.path,

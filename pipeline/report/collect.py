@@ -292,11 +292,15 @@ def _verdict(nodes: Mapping[str, NodeRun], config: Config) -> Verdict:
     decided = gate.read_verdict(blessing)
     choice = decided.choice
     agreement = _serving_check(nodes["ServingCheck"])
+    blessed = nodes["Gate"].custom_property("blessing", "blessed") == 1
+    pushed = nodes["Pusher"].custom_property("pushed_model", "pushed") == 1
     return Verdict(
         outcome=decided.outcome,
         sentence=decided.sentence,
-        blessed=nodes["Gate"].custom_property("blessing", "blessed") == 1,
-        pushed=nodes["Pusher"].custom_property("pushed_model", "pushed") == 1,
+        blessed=blessed,
+        pushed=pushed,
+        baseline_pushed=pushed and not blessed,
+        fallback=decided.fallback,
         gain=choice.estimate,
         rule=str(node_args.gate_rule(config)),
         reasons=[

@@ -3,12 +3,14 @@
 The sections are those of Mitchell et al., Model Cards for Model Reporting, 2019.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from scipy import stats
 
 from pipeline.report.formats import make_environment, splits_of
 from pipeline.report.run_record import RunRecord
+from serving.version_record import VERSION_FILE, VersionRecord, to_text
 from trainer.files import write_replacing
 from trainer.store.uris import is_remote
 
@@ -24,7 +26,9 @@ def render_card(run: RunRecord, backbone: str) -> str:
       run: the finished run.
       backbone: what the run began with, in words.
     """
-    weak = [one for one in run.class_changes if one.after < _WEAK_RECALL]
+    mine = "baseline" if run.verdict.baseline_pushed else "candidate"
+    recall = (lambda one: one.before) if mine == "baseline" else (lambda one: one.after)
+    weak = [one for one in run.class_changes if recall(one) < _WEAK_RECALL]
     left_out = run.certainty.unknown.left_out if run.certainty else {}
     return (
         make_environment(autoescape=False)
@@ -33,35 +37,61 @@ def render_card(run: RunRecord, backbone: str) -> str:
             run=run,
             backbone=backbone,
             splits=splits_of(run),
-            accuracy_interval=_accuracy_interval(run),
-            weakest=sorted(weak, key=lambda one: one.after)[:_WEAKEST],
+            mine=mine,
+            accuracy_interval=_accuracy_interval(run, mine),
+            weakest=sorted(weak, key=recall)[:_WEAKEST],
             worst_left_out=min(left_out, key=lambda label: left_out[label]) if left_out else "",
         )
     )
 
 
-def _accuracy_interval(run: RunRecord) -> tuple[float, float] | None:
+def _accuracy_interval(run: RunRecord, model: str) -> tuple[float, float] | None:
     total = run.metrics.test_images
     if not total:
         return None
-    right = round(run.metrics.candidate.accuracy * total)
+    accuracy = {"baseline": run.metrics.baseline, "candidate": run.metrics.candidate}[
+        model
+    ].accuracy
+    right = round(accuracy * total)
     found = stats.binomtest(right, total).proportion_ci(method="exact")
     return float(found.low), float(found.high)
 
 
 def write_card(text: str, run: RunRecord, output_dir: Path) -> None:
-    """Writes the card beside the report, and into the assets of the version that was pushed."""
+    """Writes the card beside the report, and into the assets of the version that was pushed.
+
+    The version also gets its record, which `thaw versions` reads.
+    """
     write_replacing(output_dir / CARD_FILE, text)
     if not run.model:
         return
+    assets = {CARD_FILE: text, VERSION_FILE: to_text(_version(run, run.model.version))}
+    folder = f"{run.model.path}/assets"
     if is_remote(run.model.path):
-        _write_remote(f"{run.model.path}/assets/{CARD_FILE}", text)
-    elif (assets := Path(run.model.path) / "assets").is_dir():
-        write_replacing(assets / CARD_FILE, text)
+        _write_remote(folder, assets)
+    elif Path(folder).is_dir():
+        for name, content in assets.items():
+            write_replacing(Path(folder) / name, content)
 
 
-def _write_remote(path: str, text: str) -> None:
+def _version(run: RunRecord, version: str) -> VersionRecord:
+    baseline = run.verdict.baseline_pushed
+    measured = run.metrics.baseline if baseline else run.metrics.candidate
+    return VersionRecord(
+        run_id=run.run_id,
+        version=version,
+        pushed=run.finished,
+        model="baseline" if baseline else "candidate",
+        verdict=run.verdict.sentence,
+        accuracy=measured.accuracy,
+        test_images=run.metrics.test_images,
+        fingerprint=run.data.fingerprint,
+    )
+
+
+def _write_remote(folder: str, assets: Mapping[str, str]) -> None:
     from tfx.dsl.io import fileio
 
-    with fileio.open(path, "w") as file:
-        file.write(text)
+    for name, content in assets.items():
+        with fileio.open(f"{folder}/{name}", "w") as file:
+            file.write(content)

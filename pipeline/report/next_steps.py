@@ -22,14 +22,16 @@ def next_steps(run: RunRecord, output: str) -> list[str]:
 
 def _by_outcome(run: RunRecord, output: str) -> Iterator[str]:
     verdict = run.verdict
-    if verdict.pushed:
+    if verdict.pushed and verdict.blessed:
         yield f"Try the model: thaw predict IMAGE --model {output}"
     elif verdict.blessed:
         yield "Look at the serving check above: the model is good enough, but was not pushed."
+    elif verdict.baseline_pushed:
+        yield f"Try the baseline, which was pushed: thaw predict IMAGE --model {output}"
     elif verdict.outcome == "keep_baseline":
         yield (
             "Keep the baseline: its model is the HeadTrainer's output, and it is as good as the "
-            "fine-tuned one and cheaper to train."
+            "fine-tuned one and cheaper to train. gate.fallback: baseline pushes it."
         )
     elif verdict.outcome == "undecided":
         yield (

@@ -78,14 +78,12 @@ def to_markdown(record: RunRecord) -> str:
     """The verdict, both models' metrics and the reasons, in Markdown."""
     verdict = record.verdict
     outcome = "The candidate was blessed" if verdict.blessed else "The candidate was not blessed"
-    pushed = (
-        f" and pushed as version {record.model.version} to `{record.model.path}`"
-        if verdict.pushed and record.model
-        else ""
-    )
+    if record.model and verdict.pushed:
+        joint = "; its baseline was" if verdict.baseline_pushed else " and"
+        outcome += f"{joint} pushed as version {record.model.version} to `{record.model.path}`"
     lines = [
         f"# {record.name}: {'blessed' if verdict.blessed else 'not blessed'}",
-        f"{outcome}{pushed}.",
+        f"{outcome}.",
         verdict.sentence,
         "\n".join(f"- {reason}" for reason in verdict.explanations),
         _table(record.metrics),

@@ -72,7 +72,9 @@ class Verdict(Part):
 
     Attributes:
       blessed: whether the outcome is `promote`.
-      pushed: whether it was pushed then.
+      pushed: whether a model was pushed then.
+      baseline_pushed: whether that was the baseline, in place of the candidate.
+      fallback: why the baseline was, or was not.
       gain: in accuracy, -1 to 1.
       rule: what the gate asks, in words.
       reasons: the answers, in words, and what else stood in the way of a push.
@@ -106,10 +108,13 @@ class Verdict(Part):
     folds: int = 0
     earlier_candidates: int = 0
     references: list[Reference] = Field(default_factory=list)
+    baseline_pushed: bool = False
+    fallback: str = ""
     override: Override | None = None
 
     @property
     def explanations(self) -> list[str]:
         """What stands below the sentence: the reasons, and what the images could have shown."""
         references = [one.sentence for one in self.references]
-        return [*self.reasons, *references, *([self.power] if self.power else [])]
+        others = [text for text in (self.power, self.fallback) if text]
+        return [*self.reasons, *references, *others]

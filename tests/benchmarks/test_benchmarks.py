@@ -159,6 +159,14 @@ def test_label_noise_finds_planted_labels_first(tmp_path):
 
 
 @pytest.mark.slow
+def test_cross_fit_judges_pairs_of_equally_good_heads(tmp_path):
+    (row,) = figures("cross_fit", tmp_path / "c.json", "--quick")
+
+    assert (row["draws"], row["folds"], row["images"]) == (2, 4, 400)
+    assert 0 <= row["promoted"] <= row["promoted_by_plain_threshold"] + 0.5
+
+
+@pytest.mark.slow
 def test_gate_promotes_what_is_no_better_no_more_often_than_it_may(tmp_path):
     rows = figures("gate", tmp_path / "g.json", "--draws", 100)
 

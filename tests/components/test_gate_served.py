@@ -140,3 +140,40 @@ def test_a_served_model_that_cannot_be_loaded_is_an_error_that_says_what_to_do(t
 
     with pytest.raises(ThawError, match=r"(?s)cannot be compared with.*gate\.served to ignore"):
         ask_served(str(tmp_path / "serving"), images)
+
+
+FALLBACK = GateRule(fallback="baseline", served_margin=0.03)
+
+
+def test_baseline_takes_the_place_of_a_candidate_that_is_no_better(tmp_path):
+    found = judge(predicted(tmp_path, 200, 180, 180), FALLBACK)
+
+    assert found.outcome == "keep_baseline"
+    assert found.push_baseline
+    assert found.fallback == "The baseline is pushed in its place (gate.fallback)."
+
+
+def test_baseline_is_not_pushed_unless_asked_for_nor_beside_a_promotion(tmp_path):
+    unasked = judge(predicted(tmp_path / "a", 200, 180, 180), GateRule())
+    promoted = judge(predicted(tmp_path / "b", 200, 100, 180), FALLBACK)
+
+    assert (unasked.push_baseline, unasked.fallback) == (False, "")
+    assert promoted.promotes
+    assert not promoted.push_baseline
+
+
+def test_baseline_that_is_worse_than_the_served_model_is_not_pushed(tmp_path):
+    found = judge(predicted(tmp_path, 200, 150, 150), FALLBACK, served(200, 190))
+
+    assert not found.push_baseline
+    assert found.fallback.startswith("The baseline is not pushed either. The model that is served")
+    assert "the baseline's is -20.0 points" in found.fallback
+
+
+def test_baseline_that_is_not_good_enough_is_not_pushed(tmp_path):
+    rule = GateRule(fallback="baseline", min_accuracy=0.95)
+
+    found = judge(predicted(tmp_path, 200, 180, 180), rule)
+
+    assert not found.push_baseline
+    assert "misses the required 95.0%" in found.fallback

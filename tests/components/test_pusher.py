@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 
-from components.pusher import executor
-from components.pusher.executor import Executor, push_atomically
+from components.pusher.executor import Executor
+from serving import push as pushing
+from serving.push import push_atomically
 from serving.versions import next_version
 
 
@@ -78,7 +79,7 @@ def test_push_that_fails_midway_shows_no_version(tmp_path, monkeypatch):
         (Path(target) / "saved_model.pb").write_bytes(b"gra")
         raise OSError("disk full")
 
-    monkeypatch.setattr(executor.io_utils, "copy_dir", copy_half)
+    monkeypatch.setattr(pushing.io_utils, "copy_dir", copy_half)
     with pytest.raises(OSError, match="disk full"):
         push_atomically(str(model), str(tmp_path / "out"))
 
@@ -129,3 +130,43 @@ def test_model_that_is_not_blessed_is_not_pushed(push, tmp_path):
     assert not (tmp_path / "serving").exists()
     assert pushed.get_int_custom_property("pushed") == 0
     assert not pushed.get_string_custom_property("pushed_destination")
+
+
+@pytest.mark.parametrize(
+    ("blessed", "asked", "agrees", "given", "pushes"),
+    [
+        (False, 1, 1, True, "baseline"),
+        (False, 0, 1, True, ""),
+        (False, 1, 0, True, ""),
+        (False, 1, 1, False, ""),
+        (True, 0, 1, True, "candidate"),
+    ],
+)
+def test_baseline_is_pushed_only_where_gate_and_serving_check_agree(
+    tmp_path, blessed, asked, agrees, given, pushes
+):
+    models = {name: standard_artifacts.Model() for name in ("candidate", "baseline")}
+    for name, model in models.items():
+        model.uri = str(tmp_path / name)
+        write_model(tmp_path / name / "Format-Serving")
+        (tmp_path / name / "Format-Serving" / "name").write_text(name)
+    gate, infra = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
+    gate.set_int_custom_property("blessed", int(blessed))
+    gate.set_int_custom_property("push_baseline", asked)
+    infra.set_int_custom_property("blessed", 1)
+    infra.set_int_custom_property("baseline_agrees", agrees)
+    pushed = standard_artifacts.PushedModel()
+    pushed.uri = str(tmp_path / "pushed")
+    inputs = {"model": [models["candidate"]], "model_blessing": [gate], "infra_blessing": [infra]}
+    if given:
+        inputs["baseline_model"] = [models["baseline"]]
+
+    Executor().Do(
+        inputs,
+        {"pushed_model": [pushed]},
+        {"push_destination": '{"filesystem": {"base_directory": "%s"}}' % (tmp_path / "serving")},
+    )
+
+    assert pushed.get_int_custom_property("pushed") == int(bool(pushes))
+    if pushes:
+        assert (tmp_path / "serving" / "1" / "name").read_text() == pushes

@@ -208,6 +208,29 @@ def judge(models, images, examples, tmp_path) -> Judge:
     return judge
 
 
+@pytest.mark.parametrize(("baseline", "agrees"), [("good", 1), ("skewed", 0)])
+def test_baseline_is_checked_where_it_may_be_pushed(
+    models, images, examples, tmp_path, baseline, agrees
+):
+    inputs = {"model": standard_artifacts.Model(), "baseline_model": standard_artifacts.Model()}
+    inputs |= {"images": standard_artifacts.Examples(), "examples": standard_artifacts.Examples()}
+    for name, uri in zip(
+        inputs, (models / "good", models / baseline, images, examples), strict=True
+    ):
+        inputs[name].uri = str(uri)
+    blessing = standard_artifacts.InfraBlessing()
+    blessing.uri = str(tmp_path / "infra")
+
+    Executor().Do(
+        {name: [artifact] for name, artifact in inputs.items()},
+        {"blessing": [blessing]},
+        {"tolerance": TOLERANCE, "num_images": 4},
+    )
+
+    assert blessing.get_int_custom_property("blessed") == 1
+    assert blessing.get_int_custom_property("baseline_agrees") == agrees
+
+
 def push(
     model: standard_artifacts.Model, infra: standard_artifacts.InfraBlessing, folder: Path
 ) -> standard_artifacts.PushedModel:

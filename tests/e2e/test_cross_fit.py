@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 from scipy import stats
 
-from .conftest import CLASSES, GOOD, OPTIONS, PER_CLASS, states, thaw
+from .conftest import CLASSES, GOOD, HARMFUL, OPTIONS, PER_CLASS, states, thaw
 
 pytestmark = pytest.mark.slow
 
@@ -96,3 +96,30 @@ def test_an_ablation_repeats_the_run_and_says_what_one_fit_would_give(run, comma
     assert 0 < found["similarity"]["both_fits"] < 1
     assert found["gradient_fresh"] > 0
     assert "Why two fits, on these images" in (output / "report.html").read_text()
+
+
+def test_the_baseline_can_be_pushed_in_place_of_a_harmful_candidate(run, images, command):
+    """After all others: it changes what stands in the output folder."""
+    output = Path(command[4])
+    settings = (*OPTIONS, HARMFUL, "gate.fallback=baseline", "gate.served=ignore")
+
+    done = thaw(
+        "run",
+        "--images",
+        images,
+        "--output",
+        output,
+        "--require-blessing",
+        *(f"--set={setting}" for setting in settings),
+    )
+
+    assert done.returncode == 3, done.stdout
+    found = json.loads((output / "run.json").read_text())
+    assert found["verdict"]["outcome"] == "refuse"
+    assert (found["verdict"]["blessed"], found["verdict"]["baseline_pushed"]) == (False, True)
+    version = Path(found["model"]["path"])
+    (head,) = [node for node in found["nodes"] if node["name"] == "HeadTrainer"]
+    model = Path(head["outputs"]["model"][0]["uri"]) / "Format-Serving"
+    assert (version / "saved_model.pb").read_bytes() == (model / "saved_model.pb").read_bytes()
+    assert "the baseline was pushed" in (output / "report.html").read_text()
+    assert "This is the baseline" in (version / "assets" / "model_card.md").read_text()

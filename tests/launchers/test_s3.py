@@ -15,7 +15,7 @@ import trainer  # noqa: F401 - chooses the Keras
 from components.image_example_gen.inspect import ImageRejected
 from components.image_example_gen.reading import read_file
 from components.image_example_gen.sources.folder import Folder
-from components.pusher.executor import push_atomically
+from serving.push import push_atomically
 from trainer.store import mirror, s3
 from trainer.store.mirror import Mirror
 from trainer.store.s3 import StoreError

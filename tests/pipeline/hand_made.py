@@ -144,6 +144,8 @@ RUN: dict[str, Any] = {
         "folds": 0,
         "earlier_candidates": 0,
         "references": [],
+        "baseline_pushed": False,
+        "fallback": "",
         "override": None,
     },
     "model": {"name": "birds", "version": "7", "path": "/out/serving/birds/7"},

@@ -29,14 +29,16 @@ def specs(chosen: Config) -> dict[str, Any]:
 
 
 def test_config_names_the_nodes_that_use_beam_and_no_other():
-    nodes = make_nodes(config(), "images", "serving")
+    nodes = make_nodes(config("gate.evidence=auto"), "images", "serving")
 
     beam_nodes = [node.id for node in nodes if isinstance(node, BaseBeamComponent)]
     assert beam_nodes == list(BeamNodes.model_fields)
 
 
 def test_beam_nodes_get_the_options_for_all_and_then_their_own():
-    found = specs(config(f"beam.options=[{ALL}]", f"beam.nodes.Transform=[{OWN}]"))
+    found = specs(
+        config("gate.evidence=auto", f"beam.options=[{ALL}]", f"beam.nodes.Transform=[{OWN}]")
+    )
 
     options_of = {
         name: list(getattr(spec, "beam_pipeline_args", [])) for name, spec in found.items()

@@ -5,6 +5,7 @@ from pathlib import Path
 from scipy import stats
 
 from pipeline.report.page import build_report
+from serving.version_record import read_version
 
 from .hand_made import a_run, rename_class, write_run
 
@@ -60,6 +61,26 @@ def test_card_goes_into_the_assets_of_the_pushed_version(tmp_path):
 
     assert (version / "assets" / "model_card.md").read_text() == card
     assert "| version | 7 |" in card
+    record = read_version(version)
+    assert (record.version, record.run_id, record.accuracy) == ("7", "run 1", 0.85)
+    assert record.model == "candidate"
+
+
+def test_card_of_a_baseline_that_was_pushed_says_so(tmp_path):
+    run = a_run()
+    version = tmp_path / "serving" / "birds" / "7"
+    (version / "assets").mkdir(parents=True)
+    run["model"]["path"] = str(version)
+    run["verdict"].update(blessed=False, baseline_pushed=True, outcome="keep_baseline")
+
+    card = card_of(tmp_path, run)
+
+    assert "This is the baseline, the model of fit 1" in card
+    assert "| trained blocks | the head alone |" in card
+    low, high = stats.binomtest(14, 20).proportion_ci(method="exact")
+    assert f"between {low:.1%} and {high:.1%}" in card
+    assert "Recognised least: bee (62.5%), ant (75.0%)." in card
+    assert (read_version(version).model, read_version(version).accuracy) == ("baseline", 0.7)
 
 
 def test_model_that_was_removed_since_does_not_matter(tmp_path):
