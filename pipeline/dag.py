@@ -36,7 +36,6 @@ def make_nodes(
     serving_dir: str,
     places: Mapping[str, NodePlacement] | None = None,
     trunk_store: str = "",
-    compare_with_served: bool = False,
     ledger: str | None = None,
 ) -> list[BaseNode]:
     """Builds the nodes, first to last.
@@ -47,7 +46,6 @@ def make_nodes(
       serving_dir: blessed models are pushed into numbered folders below it.
       places: where Tuner, HeadTrainer and FineTuner run; None: on this machine.
       trunk_store: what features.store: auto means; empty: no store.
-      compare_with_served: whether the gate can read `serving_dir`.
       ledger: local file in which the gate counts looks at the test images; None: nowhere.
     """
     places = places or on_this_machine(config)
@@ -141,7 +139,7 @@ def make_nodes(
         ).with_id("CrossFitter")
         nodes.append(cross_fitter)
         evidence = cross_fitter.outputs["evidence"]
-    compares = compare_with_served and config.gate.served == "compare"
+    compares = config.gate.served == "compare"
     gate = Gate(
         evaluation=evaluator.outputs["evaluation"],
         model=fine_tuner.outputs["model"],
@@ -186,7 +184,6 @@ def local_pipeline(
         images_dir,
         f"{output_dir}/serving/{config.name}",
         trunk_store=f"{output_dir}/{TRUNK_STORE}",
-        compare_with_served=True,
         ledger=f"{output_dir}/{LEDGER}",
     )
     count = [node.id for node in nodes].index(last) + 1 if last else len(nodes)

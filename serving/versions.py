@@ -68,14 +68,29 @@ def versions_in(folder: Path) -> list[Path]:
     ]
 
 
+def newest_remote_version(base_dir: str) -> str | None:
+    """As `newest_version`, on any file system that TFX reads; returns the version's address."""
+    from tfx.dsl.io import fileio
+
+    complete = [
+        version
+        for version in _numbers(base_dir)
+        if fileio.exists(os.path.join(base_dir, str(version), _SAVED_MODEL))
+    ]
+    return os.path.join(base_dir, str(max(complete))) if complete else None
+
+
 def next_version(base_dir: str) -> int:
     """One more than the highest version folder of `base_dir`; 1 where there is none.
 
     Args:
       base_dir: holds the versions of one model; on any file system that TFX reads.
     """
+    return max(_numbers(base_dir), default=0) + 1
+
+
+def _numbers(base_dir: str) -> list[int]:
     from tfx.dsl.io import fileio
 
     names = fileio.listdir(base_dir) if fileio.isdir(base_dir) else []
-    versions = [int(name) for name in (name.rstrip("/") for name in names) if name.isdecimal()]
-    return max(versions, default=0) + 1
+    return [int(name) for name in (name.rstrip("/") for name in names) if name.isdecimal()]

@@ -64,7 +64,7 @@ class Gate(base_component.BaseComponent):
         evidence: CrossFitter's predictions of all images, which the choice is judged by; None: the
           test split is the evidence.
         images: what ImageExampleGen wrote; the model that is served now is asked about them.
-        serving_dir: local folder with that model's versions; None: compare with none.
+        serving_dir: folder with that model's versions; None: compare with none.
         ledger: local file in which looks at the test images are counted; None: they are not.
         """
         super().__init__(

@@ -103,7 +103,7 @@ class Ledger:
             return Look(split, candidate, earlier, alpha, left, is_new=False)
         before = rows[-1][3] if rows else 0.0
         fresh = own.difference(*shown)
-        budget = min(rule.alpha, before + rule.alpha * len(fresh) / len(own))
+        budget = min(rule.alpha, before + rule.alpha * len(fresh) / max(1, len(own)))
         alpha, left = spend(budget)
         return Look(split, candidate, earlier, alpha, left)
 

@@ -1,21 +1,24 @@
 """The model that is served now, and its answers to the same test images."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tfx.utils import io_utils
 
 from serving.model import Answer, ImageRefused, PushedModel, load_model
-from serving.versions import newest_version
+from serving.versions import newest_remote_version, newest_version
 from trainer import keys, records
 from trainer.data.card import read_card
 from trainer.data.examples import bytes_of, in_batches, read_examples
 from trainer.errors import ThawError
 from trainer.process import progress
 from trainer.records import Record
+from trainer.store.uris import is_remote
 
 ANSWERS_FILE = "served.jsonl"
 
@@ -55,7 +58,7 @@ def ask_served(serving_dir: str, images_uri: str) -> Served | None:
     """Asks the newest version in a folder of pushed models about all test images.
 
     Args:
-      serving_dir: folder of numbered versions, local; it need not exist.
+      serving_dir: folder of numbered versions, local or in a store; it need not exist.
       images_uri: examples of ImageExampleGen: the files' bytes.
 
     Returns:
@@ -64,18 +67,31 @@ def ask_served(serving_dir: str, images_uri: str) -> Served | None:
     Raises:
       ThawError: if the newest version is damaged, or Thaw did not export it.
     """
-    version = newest_version(Path(serving_dir))
-    if version is None:
+    with tempfile.TemporaryDirectory(prefix="thaw-served-") as folder:
+        version = _local_version(serving_dir, folder)
+        if version is None:
+            return None
+        try:
+            model = load_model(version)
+        except ThawError as problem:
+            raise ThawError(
+                f"the model that is served now cannot be compared with: {problem}",
+                to_do="Remove that version, or set gate.served to ignore.",
+            ) from problem
+        answers = {one.id: one for one in _answers(model, images_uri)}
+        return Served(version.name, answers)
+
+
+def _local_version(serving_dir: str, folder: str) -> Path | None:
+    """The newest version, copied into a local folder if it is in a store; None: there is none."""
+    if not is_remote(serving_dir):
+        return newest_version(Path(serving_dir))
+    address = newest_remote_version(serving_dir)
+    if address is None:
         return None
-    try:
-        model = load_model(version)
-    except ThawError as problem:
-        raise ThawError(
-            f"the model that is served now cannot be compared with: {problem}",
-            to_do="Remove that version, or set gate.served to ignore.",
-        ) from problem
-    answers = {one.id: one for one in _answers(model, images_uri)}
-    return Served(version.name, answers)
+    copy = os.path.join(folder, os.path.basename(address))
+    io_utils.copy_dir(address, copy)
+    return Path(copy)
 
 
 def write_answers(served: Served, blessing_uri: str) -> None:

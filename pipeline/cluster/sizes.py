@@ -181,7 +181,7 @@ def _copied(config: Config, num_images: int, each: ImageSizes) -> dict[str, int]
         "FineTuner": fitted + 2 * each.model,
         "CrossFitter": fitted + each.model,
         "Evaluator": fitted + 2 * each.model,
-        "Gate": 2 * each.model,
+        "Gate": 2 * each.model + (files if config.gate.served == "compare" else 0),
         "ServingCheck": files + fitted + each.model,
         "Pusher": each.model,
     }
@@ -192,7 +192,7 @@ def _scratch(config: Config, num_images: int, each: ImageSizes) -> dict[str, int
     vectors = _views(config, num_images) * each.vector
     # A fold is a copy of all features.
     fold = num_images * each.features + vectors
-    return {"Tuner": vectors, "HeadTrainer": vectors, "CrossFitter": fold}
+    return {"Tuner": vectors, "HeadTrainer": vectors, "CrossFitter": fold, "Gate": each.model}
 
 
 def _views(config: Config, num_images: int) -> int:

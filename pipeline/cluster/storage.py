@@ -45,6 +45,7 @@ def check_places(config: Config, target: Target) -> None:
         ("data.images", config.data.images, "ImageExampleGen"),
         ("cluster.pipeline_root", config.cluster.pipeline_root, None),
         ("cluster.serving_dir", config.cluster.serving_dir, "Pusher"),
+        ("cluster.serving_dir", _compared_with(config), "Gate"),
         ("features.store", _trunk_store(config), "TrunkFeatures"),
     ):
         if address is None or _is_on_own_volume(config, node, address):
@@ -52,6 +53,11 @@ def check_places(config: Config, target: Target) -> None:
         if uris.scheme_of(address) in _ROOTS and not uris.has_bucket(address):
             raise ClusterError(f"{key}: {address!r} names no bucket.")
         check(config, _Place(key, address, node))
+
+
+def _compared_with(config: Config) -> str | None:
+    """Where the gate reads the model that is served now."""
+    return config.cluster.serving_dir if config.gate.served == "compare" else None
 
 
 def _trunk_store(config: Config) -> str | None:

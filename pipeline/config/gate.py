@@ -82,8 +82,8 @@ class Gate(Section):
     served: Literal["compare", "ignore"] = Field(
         "compare",
         description=(
-            "What the model that was pushed last means for a candidate, in runs on this machine: "
-            "compare asks it about the same test images; with ignore only the baseline counts."
+            "What the model that was pushed last means for a candidate: compare asks it about the "
+            "same test images; with ignore only the baseline counts."
         ),
     )
     served_margin: NonNegativeFloat = Field(

@@ -119,18 +119,34 @@ def test_places_that_every_pod_reaches_are_accepted(settings, images):
     check((*KUBEFLOW, *settings), images)
 
 
+def test_the_gate_must_reach_the_served_model_or_be_told_to_ignore_it():
+    settings = (
+        *COMMON,
+        "cluster.serving_dir=/models/birds",
+        "cluster.resources={Pusher: {claims: {/models: served}}}",
+    )
+
+    with pytest.raises(ClusterError, match=r"cluster\.serving_dir: '/models/birds'"):
+        check(settings, "gs://bucket/images")
+    check((*settings, "gate.served=ignore"), "gs://bucket/images")
+
+
 def test_images_and_models_may_be_on_a_volume_that_their_node_mounts():
     settings = (
         *COMMON,
         "cluster.serving_dir=/models/birds",
         "cluster.resources={ImageExampleGen: {claims: {/data: photos}}, "
-        "Pusher: {claims: {/models: served}}}",
+        "Pusher: {claims: {/models: served}}, Gate: {claims: {/models: served}}}",
     )
 
     spec, platform = read_kubeflow(compiled(settings, Target.KUBEFLOW, "/data/photos"))
 
     executors = platform.platforms["kubernetes"].deployment_spec.executors
     mounts = {name: pod["pvcMount"][0]["mountPath"] for name, pod in executors.items()}
-    assert mounts == {"ImageExampleGen_executor": "/data", "Pusher_executor": "/models"}
+    assert mounts == {
+        "ImageExampleGen_executor": "/data",
+        "Pusher_executor": "/models",
+        "Gate_executor": "/models",
+    }
     parameter = spec.root.dag.tasks["ImageExampleGen"].inputs.parameters["input_base"]
     assert parameter.runtime_value.constant.string_value == "/data/photos"

@@ -152,3 +152,9 @@ def test_its_folder_is_made(candidates, tmp_path):
     judged(Ledger(str(path)), candidates(1), GateRule())
 
     assert path.exists()
+
+
+def test_without_test_images_there_is_a_look_and_no_division_by_them(candidates, tmp_path):
+    look = Ledger(str(tmp_path / "ledger.sqlite")).look(candidates(1, last=0), SPEND)
+
+    assert look.alpha == 0

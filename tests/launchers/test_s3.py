@@ -195,3 +195,34 @@ def wait_for(true, timeout_secs: float = 30) -> None:
     while not true():
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def test_the_served_model_is_asked_where_it_is(server, tmp_path):
+    import tensorflow as tf
+
+    from components.gate.served import ask_served
+    from trainer import keys
+    from trainer.data.card import DataCard, write_card
+
+    from ..cli.bright_model import save_bright_model
+
+    save_bright_model(tmp_path / "bright")
+    folder = tmp_path / "examples" / "Split-test"
+    folder.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(folder / "images-0.gz"), "GZIP") as writer:
+        example = tf.train.Example()
+        white = tf.io.encode_png(tf.fill([8, 8, 3], tf.constant(250, tf.uint8))).numpy()
+        for name, value in ((keys.ID, b"1"), (keys.IMAGE_BYTES, white)):
+            example.features.feature[name].bytes_list.value.append(value)
+        writer.write(example.SerializeToString())
+    write_card(DataCard("photos", "", {"test": {"bright": 1}}), str(tmp_path / "examples"))
+
+    before = ask_served(f"{BUCKET}/served", str(tmp_path / "examples"))
+    for _ in range(2):
+        push_atomically(str(tmp_path / "bright"), f"{BUCKET}/served")
+    server.put("served/3/variables/variables.index", b"not complete yet")
+    found = ask_served(f"{BUCKET}/served", str(tmp_path / "examples"))
+
+    assert before is None
+    assert found.version == "2"
+    assert found.answers["1"].class_name == "bright"
