@@ -77,7 +77,7 @@ class PushedModel:
           ImageRefused: if it cannot be read.
         """
         if self.images:
-            return _decodable(content, self.images)
+            return decodable(content, self.images)
         _check_header(content, self.max_pixels)
         return content
 
@@ -109,7 +109,7 @@ class PushedModel:
         )
 
 
-def _decodable(content: bytes, images: ServedImages) -> bytes:
+def decodable(content: bytes, images: ServedImages) -> bytes:
     """The file, or what it is re-encoded to.
 
     Raises:
@@ -196,7 +196,7 @@ def load_model(model_dir: Path) -> PushedModel:
         serve=signature,
         max_file_bytes=max_file_bytes,
         max_pixels=limits.get("max_pixels"),
-        images=_served_images(model_dir),
+        images=served_images(model_dir),
         explain=signatures.get("explain"),
     )
 
@@ -253,7 +253,7 @@ def _limits(model_dir: Path) -> dict[str, int]:
     return {name: value for name, value in data.items() if type(value) is int and value > 0}
 
 
-def _served_images(model_dir: Path) -> ServedImages | None:
+def served_images(model_dir: Path) -> ServedImages | None:
     """The model's own record of how it reads files; None if it has none.
 
     Raises:

@@ -20,6 +20,7 @@ from pipeline.cli.gate import gate
 from pipeline.cli.inspect import inspect
 from pipeline.cli.local_runs import ImagesOption, absolute, run_here
 from pipeline.cli.reproduce import reproduce
+from pipeline.cli.serve import serve
 from pipeline.cli.terminal import (
     BAD_USAGE,
     FAILED,
@@ -62,6 +63,7 @@ app.command()(inspect)
 app.command()(ablate)
 app.command()(compare)
 app.command()(reproduce)
+app.command()(serve)
 app.command()(versions)
 app.command()(rollback)
 

@@ -12,7 +12,7 @@ from pipeline.report.formats import make_environment, splits_of
 from pipeline.report.run_record import RunRecord
 from serving.version_record import VERSION_FILE, VersionRecord, to_text
 from trainer.files import write_replacing
-from trainer.store.uris import is_remote
+from trainer.store.uris import Kind, from_environment, is_remote, to_mount
 
 CARD_FILE = "model_card.md"
 _WEAKEST = 3
@@ -66,8 +66,11 @@ def write_card(text: str, run: RunRecord, output_dir: Path) -> None:
     if not run.model:
         return
     assets = {CARD_FILE: text, VERSION_FILE: to_text(_version(run, run.model.version))}
-    folder = f"{run.model.path}/assets"
-    if is_remote(run.model.path):
+    store = from_environment()
+    # Where a volume stands for the store, only what is written through it is seen by others.
+    path = to_mount(run.model.path, store) if store.kind is Kind.MOUNTED else run.model.path
+    folder = f"{path}/assets"
+    if is_remote(path):
         _write_remote(folder, assets)
     elif Path(folder).is_dir():
         for name, content in assets.items():

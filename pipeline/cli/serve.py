@@ -1,0 +1,80 @@
+"""The command `thaw serve`: a model over HTTP."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.terminal import BAD_USAGE, FAILED, stop
+from trainer.errors import ThawError
+from trainer.process.quiet import quiet_stderr
+
+_MEGABYTE = 2**20
+
+
+def serve(
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="PATH",
+            help="Output folder of a run, folder of a model's versions, or any SavedModel.",
+        ),
+    ],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any.")] = 8501,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model in requests.  [default: its folder's]")
+    ] = None,
+    max_batch: Annotated[int, typer.Option(min=1, help="Images that run at once.")] = 32,
+    batch_wait_ms: Annotated[
+        float, typer.Option(min=0, help="How long a request waits for others.")
+    ] = 2.0,
+    max_queue: Annotated[
+        int, typer.Option(min=1, help="Images that wait; further requests are refused.")
+    ] = 512,
+    max_body_mb: Annotated[int, typer.Option(min=1, help="Largest request.")] = 64,
+    timeout_secs: Annotated[float, typer.Option(min=0.1, help="Longest request.")] = 30.0,
+) -> None:
+    """Serve a model over HTTP: TensorFlow Serving's REST API and the Open Inference Protocol.
+
+    The newest version in the folder is served; a newer one takes its place once it is loaded, and
+    no request is lost. THAW_TOKEN, if it is set, is the bearer token that requests need. On Vertex
+    AI the variables AIP_… decide port, routes and model.
+
+    Example: thaw serve --model out
+    """
+    with quiet_stderr():
+        from serving.manage import model_dir_of
+        from serving.server import vertex as vertex_ai
+        from serving.server.run import serve as run_server
+        from serving.server.settings import ServerSettings
+        from serving.versions import find_model
+    vertex = vertex_ai.from_environment()
+    try:
+        path = Path(os.path.realpath(model))
+        find_model(str(path))
+        folder = path if (path / "saved_model.pb").exists() else model_dir_of(path)
+        settings = ServerSettings(
+            name=name or _name_of(folder),
+            max_batch=max_batch,
+            batch_wait_ms=batch_wait_ms,
+            max_queued_rows=max_queue,
+            max_body_bytes=max_body_mb * _MEGABYTE,
+            timeout_secs=timeout_secs,
+            token=os.environ.get("THAW_TOKEN", ""),
+        )
+        run_server(folder, settings, host, vertex.port if vertex else port, vertex)
+    except ThawError as problem:
+        raise stop(problem, BAD_USAGE) from problem
+    except OSError as problem:
+        raise stop(f"{problem}.", FAILED) from problem
+
+
+def _name_of(folder: Path) -> str:
+    """`serving/birds`, `serving/birds/7` and a SavedModel's own folder are named alike."""
+    return folder.parent.name if folder.name.isdecimal() else folder.name

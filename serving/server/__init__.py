@@ -1,0 +1,1 @@
+"""The server: a model's versions under the protocols that clients already speak."""

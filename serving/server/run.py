@@ -1,0 +1,92 @@
+"""Runs the server until it is told to stop, and writes its log as JSON."""
+
+import json
+import logging
+import socket
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import uvicorn
+
+from serving.server.app import make_app
+from serving.server.settings import ServerSettings
+from serving.server.vertex import VertexSettings
+from trainer.errors import ThawError
+
+_GRACE_SECS = 30
+_USUAL = set(vars(logging.makeLogRecord({})))
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, message, and what came with it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Writes one record."""
+        moment = datetime.fromtimestamp(record.created, timezone.utc)
+        line: dict[str, object] = {
+            "time": moment.isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        line |= {key: value for key, value in vars(record).items() if key not in _USUAL}
+        line.pop("color_message", None)
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class CannotListen(ThawError):
+    """The address cannot be listened on. The message says why."""
+
+
+def serve(
+    model_dir: Path,
+    settings: ServerSettings,
+    host: str,
+    port: int,
+    vertex: VertexSettings | None = None,
+) -> None:
+    """Serves until SIGINT or SIGTERM; then answers what has come in, and ends.
+
+    Args:
+      model_dir: folder of numbered versions, or one SavedModel.
+      settings: names and limits.
+      host: address to listen on.
+      port: likewise; 0: any that is free.
+      vertex: what Vertex AI asks for; None: it does not.
+
+    Raises:
+      CannotListen: if the port is taken, or not ours to take.
+      UnusableModel: if there is no model.
+    """
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonLines())
+    for name in ("thaw.serve", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)
+    config = uvicorn.Config(
+        make_app(model_dir, settings, vertex),
+        log_config=None,
+        access_log=False,  # the middleware has the request's id
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=_GRACE_SECS,
+        lifespan="on",
+        server_header=False,
+    )
+    with _listen(host, port) as listener:
+        logging.getLogger("thaw.serve").info(
+            "listening", extra={"address": "http://{}:{}".format(*listener.getsockname()[:2])}
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise CannotListen(
+            f"cannot listen on {host}:{port}: {error.strerror}.", to_do="Give another --port."
+        ) from error

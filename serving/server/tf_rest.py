@@ -1,0 +1,159 @@
+"""TensorFlow Serving's REST API: https://www.tensorflow.org/tfx/serving/api_rest."""
+
+from typing import Any
+
+import tensorflow as tf
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from tensorflow.core.framework import types_pb2
+
+from serving.server.answers import json_response
+from serving.server.loaded import Signature
+from serving.server.refused import RequestRefused
+from serving.server.requests import parse_json, read_body, text_of
+from serving.server.service import Service
+from serving.server.tensors import columns_to_arrays, rows_to_arrays, to_columns, to_rows
+
+
+class _Word(Convertor[str]):
+    """A part of a path up to the colon in front of a verb."""
+
+    regex = "[^/:]+"
+
+    def convert(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+register_url_convertor("word", _Word())
+
+# The label that TensorFlow Serving's own examples give to the version that is served.
+_LABELS = ("stable", "latest")
+
+
+def tf_routes(service: Service) -> list[Route]:
+    """Status, metadata and predict, by version, by label, or of whichever is served."""
+
+    async def predict(request: Request) -> Response:
+        return await _predict(request, service)
+
+    async def status(request: Request) -> Response:
+        _check_name(request, service)
+        return json_response({"model_version_status": _states(request, service)})
+
+    async def metadata(request: Request) -> Response:
+        return _metadata(request, service)
+
+    routes = []
+    for place in (
+        "/v1/models/{name:word}",
+        "/v1/models/{name:word}/versions/{version:word}",
+        "/v1/models/{name:word}/labels/{label:word}",
+    ):
+        routes += [
+            Route(f"{place}:predict", predict, methods=["POST"]),
+            Route(f"{place}/metadata", metadata, methods=["GET"]),
+            Route(place, status, methods=["GET"]),
+        ]
+    return routes
+
+
+def _check_name(request: Request, service: Service) -> None:
+    name = request.path_params["name"]
+    if name != service.settings.name:
+        raise RequestRefused(
+            404,
+            f"Could not find any versions of model {name}; this server has "
+            f"{service.settings.name}.",
+        )
+    label = request.path_params.get("label", _LABELS[0])
+    if label not in _LABELS:
+        raise RequestRefused(
+            404, f"Unrecognized servable version label: {label}; there are {', '.join(_LABELS)}."
+        )
+
+
+async def _predict(request: Request, service: Service) -> Response:
+    _check_name(request, service)
+    body = parse_json(await read_body(request, service.settings))
+    version = service.registry.current(request.path_params.get("version", ""))
+    signature = version.signature(text_of(body, "signature_name"))
+    by_rows = "instances" in body
+    if by_rows == ("inputs" in body):
+        raise RequestRefused(400, "The request must have either 'instances' or 'inputs'.")
+    read = rows_to_arrays if by_rows else columns_to_arrays
+    value = body["instances"] if by_rows else body["inputs"]
+    answer = await service.run(
+        version, signature, read(value, signature, service.settings.max_rows)
+    )
+    if by_rows:
+        return json_response({"predictions": to_rows(answer)})
+    return json_response({"outputs": to_columns(answer)})
+
+
+def _states(request: Request, service: Service) -> list[dict[str, Any]]:
+    wanted = request.path_params.get("version", "")
+    if "label" in request.path_params:
+        wanted = str(service.registry.current().number)
+    states = {
+        number: state
+        for number, state in sorted(service.registry.states.items(), reverse=True)
+        if wanted in ("", str(number))
+    }
+    if not states:
+        raise RequestRefused(404, f"Could not find version {wanted} of the model.")
+    return [
+        {
+            "version": str(number),
+            "state": one.state,
+            "status": {
+                "error_code": "UNKNOWN" if one.error else "OK",
+                "error_message": one.error,
+            },
+        }
+        for number, one in states.items()
+    ]
+
+
+def _metadata(request: Request, service: Service) -> Response:
+    _check_name(request, service)
+    version = service.registry.current(request.path_params.get("version", ""))
+    signatures = {name: _describe(one) for name, one in version.signatures.items()}
+    return json_response(
+        {
+            "model_spec": {
+                "name": service.settings.name,
+                "signature_name": "",
+                "version": str(version.number),
+            },
+            "metadata": {"signature_def": {"signature_def": signatures}},
+        }
+    )
+
+
+def _describe(signature: Signature) -> dict[str, Any]:
+    return {
+        "inputs": {name: _tensor_info(name, spec) for name, spec in signature.inputs.items()},
+        "outputs": {name: _tensor_info(name, spec) for name, spec in signature.outputs.items()},
+        "method_name": "tensorflow/serving/predict",
+        "defaults": {},
+    }
+
+
+def _tensor_info(name: str, spec: tf.TensorSpec) -> dict[str, Any]:
+    known = spec.shape.rank is not None
+    sizes = [-1 if size is None else size for size in spec.shape] if known else []
+    return {
+        "dtype": types_pb2.DataType.Name(spec.dtype.as_datatype_enum),
+        "tensor_shape": {
+            "dim": [{"size": str(size), "name": ""} for size in sizes],
+            "unknown_rank": not known,
+        },
+        "name": name,
+    }

@@ -1,0 +1,77 @@
+"""Vertex AI's contract for custom containers.
+
+https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements: the variables
+AIP_HTTP_PORT, AIP_HEALTH_ROUTE, AIP_PREDICT_ROUTE and AIP_STORAGE_URI; `instances` to
+`predictions` of equal length.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from serving.server.answers import json_response
+from serving.server.refused import RequestRefused
+from serving.server.requests import parse_json, read_body, text_of
+from serving.server.service import Service
+from serving.server.tensors import rows_to_arrays, to_rows
+
+
+@dataclass(frozen=True)
+class VertexSettings:
+    """What Vertex AI tells a container.
+
+    Attributes:
+      port: to listen on.
+      health_route: answers 200 once requests can be answered.
+      predict_route: takes requests.
+      storage_uri: folder of the model's files, on Google Cloud Storage; empty: the container has
+        them.
+    """
+
+    port: int
+    health_route: str
+    predict_route: str
+    storage_uri: str
+
+
+def from_environment(environ: Mapping[str, str] = os.environ) -> VertexSettings | None:
+    """The settings that this process was started with; None: not by Vertex AI."""
+    if "AIP_PREDICT_ROUTE" not in environ:
+        return None
+    return VertexSettings(
+        port=int(environ.get("AIP_HTTP_PORT", "8080")),
+        health_route=environ.get("AIP_HEALTH_ROUTE", "/health"),
+        predict_route=environ["AIP_PREDICT_ROUTE"],
+        storage_uri=environ.get("AIP_STORAGE_URI", ""),
+    )
+
+
+def vertex_routes(service: Service, settings: VertexSettings) -> list[Route]:
+    """Health and predictions, where Vertex AI asks for them."""
+
+    async def health(request: Request) -> Response:
+        is_ready = service.registry.is_ready
+        return json_response({"ready": is_ready}, 200 if is_ready else 503)
+
+    async def predict(request: Request) -> Response:
+        body = parse_json(await read_body(request, service.settings))
+        if "instances" not in body:
+            raise RequestRefused(400, "The request must have 'instances'.")
+        version = service.registry.current()
+        parameters = body.get("parameters") or {}
+        if not isinstance(parameters, dict):
+            raise RequestRefused(400, "'parameters' must be an object.")
+        signature = version.signature(text_of(parameters, "signature_name"))
+        inputs = rows_to_arrays(body["instances"], signature, service.settings.max_rows)
+        return json_response(
+            {"predictions": to_rows(await service.run(version, signature, inputs))}
+        )
+
+    return [
+        Route(settings.health_route, health),
+        Route(settings.predict_route, predict, methods=["POST"]),
+    ]

@@ -1,0 +1,181 @@
+"""The server with an exported model: images as people have them; and the command that starts it."""
+
+import base64
+import io
+import json
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from serving.model import load_model
+from trainer.calibration.fit import nothing_fitted
+from trainer.data.fit_data import image_parser
+from trainer.export import ExportInfo, export_saved_model
+from trainer.model.classifier import build_classifier
+from trainer.specs import ModelSpec, ServedImages
+
+from ..conftest import ROOT
+from ..trainer.conftest import SIZE_PX, WIDTH, parts_of, tiny_backbone
+from .servers import serving
+
+pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
+
+LABELS = ["ant", "bee", "Ørsted's cat"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("out") / "serving" / "birds"
+    classifier = build_classifier(
+        ModelSpec("inception_v3", SIZE_PX, 8, 0.0, num_classes=3), tiny_backbone()
+    )
+    export_saved_model(
+        parts_of(classifier),
+        ServedImages(SIZE_PX, 1_000_000),
+        image_parser(SIZE_PX),
+        nothing_fitted(WIDTH),
+        ExportInfo(LABELS, {}, {}),
+        str(folder / "1"),
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(model):
+    with serving(model) as running:
+        yield running
+
+
+def picture(format_name: str, seed: int = 0) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, [40, 50, 3], "uint8")
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format_name)
+    return buffer.getvalue()
+
+
+def row(content: bytes) -> dict:
+    return {"image_bytes": {"b64": base64.b64encode(content).decode()}}
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])
+def test_answer_is_that_of_the_model_asked_directly(server, model, format_name):
+    content = picture(format_name)
+
+    (answer,) = server.predict(instances=[row(content)]).json()["predictions"]
+
+    expected = dict(load_model(model / "1").ask(content).classes)
+    found = dict(zip(answer["class_names"], answer["probabilities"], strict=True))
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert answer["class_names"] == LABELS
+
+
+def test_many_images_in_one_request_and_in_columns(server):
+    contents = [picture("PNG", seed) for seed in range(40)]
+    rows = server.predict(instances=[row(one) for one in contents]).json()["predictions"]
+    columns = server.predict(
+        inputs={"image_bytes": [row(one)["image_bytes"] for one in contents]}
+    ).json()["outputs"]
+
+    assert len(rows) == 40
+    assert [one["label_id"] for one in rows] == columns["label_id"]
+
+
+def huge_png() -> bytes:
+    """A header that claims 50,000 times 50,000 pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + chunk
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not a JPEG"),
+        (b"no image", "not a JPEG"),
+        (picture("JPEG")[:200], "the image data is damaged"),
+        (huge_png(), "more than 1,000,000 pixels"),
+    ],
+)
+def test_file_that_cannot_be_read_is_named_by_its_number(server, content, said):
+    response = server.predict(instances=[row(picture("PNG")), row(content)])
+
+    assert response.status_code == 400
+    assert response.json()["error"].startswith("image 1: ") or said == "the image data is damaged"
+    assert server.predict(instances=[row(picture("PNG"))]).status_code == 200
+
+
+def test_request_of_a_hundred_megabytes_is_refused_by_its_header(server):
+    with socket.create_connection(("127.0.0.1", server.port)) as large:
+        large.sendall(
+            b"POST /v1/models/m:predict HTTP/1.1\r\nHost: m\r\nContent-Length: 100000000\r\n\r\n"
+        )
+        assert large.recv(4096).startswith(b"HTTP/1.1 413")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "pipeline.cli.main", "serve", *map(str, arguments)]
+
+
+def test_command_serves_until_it_is_told_to_stop(model):
+    port = free_port()
+    process = subprocess.Popen(
+        command("--model", model.parents[1], "--port", port),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            for _ in range(600):
+                try:
+                    ready = client.get("/v2/health/ready").status_code == 200
+                except httpx.TransportError:
+                    ready = False
+                if ready:
+                    break
+                time.sleep(0.1)
+            answer = client.post(
+                "/v1/models/birds:predict", json={"instances": [row(picture("PNG"))]}
+            )
+    finally:
+        process.send_signal(signal.SIGTERM)
+        printed, errors = process.communicate(timeout=60)
+
+    assert answer.status_code == 200
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert any(line["message"] == "listening" for line in lines)
+    (asked,) = [line for line in lines if line.get("path") == "/v1/models/birds:predict"]
+    assert asked["status"] == 200
+    assert asked["request_id"] == answer.headers["x-request-id"]
+    assert "Traceback" not in errors
+    assert process.returncode in (0, -signal.SIGTERM)
+
+
+def test_port_that_is_taken_and_a_folder_without_a_model_are_one_sentence(model, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        taken = subprocess.run(
+            command("--model", model, "--port", port), cwd=ROOT, capture_output=True, text=True
+        )
+    none = subprocess.run(command("--model", tmp_path), cwd=ROOT, capture_output=True, text=True)
+
+    assert taken.returncode == none.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in taken.stderr
+    assert "holds no pushed model" in none.stderr
+    assert "Traceback" not in taken.stderr + none.stderr
