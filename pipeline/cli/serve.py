@@ -1,6 +1,7 @@
 """The command `thaw serve`: a model over HTTP."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -15,14 +16,14 @@ _MEGABYTE = 2**20
 
 def serve(
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--model",
             "-m",
             metavar="PATH",
             help="Output folder of a run, folder of a model's versions, or any SavedModel.",
         ),
-    ],
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")
     ] = "127.0.0.1",
@@ -49,30 +50,40 @@ def serve(
     Example: thaw serve --model out
     """
     with quiet_stderr():
-        from serving.manage import model_dir_of
         from serving.server import vertex as vertex_ai
         from serving.server.run import serve as run_server
         from serving.server.settings import ServerSettings
-        from serving.versions import find_model
     vertex = vertex_ai.from_environment()
+    stored = vertex.storage_uri if vertex else ""
+    if not model and not stored:
+        raise stop("--model: name the output folder of a run, or a model's folder.", BAD_USAGE)
     try:
-        path = Path(os.path.realpath(model))
-        find_model(str(path))
-        folder = path if (path / "saved_model.pb").exists() else model_dir_of(path)
-        settings = ServerSettings(
-            name=name or _name_of(folder),
-            max_batch=max_batch,
-            batch_wait_ms=batch_wait_ms,
-            max_queued_rows=max_queue,
-            max_body_bytes=max_body_mb * _MEGABYTE,
-            timeout_secs=timeout_secs,
-            token=os.environ.get("THAW_TOKEN", ""),
-        )
-        run_server(folder, settings, host, vertex.port if vertex else port, vertex)
+        with vertex_ai.fetched(stored) if not model else nullcontext(str(model)) as path:
+            folder = _folder_of(path)
+            settings = ServerSettings(
+                name=name or _name_of(folder),
+                max_batch=max_batch,
+                batch_wait_ms=batch_wait_ms,
+                max_queued_rows=max_queue,
+                max_body_bytes=max_body_mb * _MEGABYTE,
+                timeout_secs=timeout_secs,
+                token=os.environ.get("THAW_TOKEN", ""),
+            )
+            run_server(folder, settings, host, vertex.port if vertex else port, vertex)
     except ThawError as problem:
         raise stop(problem, BAD_USAGE) from problem
     except OSError as problem:
         raise stop(f"{problem}.", FAILED) from problem
+
+
+def _folder_of(model: str) -> Path:
+    """The folder of versions, or the SavedModel itself."""
+    from serving.manage import model_dir_of
+    from serving.versions import find_model
+
+    path = Path(os.path.realpath(model))
+    find_model(str(path))
+    return path if (path / "saved_model.pb").exists() else model_dir_of(path)
 
 
 def _name_of(folder: Path) -> str:

@@ -6,7 +6,9 @@ AIP_HTTP_PORT, AIP_HEALTH_ROUTE, AIP_PREDICT_ROUTE and AIP_STORAGE_URI; `instanc
 """
 
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -48,6 +50,24 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> VertexSettings 
         predict_route=environ["AIP_PREDICT_ROUTE"],
         storage_uri=environ.get("AIP_STORAGE_URI", ""),
     )
+
+
+@contextmanager
+def fetched(storage_uri: str) -> Iterator[str]:
+    """The model's files, copied to this machine for as long as they are served.
+
+    Args:
+      storage_uri: folder of a SavedModel, or of its versions.
+
+    Yields:
+      The local folder.
+    """
+    from tfx.utils import io_utils
+
+    with tempfile.TemporaryDirectory(prefix="thaw-model-") as folder:
+        local = os.path.join(folder, "model")
+        io_utils.copy_dir(storage_uri.rstrip("/"), local)
+        yield local
 
 
 def vertex_routes(service: Service, settings: VertexSettings) -> list[Route]:

@@ -1,8 +1,10 @@
 """The server with an exported model: images as people have them; and the command that starts it."""
 
 import base64
+import contextlib
 import io
 import json
+import os
 import signal
 import socket
 import struct
@@ -127,6 +129,15 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def wait_until_ready(client: httpx.Client, path: str) -> None:
+    for _ in range(600):
+        with contextlib.suppress(httpx.TransportError):
+            if client.get(path).status_code == 200:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the server does not answer")
+
+
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "pipeline.cli.main", "serve", *map(str, arguments)]
 
@@ -142,14 +153,7 @@ def test_command_serves_until_it_is_told_to_stop(model):
     )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            for _ in range(600):
-                try:
-                    ready = client.get("/v2/health/ready").status_code == 200
-                except httpx.TransportError:
-                    ready = False
-                if ready:
-                    break
-                time.sleep(0.1)
+            wait_until_ready(client, "/v2/health/ready")
             answer = client.post(
                 "/v1/models/birds:predict", json={"instances": [row(picture("PNG"))]}
             )
@@ -167,15 +171,39 @@ def test_command_serves_until_it_is_told_to_stop(model):
     assert process.returncode in (0, -signal.SIGTERM)
 
 
+def test_vertex_needs_nothing_but_its_variables(model):
+    port = free_port()
+    environ = {
+        **os.environ,
+        "AIP_HTTP_PORT": str(port),
+        "AIP_HEALTH_ROUTE": "/health",
+        "AIP_PREDICT_ROUTE": "/predict",
+        "AIP_STORAGE_URI": f"{model}/1/",
+    }
+    process = subprocess.Popen(command(), cwd=ROOT, env=environ, stdout=subprocess.DEVNULL)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            wait_until_ready(client, "/health")
+            answer = client.post("/predict", json={"instances": [row(picture("PNG"))]})
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+    assert answer.status_code == 200
+    assert len(answer.json()["predictions"]) == 1
+
+
 def test_port_that_is_taken_and_a_folder_without_a_model_are_one_sentence(model, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         taken = subprocess.run(
             command("--model", model, "--port", port), cwd=ROOT, capture_output=True, text=True
         )
+    unnamed = subprocess.run(command(), cwd=ROOT, capture_output=True, text=True)
     none = subprocess.run(command("--model", tmp_path), cwd=ROOT, capture_output=True, text=True)
 
-    assert taken.returncode == none.returncode == 2
+    assert taken.returncode == none.returncode == unnamed.returncode == 2
+    assert "--model: name the output folder" in unnamed.stderr
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in taken.stderr
     assert "holds no pushed model" in none.stderr
     assert "Traceback" not in taken.stderr + none.stderr
