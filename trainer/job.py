@@ -11,8 +11,16 @@ from trainer.backbones.networks import RANDOM, LoadBackbone, load_backbone
 from trainer.data.card import DataCard
 from trainer.distribution.strategy import check_same_weights, make_strategy
 from trainer.export import Export, export_saved_model
+from trainer.fits.class_weights import class_weights
 from trainer.model.classifier import build_classifier
-from trainer.specs import AS_IN_THE_RECIPE, Augmentation, ImageReading, ModelSpec, TrunkSpec
+from trainer.specs import (
+    AS_IN_THE_RECIPE,
+    Augmentation,
+    ImageReading,
+    ModelSpec,
+    TrainingArgs,
+    TrunkSpec,
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,44 @@ class Job:
     make_strategy: Callable[[], tf.distribute.Strategy] = make_strategy
     check_weights: Callable[[tf.distribute.Strategy, list], object] = check_same_weights
     export: Export = export_saved_model
+
+
+def make_job(
+    args: TrainingArgs,
+    card: DataCard,
+    train_files: Sequence[str],
+    val_files: Sequence[str],
+    folders: tuple[str, str, str] = ("", "", ""),
+) -> Job:
+    """The job that a node's settings ask for, on these images.
+
+    Args:
+      args: the settings.
+      card: of the images.
+      train_files: globs of the training split.
+      val_files: of the validation split.
+      folders: `model_dir`, `saved_model_dir` and `log_dir` of the job.
+    """
+    model_dir, saved_model_dir, log_dir = folders
+    return Job(
+        spec=args.model.with_classes(len(card.labels)),
+        labels=card.labels,
+        data_card=card,
+        train_files=train_files,
+        val_files=val_files,
+        global_batch_size=args.global_batch_size,
+        seed=args.seed,
+        precision=args.precision,
+        cache=args.cache,
+        augmentation=args.augmentation,
+        max_pixels=args.max_pixels,
+        reading=args.reading,
+        class_weights=class_weights(args.class_weights, card),
+        config={},
+        model_dir=model_dir,
+        saved_model_dir=saved_model_dir,
+        log_dir=log_dir,
+    )
 
 
 @dataclass(frozen=True)

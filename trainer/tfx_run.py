@@ -13,8 +13,7 @@ from tfx.components.tuner.component import TunerFnResult
 from trainer.artifact_dirs import STATE_FOLDER, node_dir
 from trainer.data.card import read_card
 from trainer.fits import checkpoint
-from trainer.fits.class_weights import class_weights
-from trainer.job import Job
+from trainer.job import Job, make_job
 from trainer.model.trunk import BACKBONE_FILE
 from trainer.process import supervision, tf_config
 from trainer.process.tf_config import WORKER_GROUP
@@ -117,26 +116,10 @@ def _exporting_job(fn_args: FnArgs, args: HeadTrainerArgs | FineTunerArgs) -> Jo
 
 def _job(fn_args: FnArgs, args: TrainingArgs) -> Job:
     card = read_card(_examples_dir(fn_args.train_files[0]))
-    return Job(
-        spec=args.model.with_classes(len(card.labels)),
-        labels=card.labels,
-        data_card=card,
-        train_files=fn_args.train_files,
-        val_files=fn_args.eval_files,
-        global_batch_size=args.global_batch_size,
-        seed=args.seed,
-        precision=args.precision,
-        cache=args.cache,
-        augmentation=args.augmentation,
-        max_pixels=args.max_pixels,
-        reading=args.reading,
-        class_weights=class_weights(args.class_weights, card),
-        config={},
-        # A Tuner exports nothing.
-        model_dir=_artifact_dir(fn_args.serving_model_dir or ""),
-        saved_model_dir=fn_args.serving_model_dir or "",
-        log_dir=fn_args.model_run_dir or "",
-    )
+    # A Tuner exports nothing.
+    exported = fn_args.serving_model_dir or ""
+    folders = (_artifact_dir(exported), exported, fn_args.model_run_dir or "")
+    return make_job(args, card, fn_args.train_files, fn_args.eval_files, folders)
 
 
 def _artifact_dir(saved_model_dir: str) -> str:

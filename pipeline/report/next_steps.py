@@ -85,7 +85,7 @@ def _about_data(run: RunRecord) -> Iterator[str]:
         yield f"Add images of the classes that are recognised least: {named}."
     if run.data.near_duplicates.conflicting:
         yield (
-            "Mend the labels of near-duplicates that stand in several classes; they are listed "
+            "Correct the labels of near-duplicates that stand in several classes; they are listed "
             "below, with the data."
         )
     if run.data.set_aside.count:

@@ -20,6 +20,7 @@ from serving.server.refused import RequestRefused
 from serving.server.requests import parse_json, read_body, text_of
 from serving.server.service import Service
 from serving.server.tensors import check_shape, from_base64
+from trainer.records import Json
 
 _DATATYPES = {
     tf.bool: "BOOL",
@@ -87,7 +88,7 @@ def _version(request: Request, service: Service) -> LoadedVersion:
     return service.registry.current(request.path_params.get("version", ""))
 
 
-def _metadata(version: LoadedVersion, service: Service) -> dict[str, Any]:
+def _metadata(version: LoadedVersion, service: Service) -> Json:
     signature = version.signature("")
     return {
         "name": service.settings.name,
@@ -98,12 +99,12 @@ def _metadata(version: LoadedVersion, service: Service) -> dict[str, Any]:
     }
 
 
-def _describe(name: str, spec: tf.TensorSpec) -> dict[str, Any]:
+def _describe(name: str, spec: tf.TensorSpec) -> Json:
     sizes = [] if spec.shape.rank is None else [-1 if one is None else one for one in spec.shape]
     return {"name": name, "datatype": _DATATYPES[spec.dtype], "shape": sizes}
 
 
-async def _infer(request: Request, service: Service) -> dict[str, Any]:
+async def _infer(request: Request, service: Service) -> Json:
     body = parse_json(await read_body(request, service.settings))
     version = _version(request, service)
     parameters = _object(body, "parameters")
@@ -125,16 +126,14 @@ async def _infer(request: Request, service: Service) -> dict[str, Any]:
     return response
 
 
-def _object(body: dict[str, Any], key: str) -> dict[str, Any]:
+def _object(body: Json, key: str) -> Json:
     value = body.get(key, {})
     if not isinstance(value, dict):
         raise RequestRefused(400, f"'{key}' must be an object.")
     return value
 
 
-def _read_inputs(
-    body: dict[str, Any], signature: Signature, max_rows: int
-) -> dict[str, np.ndarray]:
+def _read_inputs(body: Json, signature: Signature, max_rows: int) -> dict[str, np.ndarray]:
     given = body.get("inputs")
     if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
         raise RequestRefused(400, "'inputs' must be a list of objects.")
@@ -152,7 +151,7 @@ def _read_inputs(
     return arrays
 
 
-def _read_input(given: dict[str, Any], spec: tf.TensorSpec, name: str) -> np.ndarray:
+def _read_input(given: Json, spec: tf.TensorSpec, name: str) -> np.ndarray:
     datatype = text_of(given, "datatype")
     if datatype != _DATATYPES[spec.dtype]:
         raise RequestRefused(400, f"{name}: datatype must be {_DATATYPES[spec.dtype]}.")
@@ -199,7 +198,7 @@ def _one_bytes(value: Any, name: str, is_base64: bool) -> bytes:
     return from_base64(value, name) if is_base64 else value.encode("utf-8", "surrogatepass")
 
 
-def _wanted_outputs(body: dict[str, Any], signature: Signature) -> set[str]:
+def _wanted_outputs(body: Json, signature: Signature) -> set[str]:
     asked = body.get("outputs", [])
     if not isinstance(asked, list) or not all(isinstance(one, dict) for one in asked):
         raise RequestRefused(400, "'outputs' must be a list of objects.")
@@ -209,7 +208,7 @@ def _wanted_outputs(body: dict[str, Any], signature: Signature) -> set[str]:
     return names or set(signature.outputs)
 
 
-def _write_output(name: str, array: np.ndarray, signature: Signature) -> dict[str, Any]:
+def _write_output(name: str, array: np.ndarray, signature: Signature) -> Json:
     values = array.ravel().tolist()
     if array.dtype.kind in "OS":
         as_bytes = name.endswith("_bytes")
@@ -217,7 +216,7 @@ def _write_output(name: str, array: np.ndarray, signature: Signature) -> dict[st
             base64.b64encode(one).decode() if as_bytes else one.decode("utf-8", "replace")
             for one in values
         ]
-    written: dict[str, Any] = {
+    written: Json = {
         "name": name,
         "datatype": _DATATYPES[signature.outputs[name].dtype],
         "shape": list(array.shape),

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
 from serving.server.refused import RequestRefused
 from serving.server.settings import ServerSettings
+from trainer.records import Json
 
 
 async def read_body(request: Request, settings: ServerSettings) -> bytes:
@@ -43,7 +43,7 @@ def _too_large(settings: ServerSettings) -> RequestRefused:
     return RequestRefused(413, f"The request is larger than {limit:g} MiB.")
 
 
-def parse_json(body: bytes) -> dict[str, Any]:
+def parse_json(body: bytes) -> Json:
     """Reads an object.
 
     Raises:
@@ -59,7 +59,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     return value
 
 
-def text_of(body: dict[str, Any], key: str) -> str:
+def text_of(body: Json, key: str) -> str:
     """A text of a request; empty if it is not there.
 
     Raises:

@@ -1,7 +1,5 @@
 """TensorFlow Serving's REST API: https://www.tensorflow.org/tfx/serving/api_rest."""
 
-from typing import Any
-
 import tensorflow as tf
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
@@ -15,6 +13,7 @@ from serving.server.refused import RequestRefused
 from serving.server.requests import parse_json, read_body, text_of
 from serving.server.service import Service
 from serving.server.tensors import columns_to_arrays, rows_to_arrays, to_columns, to_rows
+from trainer.records import Json
 
 
 class _Word(Convertor[str]):
@@ -97,7 +96,7 @@ async def _predict(request: Request, service: Service) -> Response:
     return json_response({"outputs": to_columns(answer)})
 
 
-def _states(request: Request, service: Service) -> list[dict[str, Any]]:
+def _states(request: Request, service: Service) -> list[Json]:
     wanted = request.path_params.get("version", "")
     if "label" in request.path_params:
         wanted = str(service.registry.current().number)
@@ -137,7 +136,7 @@ def _metadata(request: Request, service: Service) -> Response:
     )
 
 
-def _describe(signature: Signature) -> dict[str, Any]:
+def _describe(signature: Signature) -> Json:
     return {
         "inputs": {name: _tensor_info(name, spec) for name, spec in signature.inputs.items()},
         "outputs": {name: _tensor_info(name, spec) for name, spec in signature.outputs.items()},
@@ -146,7 +145,7 @@ def _describe(signature: Signature) -> dict[str, Any]:
     }
 
 
-def _tensor_info(name: str, spec: tf.TensorSpec) -> dict[str, Any]:
+def _tensor_info(name: str, spec: tf.TensorSpec) -> Json:
     known = spec.shape.rank is not None
     sizes = [-1 if size is None else size for size in spec.shape] if known else []
     return {

@@ -15,8 +15,7 @@ from trainer.data.examples import bytes_of, in_batches
 from trainer.data.predictions import BASELINE, CANDIDATE, MODELS, columns_of
 from trainer.distribution.strategy import make_strategy
 from trainer.earlier_head import WEIGHTS_FILE
-from trainer.fits.class_weights import class_weights
-from trainer.job import Job, build
+from trainer.job import Job, build, make_job
 from trainer.job_data import parser_of
 from trainer.model.classifier import on_pooled, pooling
 from trainer.model.weight_files import load_weights
@@ -64,26 +63,8 @@ def job_of(args: TrainingArgs, card: DataCard, files: SplitFiles, model_dir: str
       files: that hold them.
       model_dir: where the weights go.
     """
-    return Job(
-        spec=args.model.with_classes(len(card.labels)),
-        labels=card.labels,
-        data_card=card,
-        train_files=files[names.TRAIN],
-        val_files=files[names.VAL],
-        global_batch_size=args.global_batch_size,
-        seed=args.seed,
-        precision=args.precision,
-        cache=args.cache,
-        augmentation=args.augmentation,
-        max_pixels=args.max_pixels,
-        reading=args.reading,
-        class_weights=class_weights(args.class_weights, card),
-        config={},
-        model_dir=model_dir,
-        saved_model_dir="",
-        log_dir="",
-        make_strategy=_one_strategy,
-    )
+    job = make_job(args, card, files[names.TRAIN], files[names.VAL], (model_dir, "", ""))
+    return replace(job, make_strategy=_one_strategy)
 
 
 def run_both(fits: BothFits, card: DataCard, files: SplitFiles, work_dir: str) -> dict[str, str]:
