@@ -119,7 +119,7 @@ def _write_request(folder: Path) -> Path:
 
 
 def _bare(version: Path, image: Path, seconds: float) -> dict[str, list[float]]:
-    child = run_child([sys.executable, "-c", _BARE, str(version), str(image), str(seconds / 2)])
+    child = run_child(["-c", _BARE, str(version), str(image), str(seconds / 2)])
     found: dict[str, list[float]] = json_module.loads(child.printed.splitlines()[-1])
     return found
 

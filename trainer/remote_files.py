@@ -1,11 +1,9 @@
-"""Files on every file system that TensorFlow writes to."""
+"""Files on every file system that TensorFlow writes to. Light to import: TensorFlow comes later."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
-
-import tensorflow as tf
 
 from trainer import records
 from trainer.records import Record
@@ -28,6 +26,8 @@ def replacing(path: str, partial: str = "") -> Iterator[str]:
     Yields:
       The path to write to. What is there when the block ends without an error is moved.
     """
+    import tensorflow as tf
+
     partial = partial or f"{path}.partial"
     yield partial
     tf.io.gfile.rename(partial, path, overwrite=True)
@@ -35,12 +35,16 @@ def replacing(path: str, partial: str = "") -> Iterator[str]:
 
 def write_replacing(path: str, content: bytes) -> None:
     """Writes a file; an older one stays until the new one is complete."""
+    import tensorflow as tf
+
     with replacing(path) as partial, tf.io.gfile.GFile(partial, "wb") as file:
         file.write(content)
 
 
 def write_record(record: Record, path: str, indent: int | None = None) -> None:
     """Writes a record as JSON into a folder that exists; `read_record` undoes it."""
+    import tensorflow as tf
+
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(records.dumps(record, indent=indent))
 
@@ -51,6 +55,8 @@ def read_record(kind: type[_R], path: str) -> _R:
     Raises:
       ThawError: naming the keys that are unknown, missing or of another type.
     """
+    import tensorflow as tf
+
     with tf.io.gfile.GFile(path) as file:
         return records.read(kind, file.read(), path)
 
@@ -63,6 +69,8 @@ def earlier_beside(uri: str) -> Iterator[str]:
     Args:
       uri: of the artifact, such as `<node>/examples/7`.
     """
+    import tensorflow as tf
+
     parent, own = os.path.split(uri.rstrip("/"))
     if not own.isdigit() or not tf.io.gfile.isdir(parent):
         return

@@ -1,8 +1,6 @@
 """Compares the two ways into an exported model."""
 
 import itertools
-import os
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,13 +10,12 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components.serving_check.agreement import Agreement, write_agreement
 from trainer import keys
 from trainer.blessings import BASELINE_AGREES
 from trainer.data.examples import bytes_of, read_examples
 from trainer.errors import ThawError
 from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES, SERVING_SIGNATURE
-from trainer.records import Record
-from trainer.remote_files import read_record, write_record
 
 MODEL = "model"
 BASELINE_MODEL = "baseline_model"
@@ -27,43 +24,6 @@ EXAMPLES = "examples"
 BLESSING = "blessing"
 TOLERANCE = "tolerance"
 NUM_IMAGES = "num_images"
-
-RESULT_FILE = "serving_check.json"
-
-
-@dataclass(frozen=True)
-class Agreement(Record):
-    """How far the two ways into a model agree.
-
-    Attributes:
-      num_images: how many test images were asked about.
-      max_difference: the largest difference of a probability; None if only one of the
-        two answers was a number.
-      tolerance: what is let pass.
-      agrees: whether it passes.
-    """
-
-    num_images: int
-    max_difference: float | None
-    tolerance: float
-    agrees: bool
-
-
-def write_agreement(agreement: Agreement, blessing_uri: str) -> None:
-    """Writes the result beside a blessing, into a folder that is made if it is missing."""
-    # The local runner makes it; the one in a pod does not.
-    tf.io.gfile.makedirs(blessing_uri)
-    write_record(agreement, os.path.join(blessing_uri, RESULT_FILE))
-
-
-def read_agreement(blessing_uri: str) -> Agreement:
-    """Reads what `write_agreement` has written.
-
-    Raises:
-      ThawError: naming the keys that are unknown, missing or of another type.
-    """
-    path = os.path.join(blessing_uri, RESULT_FILE)
-    return read_record(Agreement, path)
 
 
 class Executor(base_executor.BaseExecutor):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.report.run_record import Fit
+from trainer.fits.record import FitRecord
 
 BASELINE_COLOUR = "#d97706"
 CANDIDATE_COLOUR = "#2563eb"
@@ -17,7 +17,7 @@ _CHOICE_COLOURS = ("#2563eb", "#d97706", "#0d9488", "#be185d", "#7c3aed", "#65a3
 TITLE = {"color": INK, "fontsize": 10, "loc": "left"}
 
 
-def learning_curves(head: Fit, fine_tune: Fit) -> list[str]:
+def learning_curves(head: FitRecord, fine_tune: FitRecord) -> list[str]:
     """Draws loss and accuracy of both fits, with the epochs of fit 2 after those of fit 1.
 
     Args:
@@ -30,7 +30,7 @@ def learning_curves(head: Fit, fine_tune: Fit) -> list[str]:
     return [_curve(head, fine_tune, name) for name in ("loss", "accuracy")]
 
 
-def _curve(head: Fit, fine_tune: Fit, name: str) -> str:
+def _curve(head: FitRecord, fine_tune: FitRecord, name: str) -> str:
     figure, (axis,) = new_figure(1)
     head_epochs = len(head.history["loss"])
     for record, offset, colour, label in (
@@ -46,7 +46,9 @@ def _curve(head: Fit, fine_tune: Fit, name: str) -> str:
     return to_svg(figure, f"{name.capitalize()} of both fits by epoch, separated by a dotted line")
 
 
-def _draw_fit(axis: Any, record: Fit, offset: int, colour: str, label: str, name: str) -> None:
+def _draw_fit(
+    axis: Any, record: FitRecord, offset: int, colour: str, label: str, name: str
+) -> None:
     training, validation = record.history[name], record.history[f"val_{name}"]
     epochs = range(offset + 1, offset + len(training) + 1)
     axis.plot(epochs, _gaps(training), color=colour, alpha=0.45, linewidth=1.2, linestyle="--")

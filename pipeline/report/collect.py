@@ -16,7 +16,7 @@ from components.example_validator.drift import read_drift
 from components.gate import verdict as gate
 from components.image_example_gen.rejected import SET_ASIDE_FOLDER, read_rejected
 from components.image_example_gen.summaries import NEAR_DUPLICATES_FILE, read_near_duplicates
-from components.serving_check.executor import read_agreement
+from components.serving_check.agreement import Agreement, read_agreement
 from components.trunk_features.executor import FROM_STORE, THROUGH_TRUNK
 from pipeline import __version__, events, node_args
 from pipeline.config.schema import Config
@@ -34,7 +34,6 @@ from pipeline.report.run_record import (
     Artifact,
     Copies,
     Data,
-    Fit,
     Fits,
     Metrics,
     ModelMetrics,
@@ -51,7 +50,7 @@ from pipeline.report.run_record import (
 )
 from pipeline.report.since import compare_with
 from pipeline.report.thumbnails import load_models, with_thumbnails, write_samples
-from pipeline.report.verdict_record import Clause, Paired, Reference, ServingCheck, Verdict
+from pipeline.report.verdict_record import Paired, Verdict
 from trainer import records
 from trainer.calibration.record import read_calibration
 from trainer.data.card import DataCard, read_card
@@ -146,7 +145,10 @@ def write_record(
         seconds=(info.finished - info.started).total_seconds() if info.started else None,
         config=config.model_dump(),
         data=_data(nodes, config, labels),
-        fits=Fits(head=_fit(nodes["HeadTrainer"]), fine_tune=_fit(nodes["FineTuner"])),
+        fits=Fits(
+            head=read_fit(nodes["HeadTrainer"].uri("model")),
+            fine_tune=read_fit(nodes["FineTuner"].uri("model")),
+        ),
         tuner=_search(nodes["Tuner"]) if "Tuner" in nodes else None,
         metrics=metrics,
         verdict=_verdict(nodes, config),
@@ -203,16 +205,8 @@ def _read_asset(node: NodeRun, name: str) -> str:
         return str(file.read())
 
 
-def _fit(node: NodeRun) -> Fit:
-    return Fit(**to_json(read_fit(node.uri("model"))))
-
-
 def _search(node: NodeRun) -> Search:
     return Search.model_validate(to_json(read_trials(node.uri("tuner_results"))))
-
-
-def _serving_check(node: NodeRun) -> ServingCheck:
-    return ServingCheck(**to_json(read_agreement(node.uri("blessing"))))
 
 
 def _data(nodes: Mapping[str, NodeRun], config: Config, labels: list[str]) -> Data:
@@ -291,7 +285,7 @@ def _verdict(nodes: Mapping[str, NodeRun], config: Config) -> Verdict:
     blessing = nodes["Gate"].uri("blessing")
     decided = gate.read_verdict(blessing)
     choice = decided.choice
-    agreement = _serving_check(nodes["ServingCheck"])
+    agreement = read_agreement(nodes["ServingCheck"].uri("blessing"))
     blessed = nodes["Gate"].custom_property("blessing", "blessed") == 1
     pushed = nodes["Pusher"].custom_property("pushed_model", "pushed") == 1
     return Verdict(
@@ -309,9 +303,9 @@ def _verdict(nodes: Mapping[str, NodeRun], config: Config) -> Verdict:
             *disagreement(agreement),
         ],
         earlier_candidates=decided.earlier_candidates,
-        clauses=[Clause(**to_json(one)) for one in decided.clauses],
+        clauses=decided.clauses,
         power=decided.power,
-        references=[Reference(**to_json(one)) for one in decided.references],
+        references=decided.references,
         groups=decided.groups,
         images=decided.images,
         folds=decided.folds,
@@ -326,7 +320,7 @@ def _verdict(nodes: Mapping[str, NodeRun], config: Config) -> Verdict:
     )
 
 
-def disagreement(agreement: ServingCheck) -> list[str]:
+def disagreement(agreement: Agreement) -> list[str]:
     """Explains why a model was not pushed although it may be blessed; empty if it agrees."""
     if agreement.agrees:
         return []

@@ -3,6 +3,7 @@
 The sections are those of Mitchell et al., Model Cards for Model Reporting, 2019.
 """
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from scipy import stats
 from pipeline.report.formats import make_environment, splits_of
 from pipeline.report.run_record import RunRecord
 from serving.version_record import VERSION_FILE, VersionRecord, to_text
+from trainer.errors import ThawError
 from trainer.files import write_replacing
 from trainer.store.uris import Kind, from_environment, is_remote, to_mount
 
@@ -71,7 +73,10 @@ def write_card(text: str, run: RunRecord, output_dir: Path) -> None:
     path = to_mount(run.model.path, store) if store.kind is Kind.MOUNTED else run.model.path
     folder = f"{path}/assets"
     if is_remote(path):
-        _write_remote(folder, assets)
+        try:
+            _write_remote(folder, assets)
+        except (OSError, ThawError) as problem:  # whoever reports need not be allowed to push
+            print(f"the model card is not beside the model: {problem}", file=sys.stderr)
     elif Path(folder).is_dir():
         for name, content in assets.items():
             write_replacing(Path(folder) / name, content)

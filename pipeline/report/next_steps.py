@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from pipeline.report.run_record import Fit, RunRecord
+from pipeline.report.run_record import RunRecord
+from trainer.fits.record import FitRecord
 
 _FEW_IMAGES = 200
 _LOW_RECALL = 0.8
@@ -54,7 +55,7 @@ def _about_fits(run: RunRecord) -> Iterator[str]:
             )
 
 
-def is_still_improving(fit: Fit) -> bool:
+def is_still_improving(fit: FitRecord) -> bool:
     """Whether the last epoch of a fit that was not stopped early was its best."""
     epochs = len(fit.history.get("loss", ()))
     return not fit.stopped_early and epochs > 1 and fit.best_epoch == epochs

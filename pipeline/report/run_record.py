@@ -14,6 +14,7 @@ from pipeline.report.part import Part
 from pipeline.report.verdict_record import Verdict
 from trainer.errors import ThawError
 from trainer.files import write_replacing
+from trainer.fits.record import FitRecord
 from trainer.tuning.hyperparameters import Value
 
 RUN_FILE = "run.json"
@@ -104,24 +105,11 @@ class Data(Part):
     through_trunk: int = 0
 
 
-class Fit(Part):
-    """What one fit did; see `trainer.fits.recipe.FitRecord`, which writes it."""
-
-    history: dict[str, list[float | None]]
-    best_epoch: int
-    stopped_early: bool
-    seconds: float
-    trainable_parameters: int
-    frozen_parameters: int
-    frozen_layers: int
-    boundary: str | None = None
-
-
 class Fits(Part):
     """Both fits."""
 
-    head: Fit
-    fine_tune: Fit
+    head: FitRecord
+    fine_tune: FitRecord
 
 
 class Trial(Part):

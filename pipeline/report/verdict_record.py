@@ -2,16 +2,9 @@
 
 from pydantic import Field
 
+from components.gate.verdict import Clause, Reference
+from components.serving_check.agreement import Agreement
 from pipeline.report.part import Part
-
-
-class ServingCheck(Part):
-    """How far the exported model agrees with what was evaluated."""
-
-    num_images: int
-    max_difference: float | None
-    tolerance: float
-    agrees: bool
 
 
 class Paired(Part):
@@ -39,32 +32,6 @@ class Override(Part):
     why: str
     time: str
     version: str
-
-
-class Clause(Part):
-    """One question of the gate; see `components.gate.verdict.Clause`, which writes it."""
-
-    name: str
-    passed: bool
-    sentence: str
-    estimate: float
-    low: float | None
-    high: float | None
-    p_value: float | None
-    threshold: float
-
-
-class Reference(Part):
-    """A linear probe; see `components.gate.verdict.Reference`, which writes it."""
-
-    name: str
-    accuracy: float
-    gain: float
-    low: float
-    high: float
-    p_value: float
-    better: bool
-    sentence: str
 
 
 class Verdict(Part):
@@ -97,7 +64,7 @@ class Verdict(Part):
     gain: float
     rule: str
     reasons: list[str]
-    serving_check: ServingCheck
+    serving_check: Agreement
     paired: Paired | None = None
     outcome: str = ""
     sentence: str = ""

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from serving.model import served_images
+from serving.model import ImageRefused, decodable, served_images
 from serving.server.refused import RequestRefused
 from trainer.process.quiet import quiet_stderr
 from trainer.specs import ServedImages
@@ -141,9 +141,12 @@ def _warm_up(version: LoadedVersion) -> None:
     if list(signature.inputs) == [IMAGE_BYTES]:
         buffer = io.BytesIO()
         Image.new("RGB", (32, 32)).save(buffer, "PNG")
+        content = buffer.getvalue()
         try:
-            version.run(signature, {IMAGE_BYTES: np.array([buffer.getvalue()], object)})
-        except (RequestRefused, tf.errors.OpError) as error:
+            if version.images:
+                content = decodable(content, version.images)
+            version.run(signature, {IMAGE_BYTES: np.array([content], object)})
+        except (RequestRefused, ImageRefused, tf.errors.OpError) as error:
             raise ValueError(f"it fails on a small image: {error}") from error
     elif all(spec.shape.rank is not None for spec in signature.inputs.values()):
         with contextlib.suppress(RequestRefused, tf.errors.OpError):

@@ -16,7 +16,8 @@ from PIL import Image
 from tfx.types import standard_artifacts
 
 from components.pusher.executor import Executor as PusherExecutor
-from components.serving_check.executor import RESULT_FILE, Agreement, Executor, check, compare
+from components.serving_check.agreement import RESULT_FILE, Agreement
+from components.serving_check.executor import Executor, check, compare
 from trainer import keys
 from trainer.calibration.fit import nothing_fitted
 from trainer.data.fit_data import Parse, image_parser

@@ -1,5 +1,7 @@
 """How sure the models are, recomputed from predictions that are made up."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import special
@@ -146,8 +148,8 @@ def test_fit_that_stopped_early_or_was_best_before_is_not_still_improving():
     fit = RunRecord.model_validate(a_run()).fits.head
 
     assert is_still_improving(fit)
-    assert not is_still_improving(fit.model_copy(update={"stopped_early": True}))
-    assert not is_still_improving(fit.model_copy(update={"best_epoch": 2}))
+    assert not is_still_improving(replace(fit, stopped_early=True))
+    assert not is_still_improving(replace(fit, best_epoch=2))
 
 
 def test_weakest_classes_with_few_images_are_named():

@@ -5,12 +5,12 @@ import re
 import pytest
 
 from pipeline.report.charts import learning_curves
-from pipeline.report.run_record import Fit
+from trainer.fits.record import FitRecord
 
 
-def record(losses: list[float | None], best_epoch: int = 1) -> Fit:
+def record(losses: list[float | None], best_epoch: int = 1) -> FitRecord:
     names = ("loss", "val_loss", "accuracy", "val_accuracy")
-    return Fit(
+    return FitRecord(
         history={name: list(losses) for name in names},
         best_epoch=best_epoch,
         stopped_early=False,

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.serving_check.executor import Agreement, read_agreement
+from components.serving_check.agreement import Agreement, read_agreement
 from pipeline import events
 from trainer import records
 from trainer.errors import ThawError

@@ -3,8 +3,6 @@
 import os
 from dataclasses import dataclass
 
-import tensorflow as tf
-
 from trainer.records import Record
 from trainer.remote_files import read_record, write_record
 
@@ -30,6 +28,8 @@ class FitRecord(Record):
 
 def write_fit(record: FitRecord, folder: str) -> None:
     """Writes the record into a folder, which is made if it is missing."""
+    import tensorflow as tf
+
     tf.io.gfile.makedirs(folder)
     write_record(record, os.path.join(folder, HISTORY_FILE), indent=2)
 
