@@ -8,9 +8,7 @@ from pathlib import Path
 
 from serving.push import push_atomically
 from serving.version_record import VERSION_FILE, VersionRecord, read_version, to_text
-from serving.versions import UnusableModel, versions_in
-
-_RUN_FOLDER = "serving"
+from serving.versions import UnusableModel, model_folders, versions_in
 
 
 @dataclass(frozen=True)
@@ -21,15 +19,18 @@ class Version:
       number: of its folder.
       path: the folder.
       record: what is known of it; None: an earlier version of Thaw pushed it.
-      num_bytes: of its files.
       is_served: whether it is the newest, which model servers serve.
     """
 
     number: int
     path: Path
     record: VersionRecord | None
-    num_bytes: int
     is_served: bool
+
+    @property
+    def num_bytes(self) -> int:
+        """Of its files, looked up."""
+        return sum(one.stat().st_size for one in self.path.rglob("*") if one.is_file())
 
 
 def model_dir_of(path: Path, name: str = "") -> Path:
@@ -44,9 +45,9 @@ def model_dir_of(path: Path, name: str = "") -> Path:
     """
     if versions_in(path):
         return path
-    served = path / _RUN_FOLDER
-    folders = sorted(one for one in served.iterdir()) if served.is_dir() else []
-    models = [one for one in folders if versions_in(one) and name in ("", one.name)]
+    models = [
+        one for one in sorted(model_folders(path)) if versions_in(one) and name in ("", one.name)
+    ]
     if len(models) == 1:
         return models[0]
     if not models:
@@ -70,7 +71,6 @@ def list_versions(model_dir: Path) -> list[Version]:
             number=int(folder.name),
             path=folder,
             record=read_version(folder),
-            num_bytes=sum(one.stat().st_size for one in folder.rglob("*") if one.is_file()),
             is_served=place == 0,
         )
         for place, folder in enumerate(folders)
@@ -80,8 +80,8 @@ def list_versions(model_dir: Path) -> list[Version]:
 def roll_back(model_dir: Path, number: int | None = None) -> Version:
     """Puts an older version back into service, as a copy with the next number.
 
-    Model servers serve the highest number, so nothing else has to be told; and nothing is lost:
-    the version that is served now stays.
+    Model servers serve the highest number, so they need no other notice; and nothing is lost: the
+    version that is served now stays.
 
     Args:
       model_dir: folder of the versions.

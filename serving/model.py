@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serving.reasons import reason_of
 from serving.versions import UnusableModel
 from trainer.data.regular_files import (
     DEFAULT_MAX_FILE_BYTES,
@@ -99,7 +100,7 @@ class PushedModel:
         except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
             raise ImageRefused(_DAMAGED) from error
         except (tf.errors.OpError, ValueError, TypeError) as error:
-            raise ImageRefused(f"the model fails: {_first_line(error)}") from error
+            raise ImageRefused(f"the model fails: {reason_of(error)}") from error
         if not all(map(math.isfinite, probabilities)):
             raise ImageRefused("the model's probabilities are not numbers")
         known = answer.get("is_known")
@@ -184,7 +185,7 @@ def load_model(model_dir: Path) -> PushedModel:
             raise UnusableModel(
                 "the model cannot be loaded; it is damaged or incomplete.",
                 where=str(model_dir),
-                to_do=f"{_ADVICE}\nTensorFlow says: {_first_line(error)}",
+                to_do=f"{_ADVICE}\nTensorFlow says: {reason_of(error)}",
             ) from error
     signatures = getattr(loaded, "signatures", {})
     signature = _serving_signature(model_dir, signatures)
@@ -268,9 +269,5 @@ def served_images(model_dir: Path) -> ServedImages | None:
         raise UnusableModel(
             "the record of how the model reads files is damaged.",
             where=str(path),
-            to_do=f"{_ADVICE}\n{_first_line(error)}",
+            to_do=f"{_ADVICE}\n{reason_of(error)}",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -39,8 +39,7 @@ def _find_newest(path: Path) -> Path:
         raise UnusableModel(f"{path} is a file. Give a run's output folder or a SavedModel's.")
     if (path / _SAVED_MODEL).exists():
         return path
-    served = path / "serving"
-    folders = [path, *(served.iterdir() if served.is_dir() else [])]
+    folders = [path, *model_folders(path)]
     versions = [version for folder in folders for version in versions_in(folder)]
     if not versions:
         raise UnusableModel(
@@ -51,10 +50,21 @@ def _find_newest(path: Path) -> Path:
     return max(versions, key=lambda version: (int(version.name), version.stat().st_mtime))
 
 
+def number_of(version: Path) -> int:
+    """The number of a version's folder; 1 for a SavedModel that stands by itself."""
+    return int(version.name) if version.name.isdecimal() else 1
+
+
 def newest_version(folder: Path) -> Path | None:
     """Returns the newest version in a folder of one model's versions; None if there is none."""
     versions = versions_in(folder)
     return max(versions, key=lambda version: int(version.name), default=None)
+
+
+def model_folders(output_dir: Path) -> list[Path]:
+    """The folders, one a model, that runs of an output folder push to; in no order."""
+    served = output_dir / "serving"
+    return list(served.iterdir()) if served.is_dir() else []
 
 
 def versions_in(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,14 +52,8 @@ def write_predictions(
 
 
 def predictions_of(
-    evaluation: Path,
-    rows: Sequence[Row],
-    labels: Sequence[str],
-    groups: Sequence[str] = (),
-    references: Mapping[str, Sequence[int]] | None = None,
-    scale: float = 1.0,
-    folds: Sequence[int] = (),
+    evaluation: Path, rows: Sequence[Row], labels: Sequence[str], *args: Any, **kwargs: Any
 ) -> Predictions:
-    """The same, read back."""
-    write_predictions(evaluation, rows, labels, groups, references, scale, folds)
+    """What `write_predictions` writes of the same arguments, read back."""
+    write_predictions(evaluation, rows, labels, *args, **kwargs)
     return read_predictions(str(evaluation))

@@ -78,7 +78,8 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
             pool = pooling(built.classifier, built.backbone, job.cache.layer)
             paths = pool_vectors(job, pool, folder, strategy)
             fit_data = pooled_data(job, paths, pool.output_shape[-1], strategy)
-            pooled = load_pooled(paths, pool.output_shape[-1])
+            if this_worker(strategy).is_chief:
+                pooled = load_pooled(paths, pool.output_shape[-1])
         else:
             fit_data = unpooled_data(job, trained_part, strategy)
         network = recipe.Network(built.classifier, built.backbone, trained_part)

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import threading
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -17,7 +18,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils
 
 from trainer.artifact_dirs import STATE_FOLDER, node_dir
-from trainer.data.card import DataCard, read_card
+from trainer.data.card import read_card
 from trainer.data.predictions import FOLDER, fold_columns, write_rows
 from trainer.experiments.both_fits import BothFits, predict_rows, run_both
 from trainer.experiments.folds import assign_folds, splits_of_fold
@@ -68,16 +69,12 @@ class Executor(BaseBeamExecutor):
         # The local runner makes the folder; the one in a pod does not.
         tf.io.gfile.makedirs(evidence.uri)
         evidence.set_int_custom_property(FOLDS, 0)
-        if not _asks_for_folds(settings, read_card(features_uri)):
+        if read_card(features_uri).num_examples(TEST) >= settings.enough_test_images:
             return
         settings = _with_tuned(settings, input_dict.get(HYPERPARAMETERS, []))
         weights = os.path.join(artifact_utils.get_single_uri(input_dict[TRUNK]), BACKBONE_FILE)
         cross_fit(self._make_beam_pipeline(), settings, features_uri, weights, evidence.uri)
         evidence.set_int_custom_property(FOLDS, settings.folds)
-
-
-def _asks_for_folds(settings: CrossFitArgs, card: DataCard) -> bool:
-    return card.num_examples(TEST) < settings.enough_test_images
 
 
 def _with_tuned(settings: CrossFitArgs, found: list[types.Artifact]) -> CrossFitArgs:
@@ -86,11 +83,10 @@ def _with_tuned(settings: CrossFitArgs, found: list[types.Artifact]) -> CrossFit
     path = os.path.join(artifact_utils.get_single_uri(found), _BEST)
     with tf.io.gfile.GFile(path) as file:
         tuned = json.loads(file.read())
-    return CrossFitArgs(
+    return replace(
+        settings,
         head=tuning.with_tuned(settings.head, tuned, tuning.HEAD_FIT),
         fine_tune=tuning.with_tuned(settings.fine_tune, tuned, tuning.FINE_TUNE),
-        folds=settings.folds,
-        enough_test_images=settings.enough_test_images,
     )
 
 

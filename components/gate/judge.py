@@ -8,7 +8,7 @@ from components.gate import statistics
 from components.gate.calibration import calibration_clause
 from components.gate.fallback import judge_fallback
 from components.gate.ledger import Look
-from components.gate.measure import Measured, measure
+from components.gate.measure import Measured, measure, pairs_of
 from components.gate.outcome import ROUNDING, decide, power_of, sentence_of
 from components.gate.reference import compare_references
 from components.gate.requirements import floor_clause, promotion_clause
@@ -17,7 +17,7 @@ from components.gate.served import Served
 from components.gate.statistics import Pairs
 from components.gate.verdict import Clause, Verdict
 from components.gate.words import p_value_words, points
-from trainer.data.predictions import BASELINE, CANDIDATE, Predictions
+from trainer.data.predictions import CANDIDATE, Predictions
 from trainer.errors import ThawError
 
 
@@ -53,7 +53,7 @@ def judge(
             to_do="Raise data.splits.test, or add images.",
         )
     judged = evidence or predictions
-    pairs = _pairs_of(judged)
+    pairs = pairs_of(judged)
     measured = measure(pairs, judged.label_ids, rule, judged.folds)
     kind = "images, each left out once" if judged.folds else "test images"
     alpha = look.alpha if look else rule.alpha
@@ -83,12 +83,6 @@ def judge(
         push_baseline=fallback.push,
         fallback=fallback.sentence,
         folds=len(judged.folds.train_images) if judged.folds else 0,
-    )
-
-
-def _pairs_of(predictions: Predictions) -> Pairs:
-    return Pairs(
-        predictions.right(BASELINE), predictions.right(CANDIDATE), predictions.group_numbers()
     )
 
 

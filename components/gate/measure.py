@@ -7,7 +7,14 @@ import numpy as np
 from components.gate import statistics
 from components.gate.rule import GateRule
 from components.gate.statistics import Gain, Pairs
-from trainer.data.predictions import Folds
+from trainer.data.predictions import BASELINE, CANDIDATE, Folds, Predictions
+
+
+def pairs_of(predictions: Predictions) -> Pairs:
+    """Both models' answers, in groups."""
+    return Pairs(
+        predictions.right(BASELINE), predictions.right(CANDIDATE), predictions.group_numbers()
+    )
 
 
 @dataclass(frozen=True)

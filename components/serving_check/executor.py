@@ -1,6 +1,8 @@
 """Compares the two ways into an exported model."""
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,19 +41,21 @@ class Executor(base_executor.BaseExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
 
-        def check_model(name: str) -> Agreement:
-            return check(
-                path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict[name])),
-                artifact_utils.get_single_uri(input_dict[IMAGES]),
-                artifact_utils.get_single_uri(input_dict[EXAMPLES]),
-                exec_properties[TOLERANCE],
-                exec_properties[NUM_IMAGES],
-            )
+        images = read_test_images(
+            artifact_utils.get_single_uri(input_dict[IMAGES]),
+            artifact_utils.get_single_uri(input_dict[EXAMPLES]),
+            exec_properties[NUM_IMAGES],
+        )
 
-        agreement = check_model(MODEL)
+        def ask_model(name: str) -> Agreement:
+            model_uri = artifact_utils.get_single_uri(input_dict[name])
+            saved_model_dir = path_utils.serving_model_path(model_uri)
+            return ask(saved_model_dir, images, exec_properties[TOLERANCE])
+
+        agreement = ask_model(MODEL)
         write_agreement(agreement, blessing.uri)
         if input_dict.get(BASELINE_MODEL):
-            agrees = check_model(BASELINE_MODEL).agrees
+            agrees = ask_model(BASELINE_MODEL).agrees
             blessing.set_int_custom_property(BASELINE_AGREES, int(agrees))
         # What TFX's Pusher asks an InfraBlessing for.
         blessing.set_int_custom_property("blessed", int(agreement.agrees))
@@ -72,6 +76,19 @@ def check(
     Raises:
       ThawError: if there are no test images, or the two sets of examples do not match.
     """
+    return ask(saved_model_dir, read_test_images(images_uri, examples_uri, num_images), tolerance)
+
+
+@dataclass(frozen=True)
+class CheckedImage:
+    """A test image, as a file and as the Evaluator's serialized example."""
+
+    file: bytes
+    example: bytes
+
+
+def read_test_images(images_uri: str, examples_uri: str, num_images: int) -> list[CheckedImage]:
+    """Reads the first test images, ordered by their ids; arguments and errors as for `check`."""
     evaluated = {
         bytes_of(example, keys.ID): example
         for example in itertools.islice(read_examples(examples_uri, keys.TEST), num_images)
@@ -94,13 +111,20 @@ def check(
             where=examples_uri,
             to_do="Delete both folders, and run the same command again.",
         )
+    return [
+        CheckedImage(files[identity], evaluated[identity].SerializeToString())
+        for identity in sorted(files)
+    ]
+
+
+def ask(saved_model_dir: str, images: Sequence[CheckedImage], tolerance: float) -> Agreement:
+    """Asks a model about images in both ways, and compares the answers."""
     model = tf.saved_model.load(saved_model_dir)
-    order = sorted(files)
     served = model.signatures[SERVING_SIGNATURE](
-        image_bytes=tf.constant([files[identity] for identity in order])
+        image_bytes=tf.constant([one.file for one in images])
     )
     judged = model.signatures[EVALUATION_SIGNATURE](
-        examples=tf.constant([evaluated[identity].SerializeToString() for identity in order])
+        examples=tf.constant([one.example for one in images])
     )
     return compare(served[PROBABILITIES].numpy(), judged[PROBABILITIES].numpy(), tolerance)
 

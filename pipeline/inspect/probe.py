@@ -11,12 +11,12 @@ import numpy as np
 from scipy.stats import binomtest
 
 from pipeline.inspect.record import Confused, Suspect
+from trainer.calibration.probe import linear_probe
 
 # How strongly weights are held back, weakest last. Features are standardized and many.
 _STRENGTHS = (0.0003, 0.003, 0.03)
 _FOLDS = 5
 _LEAST_IMAGES = 2
-_MOST_ITERATIONS = 300
 MOST_IMAGES = 20_000
 _MOST_PAIRS = 10
 _MOST_SUSPECTS = 100
@@ -128,14 +128,7 @@ def fit_and_predict(
 
     A class without a training image gets probability 0.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    probe = make_pipeline(
-        StandardScaler(), LogisticRegression(C=strength, max_iter=_MOST_ITERATIONS)
-    )
-    probe.fit(vectors, numbers)
+    probe = linear_probe(strength).fit(vectors, numbers)
     found = np.zeros((len(others), classes))
     found[:, probe.classes_] = probe.predict_proba(others)
     return found

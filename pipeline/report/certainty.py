@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from components.gate.statistics import Pairs, gain_interval
+from components.gate.measure import pairs_of
+from components.gate.statistics import gain_interval
 from pipeline.report.certainty_record import (
-    Bin,
     Certainty,
     ClassChange,
     Coverage,
@@ -50,17 +50,10 @@ def _of_model(predictions: Predictions, model: str, temperature: float) -> Model
         temperature=temperature,
         error_before=calibration_error(plain, right),
         error_after=calibration_error(calibrated, right),
-        before=_bins(plain, right),
-        after=_bins(calibrated, right),
+        before=reliability(plain, right),
+        after=reliability(calibrated, right),
         coverage=_coverage(calibrated, right),
     )
-
-
-def _bins(confidence: np.ndarray, right: np.ndarray) -> list[Bin]:
-    return [
-        Bin(count=one.count, confidence=one.confidence, accuracy=one.accuracy)
-        for one in reliability(confidence, right)
-    ]
 
 
 def _coverage(confidence: np.ndarray, right: np.ndarray) -> list[Coverage]:
@@ -95,9 +88,7 @@ def _mean(values: np.ndarray) -> float | None:
 
 def class_changes(predictions: Predictions) -> list[ClassChange]:
     """How each class's recall changed, by class name; see `statistics.gain_interval`."""
-    pairs = Pairs(
-        predictions.right(BASELINE), predictions.right(CANDIDATE), predictions.group_numbers()
-    )
+    pairs = pairs_of(predictions)
     labels = np.array(predictions.labels)
     changes = []
     for label in sorted(set(predictions.labels)):

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.report.certainty_record import Bin, Certainty
+from pipeline.report.certainty_record import Certainty
 from pipeline.report.charts import BASELINE_COLOUR, CANDIDATE_COLOUR, INK, TITLE, new_figure, to_svg
+from trainer.calibration.record import Bin
 
 
 def reliability_chart(certainty: Certainty) -> str:

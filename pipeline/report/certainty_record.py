@@ -3,14 +3,7 @@
 from pydantic import Field
 
 from pipeline.report.part import Part
-
-
-class Bin(Part):
-    """Test images whose confidence is in one range: how many, and means of both."""
-
-    count: int
-    confidence: float
-    accuracy: float
+from trainer.calibration.record import Bin
 
 
 class Coverage(Part):
@@ -49,8 +42,8 @@ class Unknown(Part):
       test_share: of the test images, 0 to 1.
       accuracy_known: on the test images that are marked as known; None: there are none.
       accuracy_unknown: on the others.
-      left_out: class -> area under the ROC curve by which it is told from the other classes where
-        it was left out; see `trainer.calibration.left_out`.
+      left_out: class -> area under the ROC curve for recognising it as foreign where it was left
+        out; see `trainer.calibration.left_out`.
     """
 
     rejected_share: float

@@ -9,6 +9,7 @@ import numpy as np
 
 from components.gate import statistics
 from components.gate.statistics import Pairs
+from components.gate.words import p_value_words
 from pipeline.report.formats import day, duration, number, percent, points
 from pipeline.report.run_record import RunRecord, read_run
 from trainer.data.predictions import CANDIDATE, Predictions, read_predictions
@@ -53,11 +54,10 @@ class Difference:
     def __str__(self) -> str:
         if not self.images:
             return f"{self.run}: no test image is in both runs."
-        p_value = "< 0.001" if self.p_value < 0.001 else f"= {self.p_value:.3f}"
         return (
             f"{self.run}: {points(self.gain)} on {self.images} test images of both runs "
             f"(95 % confidence interval {points(self.low)} to {points(self.high)}; two-sided exact "
-            f"test, p {p_value})."
+            f"test, p {p_value_words(self.p_value)})."
         )
 
 

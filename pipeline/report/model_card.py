@@ -75,7 +75,7 @@ def write_card(text: str, run: RunRecord, output_dir: Path) -> None:
     if is_remote(path):
         try:
             _write_remote(folder, assets)
-        except (OSError, ThawError) as problem:  # whoever reports need not be allowed to push
+        except (OSError, ThawError) as problem:  # a report may lack permission to push
             print(f"the model card is not beside the model: {problem}", file=sys.stderr)
     elif Path(folder).is_dir():
         for name, content in assets.items():

@@ -12,15 +12,14 @@ import tensorflow as tf
 from PIL import Image
 
 from serving.model import ImageRefused, decodable, served_images
+from serving.reasons import reason_of
 from serving.server.refused import RequestRefused
+from serving.versions import number_of
 from trainer.process.quiet import quiet_stderr
 from trainer.specs import ServedImages
 
 DEFAULT_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 IMAGE_BYTES = "image_bytes"
-
-_MOST_MESSAGE = 300
-_PREAMBLE = ("Graph execution error", "Detected at node", "<stack traces")
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -97,9 +96,9 @@ class LoadedVersion:
             with quiet_stderr():
                 answer = signature.run(**tensors)
         except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
-            raise RequestRefused(400, _first_line(error)) from error
+            raise RequestRefused(400, reason_of(error)) from error
         except (ValueError, TypeError) as error:
-            raise RequestRefused(400, f"The inputs do not fit: {_first_line(error)}") from error
+            raise RequestRefused(400, f"The inputs do not fit: {reason_of(error)}") from error
         return {name: tensor.numpy() for name, tensor in answer.items()}
 
 
@@ -114,7 +113,7 @@ def load_version(path: Path) -> LoadedVersion:
             loaded = tf.saved_model.load(str(path))
         images = served_images(path)
     except Exception as error:  # damaged models raise anything from OSError to IndexError
-        reason = _first_line(error).replace(str(path), path.name)
+        reason = reason_of(error).replace(str(path), path.name)
         raise ValueError(f"it cannot be loaded: {reason}") from error
     signatures = {
         name: _signature(name, function)
@@ -122,8 +121,7 @@ def load_version(path: Path) -> LoadedVersion:
     }
     if not signatures:
         raise ValueError("it has no signature.")
-    number = int(path.name) if path.name.isdecimal() else 1
-    version = LoadedVersion(number, path, signatures, images, loaded)
+    version = LoadedVersion(number_of(path), path, signatures, images, loaded)
     _warm_up(version)
     return version
 
@@ -156,16 +154,3 @@ def _warm_up(version: LoadedVersion) -> None:
 def _zeros(spec: tf.TensorSpec) -> np.ndarray:
     shape = [1 if size is None else size for size in spec.shape]
     return np.full(shape, b"" if spec.dtype == tf.string else 0, spec.dtype.as_numpy_dtype)
-
-
-def _first_line(error: Exception) -> str:
-    """What TensorFlow says, without where in the graph it says so."""
-    text = getattr(error, "message", "") or str(error) or type(error).__name__
-    lines = [
-        line
-        for line in text.splitlines()
-        if line and not line[0].isspace() and not line.startswith(_PREAMBLE)
-    ]
-    # "{{function_node …}} the reason [Op:…]"
-    reason = (lines or [type(error).__name__])[0].rpartition("}} ")[2].partition(" [Op:")[0]
-    return reason.removeprefix("assertion failed: ").strip()[:_MOST_MESSAGE]

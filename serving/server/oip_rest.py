@@ -46,8 +46,7 @@ def oip_routes(service: Service) -> list[Route]:
         return json_response({"live": True})
 
     async def ready(request: Request) -> Response:
-        is_ready = service.registry.is_ready
-        return json_response({"ready": is_ready}, 200 if is_ready else 503)
+        return service.readiness()
 
     async def server(request: Request) -> Response:
         from importlib.metadata import version

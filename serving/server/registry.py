@@ -14,7 +14,7 @@ from pathlib import Path
 
 from serving.server.loaded import LoadedVersion, load_version
 from serving.server.refused import RequestRefused
-from serving.versions import find_model, newest_version
+from serving.versions import find_model, newest_version, number_of
 
 _log = logging.getLogger("thaw.serve")
 
@@ -107,7 +107,7 @@ class Registry:
         changed = path.stat().st_mtime
         if self._refused.get(path) == changed:
             return
-        number = int(path.name) if path.name.isdecimal() else 1
+        number = number_of(path)
         self._states[number] = VersionState(LOADING)
         try:
             version = self._load(path)

@@ -2,15 +2,19 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
+from starlette.responses import Response
 
+from serving.server.answers import json_response
 from serving.server.batching import Batcher
 from serving.server.images import prepare_images
 from serving.server.loaded import LoadedVersion, Signature
 from serving.server.metrics import Metrics
 from serving.server.registry import Registry
 from serving.server.settings import ServerSettings
+from serving.server.tensors import rows_to_arrays, to_rows
 
 
 class Service:
@@ -32,6 +36,23 @@ class Service:
         self.registry.stop()
         await self.batcher.stop()
         self._readers.shutdown()
+
+    def readiness(self) -> Response:
+        """What health checks are answered with."""
+        is_ready = self.registry.is_ready
+        return json_response({"ready": is_ready}, 200 if is_ready else 503)
+
+    async def predict_rows(
+        self, version: LoadedVersion, signature: Signature, instances: Any
+    ) -> Response:
+        """Answers `instances` with as many `predictions`.
+
+        Raises:
+          RequestRefused: if it gives no answer.
+        """
+        inputs = rows_to_arrays(instances, signature, self.settings.max_rows)
+        answer = await self.run(version, signature, inputs)
+        return json_response({"predictions": to_rows(answer)})
 
     async def run(
         self, version: LoadedVersion, signature: Signature, inputs: dict[str, np.ndarray]

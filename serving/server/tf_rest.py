@@ -12,7 +12,7 @@ from serving.server.loaded import Signature
 from serving.server.refused import RequestRefused
 from serving.server.requests import parse_json, read_body, text_of
 from serving.server.service import Service
-from serving.server.tensors import columns_to_arrays, rows_to_arrays, to_columns, to_rows
+from serving.server.tensors import columns_to_arrays, to_columns
 from trainer.records import Json
 
 
@@ -86,13 +86,10 @@ async def _predict(request: Request, service: Service) -> Response:
     by_rows = "instances" in body
     if by_rows == ("inputs" in body):
         raise RequestRefused(400, "The request must have either 'instances' or 'inputs'.")
-    read = rows_to_arrays if by_rows else columns_to_arrays
-    value = body["instances"] if by_rows else body["inputs"]
-    answer = await service.run(
-        version, signature, read(value, signature, service.settings.max_rows)
-    )
     if by_rows:
-        return json_response({"predictions": to_rows(answer)})
+        return await service.predict_rows(version, signature, body["instances"])
+    inputs = columns_to_arrays(body["inputs"], signature, service.settings.max_rows)
+    answer = await service.run(version, signature, inputs)
     return json_response({"outputs": to_columns(answer)})
 
 

@@ -15,11 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.server.answers import json_response
 from serving.server.refused import RequestRefused
 from serving.server.requests import parse_json, read_body, text_of
 from serving.server.service import Service
-from serving.server.tensors import rows_to_arrays, to_rows
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,7 @@ def vertex_routes(service: Service, settings: VertexSettings) -> list[Route]:
     """Health and predictions, where Vertex AI asks for them."""
 
     async def health(request: Request) -> Response:
-        is_ready = service.registry.is_ready
-        return json_response({"ready": is_ready}, 200 if is_ready else 503)
+        return service.readiness()
 
     async def predict(request: Request) -> Response:
         body = parse_json(await read_body(request, service.settings))
@@ -86,10 +83,7 @@ def vertex_routes(service: Service, settings: VertexSettings) -> list[Route]:
         if not isinstance(parameters, dict):
             raise RequestRefused(400, "'parameters' must be an object.")
         signature = version.signature(text_of(parameters, "signature_name"))
-        inputs = rows_to_arrays(body["instances"], signature, service.settings.max_rows)
-        return json_response(
-            {"predictions": to_rows(await service.run(version, signature, inputs))}
-        )
+        return await service.predict_rows(version, signature, body["instances"])
 
     return [
         Route(settings.health_route, health),

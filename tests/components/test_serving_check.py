@@ -19,7 +19,6 @@ from components.pusher.executor import Executor as PusherExecutor
 from components.serving_check.agreement import RESULT_FILE, Agreement
 from components.serving_check.executor import Executor, check, compare
 from trainer import keys
-from trainer.calibration.fit import nothing_fitted
 from trainer.data.fit_data import Parse, image_parser
 from trainer.data.images import decode_and_resize, serialize_image
 from trainer.errors import ThawError
@@ -28,7 +27,7 @@ from trainer.model.classifier import build_classifier
 from trainer.specs import ModelSpec, ServedImages
 
 from ..image_examples import LABELS, write_shard
-from ..trainer.conftest import SIZE_PX, WIDTH, parts_of, tiny_backbone
+from ..trainer.conftest import SIZE_PX, WIDTH, nothing_fitted, parts_of, tiny_backbone
 
 NUM_TEST = 6
 TOLERANCE = 1e-3

@@ -20,14 +20,13 @@ import pytest
 from PIL import Image
 
 from serving.model import load_model
-from trainer.calibration.fit import nothing_fitted
 from trainer.data.fit_data import image_parser
 from trainer.export import ExportInfo, export_saved_model
 from trainer.model.classifier import build_classifier
 from trainer.specs import ModelSpec, ServedImages
 
 from ..conftest import ROOT
-from ..trainer.conftest import SIZE_PX, WIDTH, parts_of, tiny_backbone
+from ..trainer.conftest import SIZE_PX, WIDTH, nothing_fitted, parts_of, tiny_backbone
 from .servers import serving
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]

@@ -9,6 +9,9 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from trainer.calibration.fit import Fitted
+from trainer.calibration.record import Calibration
+from trainer.calibration.unknown import nothing_known
 from trainer.data.fit_data import FitData
 from trainer.distribution.strategy import make_deterministic, make_strategy
 from trainer.fits.recipe import Network
@@ -35,6 +38,11 @@ def tiny_backbone() -> keras.Model:
 def parts_of(model: keras.Model) -> ClassifierParts:
     """A classifier on the tiny backbone, in parts."""
     return take_apart(model, model.get_layer("tiny"), "inception_v3", None)
+
+
+def nothing_fitted(width: int) -> Fitted:
+    """For a model without validation images: its probabilities stay, every image is known."""
+    return Fitted(Calibration(1.0, 0, 0.0, 0.0), nothing_known(width))
 
 
 SPEC = ModelSpec("inception_v3", SIZE_PX, head_units=8, head_dropout=0.0, num_classes=CLASSES)

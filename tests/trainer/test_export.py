@@ -17,7 +17,7 @@ from serving.versions import UnusableModel
 from trainer import keys
 from trainer.backbones.networks import preprocess_input
 from trainer.backbones.table import BACKBONES
-from trainer.calibration.fit import Fitted, nothing_fitted
+from trainer.calibration.fit import Fitted
 from trainer.calibration.probe import Probe
 from trainer.calibration.record import Calibration
 from trainer.calibration.unknown import Pooled, fit_known
@@ -28,7 +28,7 @@ from trainer.export import ExportInfo, export_saved_model
 from trainer.model.classifier import build_classifier
 from trainer.specs import ModelSpec, ServedImages
 
-from .conftest import SIZE_PX, WIDTH, parts_of, tiny_backbone
+from .conftest import SIZE_PX, WIDTH, nothing_fitted, parts_of, tiny_backbone
 
 LABELS = ["ant", "bee", "Ørsted's cat"]
 FITTED = nothing_fitted(WIDTH)

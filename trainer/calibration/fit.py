@@ -10,7 +10,7 @@ from trainer.calibration.left_out import left_out_classes
 from trainer.calibration.probe import Probe
 from trainer.calibration.record import Calibration
 from trainer.calibration.temperature import fit_temperature
-from trainer.calibration.unknown import KnownImages, Pooled, fit_known, nothing_known
+from trainer.calibration.unknown import KnownImages, Pooled, fit_known
 
 MOST_IMAGES = 5_000
 """So many images of a split tell enough."""
@@ -29,11 +29,6 @@ class Fitted:
     record: Calibration
     known: KnownImages
     probes: Mapping[str, Probe] = field(default_factory=dict)
-
-
-def nothing_fitted(width: int) -> Fitted:
-    """For a model without validation images: its probabilities stay, every image is known."""
-    return Fitted(Calibration(1.0, 0, 0.0, 0.0), nothing_known(width))
 
 
 def fit_calibration(

@@ -11,14 +11,14 @@ _LEAST_CLASSES = 3
 
 
 def left_out_classes(train: Pooled, val: Pooled) -> dict[int, float]:
-    """Area under the ROC curve by which the images of a class that was left out are told apart.
+    """Area under the ROC curve for recognising the images of a class that was left out.
 
     Everything that is fitted is fitted again without the class, the logits by a logistic
     regression on the largest directions. Only the backbone may have seen it.
 
     Args:
       train: training images.
-      val: validation images: those of the class are to be told from the others.
+      val: validation images: those of the class count as foreign, the others as known.
 
     Returns:
       Label id -> 0 to 1, where 0.5 is chance, of at most ten classes. Empty with fewer than three

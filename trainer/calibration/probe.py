@@ -1,10 +1,14 @@
 """A logistic regression on pooled vectors: what a model is worth beside the simplest one."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainer.calibration.unknown import Pooled
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 # How strongly weights are held back, weakest last. Features are standardized and many.
 STRENGTHS = (0.0003, 0.003, 0.03, 0.3)
@@ -26,6 +30,21 @@ class Probe:
 
     kernel: np.ndarray
     bias: np.ndarray
+
+
+def linear_probe(strength: float) -> "Pipeline":
+    """A logistic regression on standardized features, by L-BFGS, not fitted yet.
+
+    Args:
+      strength: scikit-learn's C; the smaller, the more weights are held back.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(
+        StandardScaler(), LogisticRegression(C=strength, max_iter=_MOST_ITERATIONS)
+    )
 
 
 def fit_probe(train: Pooled, val: Pooled, num_classes: int) -> Probe | None:
@@ -56,12 +75,7 @@ def fit_probe(train: Pooled, val: Pooled, num_classes: int) -> Probe | None:
 
 
 def _fit(train: Pooled, num_classes: int, strength: float) -> Probe:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(train.vectors)
-    found = LogisticRegression(C=strength, max_iter=_MOST_ITERATIONS)
-    found.fit(scaler.transform(train.vectors), train.labels)
+    scaler, found = linear_probe(strength).fit(train.vectors, train.labels)
     coefficients, intercepts = found.coef_, found.intercept_
     if len(found.classes_) == 2:  # scikit-learn keeps one row for both
         coefficients = np.concatenate([-coefficients / 2, coefficients / 2])

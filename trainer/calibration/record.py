@@ -10,6 +10,21 @@ CALIBRATION_FILE = "calibration.json"
 
 
 @dataclass(frozen=True)
+class Bin:
+    """Images whose confidence is in one range.
+
+    Attributes:
+      count: number of them.
+      confidence: mean probability of the first choice.
+      accuracy: share of first choices that are correct.
+    """
+
+    count: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Calibration(Record):
     """What was fitted on the validation images.
 
@@ -18,8 +33,8 @@ class Calibration(Record):
       val_images: number of images that it was fitted on.
       rejected_share: at most this share of them counts as unknown.
       threshold: highest `unknown_score` of an image that counts as known.
-      left_out: class name -> area under the ROC curve by which its images are told from those of
-        the other classes where all that can be was fitted without it.
+      left_out: class name -> area under the ROC curve for recognising its images as foreign, where
+        all that can be was fitted without it.
     """
 
     temperature: float

@@ -3,10 +3,10 @@
 Light to import: numpy and scipy.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import optimize, special
+
+from trainer.calibration.record import Bin
 
 BINS = 15
 """Bins of equal width, as Guo et al. (2017) use them."""
@@ -15,21 +15,6 @@ BINS = 15
 # fit ever better.
 _LOWEST, _HIGHEST = 0.2, 10.0
 _DRAWS = 2_000
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Images whose confidence is in one range.
-
-    Attributes:
-      count: number of them.
-      confidence: mean probability of the first choice.
-      accuracy: share of first choices that are correct.
-    """
-
-    count: int
-    confidence: float
-    accuracy: float
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -76,11 +61,16 @@ def reliability(confidence: np.ndarray, correct: np.ndarray) -> list[Bin]:
     """
     finite = np.isfinite(confidence)
     confidence, correct = confidence[finite], correct[finite]
-    numbers = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    numbers = _bin_numbers(confidence)
     return [
         Bin(int(rows.sum()), float(confidence[rows].mean()), float(correct[rows].mean()))
         for rows in (numbers == number for number in np.unique(numbers))
     ]
+
+
+def _bin_numbers(confidence: np.ndarray) -> np.ndarray:
+    """Int [n]: the bin of each confidence; 1 is in the last one."""
+    return np.minimum((confidence * BINS).astype(int), BINS - 1)
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float | None:
@@ -106,7 +96,7 @@ def noise_of_error(confidence: np.ndarray, level: float) -> float:
       level: the error stays below the result in this share of draws.
     """
     generator = np.random.default_rng(0)
-    numbers = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    numbers = _bin_numbers(confidence)
     expected = np.bincount(numbers, weights=confidence, minlength=BINS)
     errors = []
     for _ in range(_DRAWS):
