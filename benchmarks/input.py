@@ -20,10 +20,11 @@ from trainer.backbones.networks import load_backbone
 from trainer.backbones.table import BACKBONES
 from trainer.data import fit_data as data
 from trainer.distribution.strategy import make_strategy
+from trainer.fit_specs import FineTune, HeadFit
 from trainer.fits import recipe
 from trainer.model.classifier import build_classifier, on_pooled, on_trunk_features, pooling
 from trainer.process import progress
-from trainer.specs import FineTune, HeadFit, ModelSpec
+from trainer.specs import ModelSpec
 
 _BACKBONE = "inception_v3"
 _CLASSES = 10

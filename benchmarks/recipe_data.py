@@ -1,4 +1,4 @@
-"""What both sides of `benchmarks.recipe` start from; run as a child of it.
+"""What all sides of a comparison with the plain recipe start from; run as a child of it.
 
 Chooses images for the three splits, decodes and writes them as Transform does, and
 makes the backbone's first weights.
@@ -7,16 +7,17 @@ makes the backbone's first weights.
 import hashlib
 import itertools
 import json
+import random
 import shutil
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from trainer import keys
+from trainer.backbones.table import BACKBONES
 
-BACKBONE = "inception_v3"
-BOUNDARY = "mixed8"
 SEED = 0
 MAX_PIXELS = 100_000_000
 
@@ -32,6 +33,11 @@ class Recipe:
       batch_size: images in a step.
       precision: what layers compute in: `float32` or `bfloat16`.
       dtype: what Thaw keeps the trunk's output in.
+      backbone: key of `BACKBONES`.
+      seed: of the fits.
+      patience: epochs without a lower validation loss that end a fit; 0: none do.
+      schedule: Thaw's: `recipe` or `fast`.
+      head_units: of Thaw's fast side; 0: its head is solved.
     """
 
     folder: str
@@ -40,6 +46,26 @@ class Recipe:
     batch_size: int
     precision: str
     dtype: str
+    backbone: str = "inception_v3"
+    seed: int = SEED
+    patience: int = 0
+    schedule: Literal["recipe", "fast"] = "recipe"
+    head_units: int = 1024
+
+    @property
+    def boundary(self) -> str:
+        """Block that ends the trunk."""
+        return BACKBONES[self.backbone].default_boundary
+
+    @property
+    def boundary_layer(self) -> str:
+        """Name of its last layer."""
+        return BACKBONES[self.backbone].blocks[self.boundary]
+
+    @property
+    def most_wait(self) -> int:
+        """Patience of a fit: longer than it takes, if none ends it."""
+        return self.patience or self.epochs + 1
 
     @property
     def images(self) -> Path:
@@ -66,13 +92,25 @@ class Recipe:
         return cls(**json.loads(text))
 
 
-def choose_images(source: Path, target: Path, counts: dict[str, int]) -> None:
+def choose_images(
+    source: Path, target: Path, counts: dict[str, int], seed: int | None = None
+) -> None:
     """Copies images into `<split>/<class>/`, the classes taking turns.
+
+    Args:
+      source: folder of class folders.
+      target: a new folder.
+      counts: images of each split.
+      seed: of the order of each class; None: by name.
 
     Raises:
       SystemExit: if there are too few.
     """
     classes = [sorted(folder.iterdir()) for folder in sorted(source.iterdir()) if folder.is_dir()]
+    if seed is not None:
+        order = random.Random(seed)
+        for paths in classes:
+            order.shuffle(paths)
     turns = itertools.chain.from_iterable(itertools.zip_longest(*classes))
     files = iter([path for path in turns if path is not None])
     for split, count in counts.items():
@@ -138,7 +176,7 @@ def make_weights(recipe: Recipe) -> None:
 
     make_deterministic(SEED)
     files = [str(recipe.examples / keys.split_folder(keys.TRAIN) / "*")]
-    backbone = load_start_weights(BACKBONE, recipe.size_px, "random", files, SEED)
+    backbone = load_start_weights(recipe.backbone, recipe.size_px, "random", files, SEED)
     save_weights(backbone, str(recipe.weights))
 
 

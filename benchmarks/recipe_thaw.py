@@ -1,9 +1,10 @@
-"""Thaw's trunk pass and its two fits; run as a child of `benchmarks.recipe`.
+"""Thaw's trunk pass and its two fits; run as a child of a comparison with the plain recipe.
 
 Each in a fork of this process, as `thaw run` runs them, exports included.
 """
 
 import json
+import math
 import os
 import sys
 import tempfile
@@ -15,18 +16,21 @@ import apache_beam as beam
 import tensorflow as tf
 
 from benchmarks.common import seconds_since_start
-from benchmarks.recipe_data import BACKBONE, BOUNDARY, MAX_PIXELS, SEED, Recipe
+from benchmarks.recipe_data import MAX_PIXELS, SEED, Recipe
 from components.trunk_features.executor import write_backbone, write_features
+from pipeline.config.fits import DEFAULT_EPOCHS, DEFAULT_RATES
 from pipeline.local.runner import run_forked
 from trainer import keys
 from trainer.data import fit_data
 from trainer.data.card import read_card
 from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES
+from trainer.fit_specs import LBFGS, RMSPROP, FineTune, HeadFit
+from trainer.fits.record import FitRecord
 from trainer.job import Job
 from trainer.model.trunk import BACKBONE_FILE
 from trainer.process.replaced import replaced
 from trainer.run_fits import run_fine_tune, run_head_fit
-from trainer.specs import NO_CHANGE, FineTune, HeadFit, ModelSpec, TrunkFeaturesArgs, TrunkSpec
+from trainer.specs import NO_CHANGE, ModelSpec, TrunkFeaturesArgs, TrunkSpec
 
 HEAD = "head"
 FINE_TUNE = "fine_tune"
@@ -34,7 +38,9 @@ FINE_TUNE = "fine_tune"
 
 def trunk_spec(recipe: Recipe) -> TrunkSpec:
     """The trunk of both fits."""
-    return TrunkSpec(BACKBONE, recipe.size_px, BOUNDARY, recipe.dtype, recipe.precision)
+    return TrunkSpec(
+        recipe.backbone, recipe.size_px, recipe.boundary, recipe.dtype, recipe.precision
+    )
 
 
 def run_trunk(recipe: Recipe, folder: Path) -> dict[str, float]:
@@ -54,14 +60,18 @@ def make_job(recipe: Recipe, folder: Path, name: str) -> Job:
     labels = sorted(card.counts[keys.TRAIN])
     return Job(
         spec=ModelSpec(
-            BACKBONE, recipe.size_px, head_units=1024, head_dropout=0.0, num_classes=len(labels)
+            recipe.backbone,
+            recipe.size_px,
+            head_units=recipe.head_units,
+            head_dropout=0.0,
+            num_classes=len(labels),
         ),
         labels=labels,
         data_card=card,
         train_files=[str(folder / "features" / keys.split_folder(keys.TRAIN) / "*")],
         val_files=[str(folder / "features" / keys.split_folder(keys.VAL) / "*")],
         global_batch_size=recipe.batch_size,
-        seed=SEED,
+        seed=recipe.seed,
         precision=recipe.precision,
         cache=trunk_spec(recipe),
         augmentation=NO_CHANGE,
@@ -75,7 +85,8 @@ def make_job(recipe: Recipe, folder: Path, name: str) -> Job:
 
 def run_head(recipe: Recipe, folder: Path) -> dict[str, float]:
     """HeadTrainer: seconds of pooling every image once and of the fit."""
-    fit = HeadFit(1e-3, recipe.epochs, patience=recipe.epochs + 1)
+    solver = RMSPROP if recipe.head_units else LBFGS
+    fit = HeadFit(1e-3, recipe.epochs, recipe.most_wait, solver=solver)
     pooling = 0.0
     write_vectors = fit_data.write_vectors
 
@@ -87,14 +98,30 @@ def run_head(recipe: Recipe, folder: Path) -> dict[str, float]:
 
     with replaced(fit_data, "write_vectors", timed):
         record = run_head_fit(make_job(recipe, folder, HEAD), fit, str(folder / BACKBONE_FILE))
-    return {"work_seconds": pooling + record.seconds}
+    return {"work_seconds": pooling + record.seconds, "val_loss": _kept_loss(record)}
 
 
 def run_fine_tuning(recipe: Recipe, folder: Path) -> dict[str, float]:
     """FineTuner: seconds of the fit."""
-    fit = FineTune(BOUNDARY, 1e-4, 0.9, recipe.epochs, patience=recipe.epochs + 1)
+    fit = FineTune(
+        recipe.boundary,
+        DEFAULT_RATES[recipe.schedule],
+        0.9,
+        DEFAULT_EPOCHS["fast"] if recipe.schedule == "fast" else recipe.epochs,
+        recipe.most_wait,
+        schedule=recipe.schedule,
+    )
     job = make_job(recipe, folder, FINE_TUNE)
-    return {"work_seconds": run_fine_tune(job, fit, str(folder / HEAD)).seconds}
+    record = run_fine_tune(job, fit, str(folder / HEAD))
+    return {"work_seconds": record.seconds, "val_loss": _kept_loss(record)}
+
+
+def _kept_loss(record: FitRecord) -> float:
+    """Validation loss of the weights that a fit keeps."""
+    loss = record.history["val_loss"][record.best_epoch - 1]
+    if record.mixing:
+        loss = record.mixing.lowest_loss
+    return math.inf if loss is None else loss
 
 
 def accuracy(folder: Path, name: str) -> float:
@@ -144,6 +171,7 @@ def main(recipe: Recipe) -> None:
         "work_seconds": sum(stage["work_seconds"] for stage in stages.values()),
         "stages": stages,
         "accuracy": {fit: judged[fit] for fit in (HEAD, FINE_TUNE)},
+        "val_loss": {fit: stages[fit]["val_loss"] for fit in (HEAD, FINE_TUNE)},
     }
     print(json.dumps(result))
 

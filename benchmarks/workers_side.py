@@ -67,8 +67,8 @@ def write(settings: dict[str, Any]) -> None:
 def work(settings: dict[str, Any]) -> None:
     """Both fits with their exports; the chief leaves how long each took."""
     from trainer.distribution.strategy import make_strategy, this_worker
+    from trainer.fit_specs import FineTune, HeadFit
     from trainer.run_fits import run_fine_tune, run_head_fit
-    from trainer.specs import FineTune, HeadFit
 
     folder = Path(settings["folder"])
     head_epochs, epochs = settings["epochs"]

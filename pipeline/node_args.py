@@ -17,18 +17,15 @@ from pipeline.config.schema import Config
 from trainer.backbones.table import BACKBONES
 from trainer.data.rules import DriftRule, SplitRule
 from trainer.files import sha256_of_file
+from trainer.fit_specs import LBFGS, RMSPROP, FineTune, HeadFit, SearchPlan, Solver, Stage
 from trainer.specs import (
     Architecture,
     Augmentation,
     CrossFitArgs,
-    FineTune,
     FineTunerArgs,
-    HeadFit,
     HeadTrainerArgs,
     ImageReading,
     Json,
-    SearchPlan,
-    Stage,
     TrainingArgs,
     TransformArgs,
     TrunkFeaturesArgs,
@@ -119,13 +116,14 @@ def tuner(config: Config) -> TunerArgs:
 
 
 def _search_plan(config: Config) -> SearchPlan:
-    head = _head_stage(config)
+    solver = _head_solver(config)
+    head = _head_stage(config) if solver == RMSPROP else _solved_head_stage(config)
     if not config.tuner.fine_tune_trials:
-        return SearchPlan(head, config.fits.head.patience, None, None)
+        return SearchPlan(head, config.fits.head.patience, None, None, solver)
     second = _fine_tune_stage(config)
     # As long as its trials, so that the length of fit 2 itself does not count.
     fit = replace(_fine_tune_fit(config), max_epochs=second.max_epochs)
-    return SearchPlan(head, config.fits.head.patience, second, fit)
+    return SearchPlan(head, config.fits.head.patience, second, fit, solver)
 
 
 def _head_stage(config: Config) -> Stage:
@@ -150,14 +148,23 @@ def _head_stage(config: Config) -> Stage:
     )
 
 
+def _solved_head_stage(config: Config) -> Stage:
+    """One trial: nothing is left to choose where the head is solved."""
+    start = _head_stage(config).start
+    space = {key: {"of": [value]} for key, value in start.items()}
+    return Stage("head", "bayesian", trials=1, max_epochs=1, space=space, start=start)
+
+
 def _fine_tune_stage(config: Config) -> Stage:
     search, fit = config.tuner, config.fits.fine_tune
+    # The rate of `fast` falls to 0 by the last epoch: only a trial of its length says anything.
+    is_fast = config.fits.schedule == "fast"
     return Stage(
         name="fine_tune",
         # Hyperband needs many trials to have some to stop.
         algorithm="bayesian",
         trials=search.fine_tune_trials,
-        max_epochs=search.fine_tune_max_epochs,
+        max_epochs=cast(int, fit.max_epochs) if is_fast else search.fine_tune_max_epochs,
         space={
             keys.FINE_TUNE_RATE: _between(search.fine_tune_learning_rates),
             keys.BOUNDARY: {"of": _boundaries(config)},
@@ -209,7 +216,9 @@ def head_trainer(config: Config) -> HeadTrainerArgs:
         **vars(_training(config)),
         weights=config.backbone.weights,
         weights_fingerprint=_weights_fingerprint(config),
-        fit=HeadFit(**config.fits.head.model_dump(), label_smoothing=smoothing),
+        fit=HeadFit(
+            **config.fits.head.model_dump(), label_smoothing=smoothing, solver=_head_solver(config)
+        ),
         config=_described(config, {"head"}),
         rejected_share=config.export.rejected_share,
     )
@@ -243,9 +252,19 @@ def cross_fitter(config: Config) -> CrossFitArgs | None:
     )
 
 
+def _head_solver(config: Config) -> Solver:
+    """L-BFGS needs vectors that stay what they are, and a head that is linear."""
+    solvable = config.fits.schedule == "fast" and not config.head.units and config.features.cache
+    return LBFGS if solvable else RMSPROP
+
+
 def _fine_tune_fit(config: Config) -> FineTune:
     smoothing = config.train.label_smoothing
-    return FineTune(**config.fits.fine_tune.model_dump(), label_smoothing=smoothing)
+    return FineTune(
+        **config.fits.fine_tune.model_dump(),
+        label_smoothing=smoothing,
+        schedule=config.fits.schedule,
+    )
 
 
 def serving_tolerance(config: Config) -> float:

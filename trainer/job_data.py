@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -120,3 +121,30 @@ def _load_some(path: str, width: int) -> Pooled:
     every = -(-data.count_vectors(path, width) // MOST_IMAGES) or 1
     vectors, labels, _ = data.load_vectors(path, width, every)
     return Pooled(vectors, labels)
+
+
+def load_all_pooled(job: Job, paths: Sequence[str], width: int) -> tuple[Pooled, Pooled] | None:
+    """All views of the training images, and validation's, with their weights in the losses.
+
+    Returns:
+      None if they do not fit in memory three times: as they are, standardized, and to work on.
+    """
+    if not data.fits_in_memory(3 * sum(os.path.getsize(path) for path in paths)):
+        return None
+    return merge_views([weigh(job, *data.load_vectors(path, width)) for path in paths])
+
+
+def weigh(job: Job, vectors: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> Pooled:
+    """Images with their weights in the losses: their own times those of their classes."""
+    if weights is None:
+        weights = np.ones(len(labels), np.float32)
+    if job.class_weights:
+        weights = weights * np.asarray(job.class_weights, np.float32)[labels]
+    return Pooled(vectors, labels, weights)
+
+
+def merge_views(views: Sequence[Pooled]) -> tuple[Pooled, Pooled]:
+    """All views of the training images as one, and validation's, which comes last."""
+    *train, val = views
+    columns = zip(*((one.vectors, one.labels, one.weights) for one in train), strict=True)
+    return Pooled(*(np.concatenate(column) for column in columns)), val

@@ -14,14 +14,15 @@ from trainer.data import fit_data as data
 from trainer.distribution.strategy import from_chief, make_deterministic, this_worker
 from trainer.earlier_head import WEIGHTS_FILE, start_from_earlier
 from trainer.finish import finish
+from trainer.fit_specs import LBFGS, FineTune, HeadFit
 from trainer.fits import recipe, resume
 from trainer.job import BuiltClassifier, Job, build
-from trainer.job_data import load_pooled, pool_vectors, pooled_data, unpooled_data
+from trainer.job_data import load_all_pooled, load_pooled, pool_vectors, pooled_data, unpooled_data
 from trainer.model.classifier import build_classifier, on_pooled, on_trunk_features, pooling
 from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights
 from trainer.process import supervision
-from trainer.specs import FineTune, HeadFit
+from trainer.solved_head import load_start, save_start, solve_head
 from trainer.start_weights import load_start_weights
 
 _Arguments = ParamSpec("_Arguments")
@@ -83,14 +84,32 @@ def run_head_fit(job: Job, fit: HeadFit, weights: str) -> recipe.FitRecord:
         else:
             fit_data = unpooled_data(job, trained_part, strategy)
         network = recipe.Network(built.classifier, built.backbone, trained_part)
-        record = recipe.fit_head(
-            network,
-            fit_data,
-            fit,
-            _log_dir(job, strategy),
-            _checkpoint(job),
-            class_weights=job.class_weights,
-        )
+        solved = None
+        if fit.solver == LBFGS:
+            width = trained_part.input_shape[-1]
+            solved = solve_head(
+                strategy, lambda: load_all_pooled(job, paths, width), (width, spec.num_classes)
+            )
+        if solved:
+            if this_worker(strategy).is_chief:
+                save_start(on_pooled(initial.classifier), solved, job.model_dir)
+            record = recipe.keep_solved_head(
+                network,
+                fit_data,
+                fit,
+                solved.weights,
+                solved.record,
+                class_weights=job.class_weights,
+            )
+        else:
+            record = recipe.fit_head(
+                network,
+                fit_data,
+                fit,
+                _log_dir(job, strategy),
+                _checkpoint(job),
+                class_weights=job.class_weights,
+            )
     finish(job, strategy, initial, built, record, with_probes=True, pooled=pooled)
     return record
 
@@ -112,6 +131,7 @@ def run_fine_tune(job: Job, fit: FineTune, base_model_dir: str) -> recipe.FitRec
                 built.classifier, built.backbone, job.cache.layer, fit.train_batch_norm
             )
     _set_initial_weights(strategy, built, initial)
+    start_head = load_start(on_pooled(initial.classifier), base_model_dir) if fit.is_fast else None
     network = recipe.Network(built.classifier, built.backbone, trained_part)
     fit_data = unpooled_data(job, trained_part, strategy)
     record = recipe.fine_tune(
@@ -122,6 +142,7 @@ def run_fine_tune(job: Job, fit: FineTune, base_model_dir: str) -> recipe.FitRec
         _checkpoint(job),
         boundary_layer=layer,
         class_weights=job.class_weights,
+        start_head=start_head,
     )
     finish(job, strategy, initial, built, record)
     return record

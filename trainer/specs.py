@@ -12,12 +12,13 @@ Example:
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from trainer.backbones.table import BACKBONES
 from trainer.errors import ThawError
+from trainer.fit_specs import FineTune, HeadFit, SearchPlan
 from trainer.records import Json, Mismatch, Record, parse, to_json
 
 SERVED_FILE = "serving.json"
@@ -133,76 +134,6 @@ class TrunkSpec(Record):
     def layer(self) -> str:
         """Name of the layer that ends the boundary block."""
         return BACKBONES[self.backbone].blocks[self.boundary]
-
-
-@dataclass(frozen=True)
-class HeadFit(Record):
-    """Fit 1: RMSprop on the head, the backbone frozen. Fields as in the config."""
-
-    learning_rate: float
-    max_epochs: int
-    patience: int
-    start_from: str = ""
-    label_smoothing: float = 0.0
-
-
-@dataclass(frozen=True)
-class FineTune(Record):
-    """Fit 2: SGD with momentum on the head and the layers above `boundary`. Fields as in the
-    config, which describes them; one that is added there is added here, and nowhere else.
-    """
-
-    boundary: str
-    learning_rate: float
-    momentum: float
-    max_epochs: int
-    patience: int
-    batch_norm: Literal["frozen", "train"] = "frozen"
-    label_smoothing: float = 0.0
-
-    @property
-    def train_batch_norm(self) -> bool:
-        """Whether the statistics of thawed BatchNorm layers follow the data."""
-        return self.batch_norm == "train"
-
-
-@dataclass(frozen=True)
-class Stage(Record):
-    """One stage of the search.
-
-    Attributes:
-      name: `head` or `fine_tune`.
-      algorithm: `hyperband` or `bayesian`.
-      trials: how many, at most.
-      max_epochs: of a trial; Hyperband grants fewer to most.
-      space: name -> {"of": [values]} or {"between": [lowest, highest]}, tried evenly on a
-        logarithmic scale.
-      start: name -> value of the first trial.
-    """
-
-    name: str
-    algorithm: str
-    trials: int
-    max_epochs: int
-    space: Mapping[str, Mapping[str, Sequence[Any]]]
-    start: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class SearchPlan(Record):
-    """What the Tuner searches.
-
-    Attributes:
-      head: the first stage.
-      head_patience: early stopping of its trials.
-      fine_tune: the second stage, if there is one.
-      fine_tune_fit: fit 2 as the trials of that stage run it, but for the values they try.
-    """
-
-    head: Stage
-    head_patience: int
-    fine_tune: Stage | None
-    fine_tune_fit: FineTune | None
 
 
 @dataclass(frozen=True)

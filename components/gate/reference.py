@@ -25,7 +25,8 @@ _ADVICE = {
     ),
     REFERENCE_TOP: (
         "The head has not learned what is in its features: try another fits.head.learning_rate, a "
-        "smaller head.units, or let the search find them (tuner.enabled)."
+        "smaller head.units, or let the search find them (tuner.enabled). With fits.schedule: "
+        "fast, head.units: 0 starts from such a regression."
     ),
 }
 

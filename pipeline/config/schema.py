@@ -22,10 +22,9 @@ from pipeline.config.beam import Beam
 from pipeline.config.cluster import Cluster
 from pipeline.config.data import Data
 from pipeline.config.export import Export
+from pipeline.config.fits import Fits, Head
 from pipeline.config.gate import Gate
 from pipeline.config.limits import (
-    MAX_EPOCHS,
-    MAX_UNITS,
     MAX_WAIT_SECS,
     SMALLEST_CHANGE,
 )
@@ -142,83 +141,6 @@ class Augmentation(Section):
                 "smallest_change", f"It should be 0, or {SMALLEST_CHANGE} or more."
             )
         return share
-
-
-class Head(Section):
-    """The new layers: global average pooling, one hidden layer, logits."""
-
-    units: PositiveInt = Field(1024, le=MAX_UNITS, description="Width of the hidden layer.")
-    dropout: NonNegativeFloat = Field(
-        0.0, lt=1, description="Share of the hidden units that is dropped in training."
-    )
-
-
-class HeadFit(Section):
-    """Fit 1: RMSprop trains the new head on the frozen backbone."""
-
-    learning_rate: PositiveFloat = Field(1e-3, description="Learning rate of RMSprop in fit 1.")
-    max_epochs: PositiveInt = Field(
-        50,
-        le=MAX_EPOCHS,
-        description="Maximum number of epochs. Early stopping usually ends the fit sooner.",
-    )
-    patience: PositiveInt = Field(
-        5,
-        le=MAX_EPOCHS,
-        description="Stop after this many epochs without a lower validation loss.",
-    )
-    start_from: str = Field(
-        "",
-        description=(
-            "Folder of an earlier run's HeadTrainer model, local or in a store. Fit 1 starts from "
-            "its head: kept classes keep their weights, new ones get new weights. `thaw run --from "
-            "RUN` finds it. If empty: the head starts from random weights."
-        ),
-    )
-
-
-class FineTune(Section):
-    """Fit 2: SGD trains the head and the thawed blocks above `boundary`, slowly."""
-
-    boundary: str | None = Field(
-        None,
-        description=(
-            "Name of the last frozen layer. All layers after it train. If unset: the layer below "
-            "the backbone's top two blocks (mixed8 for inception_v3)."
-        ),
-    )
-    learning_rate: PositiveFloat = Field(
-        1e-4,
-        description=(
-            "Learning rate of SGD in fit 2. Low on purpose: the pre-trained weights are good "
-            "already."
-        ),
-    )
-    momentum: NonNegativeFloat = Field(0.9, lt=1, description="Momentum of SGD in fit 2.")
-    max_epochs: PositiveInt = Field(
-        50,
-        le=MAX_EPOCHS,
-        description="Maximum number of epochs. Early stopping usually ends the fit sooner.",
-    )
-    patience: PositiveInt = Field(
-        5,
-        le=MAX_EPOCHS,
-        description="Stop after this many epochs without a lower validation loss.",
-    )
-    batch_norm: Literal["frozen", "train"] = Field(
-        "frozen",
-        description=(
-            "Moving statistics of the thawed BatchNorm layers: frozen keeps those of "
-            "pre-training, train updates them with each batch."
-        ),
-    )
-
-
-class Fits(Section):
-    """The two fits of the recipe."""
-
-    head: HeadFit = Field(default_factory=HeadFit, description="Fit 1: the head.")
-    fine_tune: FineTune = Field(default_factory=FineTune, description="Fit 2: fine-tuning.")
 
 
 class Train(Section):

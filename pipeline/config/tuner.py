@@ -61,7 +61,12 @@ class Tuner(Section):
         ),
     )
     fine_tune_max_epochs: PositiveInt = Field(
-        5, le=MAX_EPOCHS, description="Maximum number of epochs of a trial of fit 2."
+        5,
+        le=MAX_EPOCHS,
+        description=(
+            "Maximum number of epochs of a trial of fit 2. With fits.schedule: fast a trial has "
+            "fits.fine_tune.max_epochs."
+        ),
     )
     fine_tune_learning_rates: RateRange = Field(
         (1e-5, 1e-2), description="Lowest and highest learning rate to try in fit 2."

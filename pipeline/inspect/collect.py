@@ -160,6 +160,8 @@ def _cost(config: Config, card: DataCard, trunk_seconds: float, per_image: float
     train, val, test = (card.num_examples(split) for split in keys.SPLITS)
     epoch = per_image * (_PASSES_PER_STEP * train + val)
     once = per_image * (train + val + 2 * test) + _OTHER_SECONDS
-    few = min(fit.max_epochs, fit.patience + _EPOCHS_BEFORE_PATIENCE)
+    most = fit.max_epochs or 0  # filled in by the config itself where the user has not set it
+    is_fast = config.fits.schedule == "fast"
+    few = most if is_fast else min(most, fit.patience + _EPOCHS_BEFORE_PATIENCE)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Cost(trunk_seconds, once + few * epoch, once + fit.max_epochs * epoch, memory)
+    return Cost(trunk_seconds, once + few * epoch, once + most * epoch, memory)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from pipeline.inspect.record import Confused, Suspect
-from trainer.calibration.probe import linear_probe
+from trainer.calibration.probe import fit_linear
 
 # How strongly weights are held back, weakest last. Features are standardized and many.
 _STRENGTHS = (0.0003, 0.003, 0.03)
@@ -128,7 +128,7 @@ def fit_and_predict(
 
     A class without a training image gets probability 0.
     """
-    probe = linear_probe(strength).fit(vectors, numbers)
+    probe = fit_linear(strength, vectors, numbers)
     found = np.zeros((len(others), classes))
     found[:, probe.classes_] = probe.predict_proba(others)
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.fits.record import FitRecord
+from trainer.fits.record import FitRecord, Mixing
 
 BASELINE_COLOUR = "#d97706"
 CANDIDATE_COLOUR = "#2563eb"
@@ -63,6 +63,26 @@ def _draw_fit(
     best = record.best_epoch
     if 0 < best <= len(validation) and validation[best - 1] is not None:
         axis.plot([offset + best], [validation[best - 1]], "o", color=colour, markersize=7)
+
+
+def mixing_chart(mixing: Mixing | None) -> str:
+    """Draws the validation loss of each mixture of the weights from before and after fit 2.
+
+    Returns:
+      An `<svg>` element; empty if nothing was mixed.
+    """
+    if not mixing:
+        return ""
+    figure, (axis,) = new_figure(1)
+    shares = [100 * share for share in mixing.shares]
+    losses = _gaps(mixing.val_losses)
+    axis.plot(shares, losses, color=CANDIDATE_COLOUR, marker="o", markersize=4, linewidth=1.8)
+    chosen = mixing.shares.index(mixing.chosen)
+    axis.plot([shares[chosen]], [losses[chosen]], "o", color=CANDIDATE_COLOUR, markersize=9)
+    axis.set_title("validation loss of mixed weights", **TITLE)
+    axis.set_xlabel("share of the weights from after fit 2, in %", color=INK, fontsize=9)
+    axis.set_xticks(shares)
+    return to_svg(figure, "Validation loss by the share of the weights from after fit 2")
 
 
 def curve_chart(points: Sequence[tuple[int, float]]) -> str:

@@ -51,12 +51,17 @@ def _about_fits(run: RunRecord) -> Iterator[str]:
         if is_still_improving(fit):
             yield (
                 f"{name} was still improving when it ended after {epochs} epochs: raise "
-                f"{key}.max_epochs, or {key}.learning_rate."
+                f"{key}.max_epochs, or {key}.learning_rate; or try fits.schedule: fast."
             )
 
 
 def is_still_improving(fit: FitRecord) -> bool:
-    """Whether the last epoch of a fit that was not stopped early was its best."""
+    """Whether the last epoch of a fit that was not stopped early was its best.
+
+    With the fast schedule it often is, for the rate has fallen to 0 by then.
+    """
+    if fit.mixing:
+        return False
     epochs = len(fit.history.get("loss", ()))
     return not fit.stopped_early and epochs > 1 and fit.best_epoch == epochs
 

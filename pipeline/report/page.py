@@ -15,7 +15,7 @@ from pipeline.report.ablation import (
     summarize,
 )
 from pipeline.report.certainty_charts import coverage_chart, matrix_picture, reliability_chart
-from pipeline.report.charts import learning_curves
+from pipeline.report.charts import learning_curves, mixing_chart
 from pipeline.report.confusion import (
     MOST_TABLE_CLASSES,
     order_by_similarity,
@@ -69,6 +69,7 @@ def _render(run: RunRecord, output_dir: Path) -> str:
             run=run,
             output=str(output_dir),
             curves=learning_curves(run.fits.head, run.fits.fine_tune),
+            mixing_chart=mixing_chart(run.fits.fine_tune.mixing),
             backbone=_backbone(run),
             tuning=describe_tuning(run.tuner),
             matrices=_matrices(run),

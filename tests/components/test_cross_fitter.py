@@ -21,14 +21,13 @@ from trainer.data.predictions import Choice, Row, columns_of, read_predictions
 from trainer.errors import ThawError
 from trainer.experiments.folds import assign_folds, splits_of_fold
 from trainer.experiments.images import ImageInfo
+from trainer.fit_specs import FineTune, HeadFit
 from trainer.model.trunk import view_name
 from trainer.specs import (
     NO_CHANGE,
     Architecture,
     CrossFitArgs,
-    FineTune,
     FineTunerArgs,
-    HeadFit,
     HeadTrainerArgs,
     TrunkSpec,
 )

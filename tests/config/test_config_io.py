@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from pipeline.config.default_file import default_yaml
 from pipeline.config.load import ConfigError, load_config, parse_override, to_yaml
 from pipeline.config.schema import Backbone, Config, Fits
 from trainer.backbones.table import BACKBONES
@@ -78,7 +79,7 @@ BAD_FILES = {
     "duplicate": ("head:\n  units: 1\n  units: 2\n", ["birds.yaml:3:", "'units' appears twice"]),
     "syntax": ("name: thaw\nhead: [1\n", ["birds.yaml:3:", "not valid YAML"]),
     "list": ("- 1", ["birds.yaml: holds a list"]),
-    "two at once": ("head: {units: 0}\ntrain: {seed: -1}", ["head.units: 0", "train.seed: -1"]),
+    "two at once": ("head: {units: -1}\ntrain: {seed: -1}", ["head.units: -1", "train.seed: -1"]),
     "both impossible": (
         "backbone: {image_size_px: 9}\nfits: {fine_tune: {boundary: nowhere}}",
         ["backbone.image_size_px: 9", "boundary: 'nowhere'"],
@@ -96,7 +97,7 @@ def test_message_names_file_key_value_and_what_is_allowed(written, text, parts):
 
 
 def test_message_tells_an_override_from_the_file(written):
-    path = written("head: {units: 0}")
+    path = written("head: {units: -1}")
 
     with pytest.raises(ConfigError) as error:
         load_config(path, ["train.seed=-1"])
@@ -235,3 +236,32 @@ def _whole_numbers(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 def test_absurd_whole_numbers_are_refused_everywhere(key):
     with pytest.raises(ConfigError, match=key):
         load_config(None, [f"{key}=99999999999999999999999"])
+
+
+def test_schedule_fills_in_what_is_not_set():
+    recipe, fast = load_config(None), load_config(None, ["fits.schedule=fast"])
+
+    assert (recipe.fits.fine_tune.learning_rate, recipe.fits.fine_tune.max_epochs) == (1e-4, 50)
+    assert (fast.fits.fine_tune.learning_rate, fast.fits.fine_tune.max_epochs) == (1e-3, 4)
+
+
+def test_what_is_set_goes_over_the_schedule(written):
+    path = written("fits: {schedule: fast, fine_tune: {max_epochs: 9}}")
+
+    config = load_config(path, ["fits.fine_tune.learning_rate=0.5"])
+
+    assert config.fits.fine_tune.max_epochs == 9
+    assert config.fits.fine_tune.learning_rate == 0.5
+
+
+def test_default_file_with_another_schedule_has_that_schedules_values():
+    text = default_yaml().replace("schedule: recipe", "schedule: fast")
+
+    config = Config.model_validate(yaml.safe_load(text))
+
+    assert config == load_config(None, ["fits.schedule=fast"])
+
+
+def test_unknown_schedule_is_refused_with_the_choices():
+    with pytest.raises(ConfigError, match=r"fits\.schedule: 'quick'.*'recipe' or 'fast'"):
+        load_config(None, ["fits.schedule=quick"])

@@ -20,11 +20,12 @@ from tests.trainer.fits_of_workers import (
     use_tiny_backbone,
 )
 from trainer.data.card import read_card
+from trainer.fit_specs import FineTune, HeadFit
 from trainer.fits import checkpoint, resume
 from trainer.job import Job
 from trainer.process import supervision, tf_config
 from trainer.run_fits import run_fine_tune, run_head_fit
-from trainer.specs import Augmentation, FineTune, HeadFit, ModelSpec
+from trainer.specs import Augmentation, ModelSpec
 
 EPOCHS = 5
 HEAD = HeadFit(1e-3, EPOCHS, EPOCHS)

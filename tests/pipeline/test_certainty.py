@@ -144,6 +144,14 @@ def test_fit_that_was_still_improving_is_named():
     )
 
 
+def test_rate_that_has_fallen_to_zero_leaves_nothing_to_improve():
+    fits = a_run()["fits"]
+    fits["fine_tune"]["mixing"] = {"shares": [0.0, 1.0], "val_losses": [0.5, 0.4], "chosen": 1.0}
+
+    assert not any("Fit 2 was still improving" in one for one in steps(fits=fits))
+    assert any("or try fits.schedule: fast" in one for one in steps())
+
+
 def test_fit_that_stopped_early_or_was_best_before_is_not_still_improving():
     fit = RunRecord.model_validate(a_run()).fits.head
 

@@ -126,6 +126,32 @@ def test_learning_curves_are_drawn_in_the_page(page_of):
     assert page_of(run).tags.count("svg") == 2
 
 
+MIXING = {"shares": [0.0, 0.5, 1.0], "val_losses": [0.9, 0.7, None]}
+SOLVED = {"strength": 0.03, "start_strength": 0.003, "val_losses": {"0.03": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (0.0, "So the candidate is the model of fit 1."),
+        (0.5, "weights are 50.0% those from after fit 2"),
+        (1.0, "were better on the validation images than any mixture"),
+    ],
+)
+def test_fast_schedule_is_explained_and_its_mixtures_are_drawn(page_of, chosen, said):
+    run = a_run()
+    run["fits"]["head"] |= {"solved": SOLVED}
+    run["fits"]["fine_tune"] |= {"mixing": {**MIXING, "chosen": chosen}}
+
+    page = page_of(run)
+
+    assert said in page.text
+    assert "solved by L-BFGS as a logistic regression on the pooled features (C = 0.03" in page.text
+    drawn = "Validation loss by the share of the weights from after fit 2"
+    assert drawn in page.source
+    assert drawn not in page_of(a_run()).source
+
+
 def test_class_name_is_text_and_never_markup(page_of):
     name = "<b onclick=alert(1)>&\"'"
 

@@ -20,6 +20,8 @@ def test_record_is_written_under_the_keys_it_was_read_from(tmp_path):
     expected = {**a_run(), "tuner": None, "since": None}
     for model in ("baseline", "candidate"):
         expected["metrics"][model]["weighted_accuracy"] = None
+    for fit in ("head", "fine_tune"):
+        expected["fits"][fit] |= {"solved": None, "mixing": None}
     assert written == expected
     assert list(written)[:3] == ["schema", "name", "thaw_version"]
     assert not list(tmp_path.glob("*.partial"))

@@ -19,9 +19,10 @@ import tf_keras as keras
 from trainer.backbones.table import BACKBONES
 from trainer.data.card import read_card
 from trainer.distribution.strategy import make_strategy, this_worker
+from trainer.fit_specs import LBFGS, FineTune, HeadFit
 from trainer.job import Job
 from trainer.run_fits import run_fine_tune, run_head_fit
-from trainer.specs import NO_CHANGE, Augmentation, FineTune, HeadFit, ModelSpec, TrunkSpec
+from trainer.specs import NO_CHANGE, Augmentation, ModelSpec, TrunkSpec
 
 from .conftest import SIZE_PX, tiny_backbone
 
@@ -30,6 +31,7 @@ BOUNDARY = "block2"
 CACHE = TrunkSpec(TINY, SIZE_PX, BOUNDARY, "float32", "float32")
 HEAD = HeadFit(1e-2, max_epochs=4, patience=4, label_smoothing=0.1)
 TOP = FineTune(BOUNDARY, 1e-2, 0.9, max_epochs=4, patience=4)
+FAST = replace(TOP, schedule="fast")
 
 
 # TensorFlow connects to the other workers once a process.
@@ -69,7 +71,10 @@ def _keep_digest(folder: Path, strategy: tf.distribute.Strategy, weights: list) 
         file.write(f"{digest}\n")
 
 
-def _job(request: dict, folder: Path, kept: bool, augmentation: Augmentation = NO_CHANGE) -> Job:
+def make_job(
+    request: dict, folder: Path, kept: bool, augmentation: Augmentation = NO_CHANGE
+) -> Job:
+    """What a worker has to do, on images or on what the trunk kept of them."""
     data = request["features"] if kept else request["images"]
     return Job(
         spec=ModelSpec(TINY, SIZE_PX, 8, 0.0, num_classes=2),
@@ -96,32 +101,45 @@ def _job(request: dict, folder: Path, kept: bool, augmentation: Augmentation = N
 
 def on_features(request: dict, folder: Path) -> None:
     """Both fits on what the trunk made once."""
-    run_head_fit(_job(request, folder / "head", kept=True), HEAD, request["weights"])
-    run_fine_tune(_job(request, folder / "top", kept=True), TOP, str(folder / "head"))
+    run_head_fit(make_job(request, folder / "head", kept=True), HEAD, request["weights"])
+    run_fine_tune(make_job(request, folder / "top", kept=True), TOP, str(folder / "head"))
 
 
 def on_images(request: dict, folder: Path) -> None:
     """Fit 1 on images that change in every epoch, from random weights, with weighted classes."""
     strong = Augmentation(flip=True, crop=0.5, colour=0.3)
-    job = _job(request, folder / "head", kept=False, augmentation=strong)
+    job = make_job(request, folder / "head", kept=False, augmentation=strong)
     run_head_fit(replace(job, class_weights=(3.0, 0.5)), HEAD, "random")
 
 
 def batch_norm(request: dict, folder: Path) -> None:
     """Fit 2 with statistics that follow the data; after `on_features`."""
     start = str(folder.parent / "on_features" / "head")
-    run_fine_tune(_job(request, folder / "top", kept=True), replace(TOP, batch_norm="train"), start)
+    run_fine_tune(
+        make_job(request, folder / "top", kept=True), replace(TOP, batch_norm="train"), start
+    )
 
 
 def weighted(request: dict, folder: Path) -> None:
     """Both fits on images that count more or less than others."""
-    head, top = (_job(request, folder / name, kept=True) for name in ("head", "top"))
+    head, top = (make_job(request, folder / name, kept=True) for name in ("head", "top"))
     card = replace(head.data_card, weighted=True)
     run_head_fit(replace(head, data_card=card), HEAD, request["weights"])
     run_fine_tune(replace(top, data_card=card), TOP, str(folder / "head"))
 
 
-JOBS = {one.__name__: one for one in (on_features, on_images, batch_norm, weighted)}
+def fast(request: dict, folder: Path) -> None:
+    """Both fits of the fast schedule, on images that count more or less than others."""
+    head, top = (make_job(request, folder / name, kept=True) for name in ("head", "top"))
+    card = replace(head.data_card, weighted=True)
+    head, top = (
+        replace(one, data_card=card, spec=replace(one.spec, head_units=0)) for one in (head, top)
+    )
+    run_head_fit(head, replace(HEAD, solver=LBFGS), request["weights"])
+    run_fine_tune(top, FAST, str(folder / "head"))
+
+
+JOBS = {one.__name__: one for one in (on_features, on_images, batch_norm, weighted, fast)}
 
 if __name__ == "__main__":
     main(sys.argv[1])

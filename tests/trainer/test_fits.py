@@ -1,7 +1,9 @@
 """What the two fits move, what they leave, and what they keep."""
 
 import functools
+import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,16 +11,30 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer.data.fit_data import FitData
-from trainer.fits.recipe import fine_tune, fit_head
+from trainer.fit_specs import FineTune, HeadFit
+from trainer.fits.recipe import _fine_tune_optimizer, fine_tune, fit_head
 from trainer.fits.weight_checks import UnexpectedWeights, check_fit_moved, moved_weights, snapshot
-from trainer.model.classifier import freeze, thaw_above
+from trainer.model.classifier import freeze, on_pooled, thaw_above
 from trainer.model.precision import layers_compute_in
-from trainer.specs import FineTune, HeadFit
 
 from .conftest import images
 
 HEAD = HeadFit(learning_rate=1e-3, max_epochs=3, patience=3)
 TOP = FineTune("block2", learning_rate=1e-2, momentum=0.9, max_epochs=3, patience=3)
+
+
+FAST = replace(TOP, learning_rate=1e-2, schedule="fast")
+
+
+def val_loss(network, data) -> float:
+    """Mean cross-entropy over the validation images."""
+    losses = [
+        keras.losses.categorical_crossentropy(
+            labels, network.classifier(inputs, training=False), from_logits=True
+        ).numpy()
+        for inputs, labels in data.val
+    ]
+    return float(np.concatenate(losses).mean())
 
 
 def layers_of(names: set[str]) -> set[str]:
@@ -122,6 +138,69 @@ def test_best_epoch_is_kept_even_if_the_fit_never_stopped_early(make_network, da
     assert record.best_epoch < 4, "the last epoch was the best: this shows nothing"
     network.classifier.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
     assert math.isclose(network.classifier.evaluate(data.val, verbose=0), min(losses), rel_tol=1e-5)
+
+
+def test_fast_runs_all_epochs_however_the_validation_loss_goes(make_network, data):
+    fit = replace(FAST, learning_rate=3.0, patience=1, max_epochs=5)
+
+    record = fine_tune(make_network(), data, fit, None, boundary_layer="block2")
+
+    losses = record.history["val_loss"]
+    assert len(losses) == 5
+    assert not record.stopped_early
+    assert any(later > earlier for earlier, later in itertools.pairwise(losses)), losses
+
+
+def test_fast_keeps_the_best_mixture_of_the_weights_before_and_after(make_network, data):
+    network = make_network()
+    before = network.classifier.get_weights()
+
+    record = fine_tune(network, data, FAST, None, boundary_layer="block2")
+
+    assert record.mixing.chosen > 0
+    kept = val_loss(network, data)
+    assert kept == pytest.approx(record.mixing.lowest_loss, abs=1e-6)
+    assert kept <= min(record.history["val_loss"]) + 1e-6
+    network.classifier.set_weights(before)
+    assert kept < val_loss(network, data) == pytest.approx(record.mixing.val_losses[0], abs=1e-6)
+
+
+def test_fast_starts_from_another_head_and_mixes_with_the_first(make_network, data):
+    network = make_network()
+    first = val_loss(network, data)
+    head = on_pooled(network.classifier)
+    start = [weight + 0.5 for weight in head.get_weights()]
+
+    fit = replace(FAST, learning_rate=1e-9, max_epochs=1)
+    record = fine_tune(network, data, fit, None, boundary_layer="block2", start_head=start)
+
+    assert record.mixing.val_losses[0] == pytest.approx(first, abs=1e-6)
+    head.set_weights(start)
+    assert record.mixing.val_losses[-1] == pytest.approx(val_loss(network, data), abs=1e-5)
+    assert record.mixing.val_losses[0] != pytest.approx(record.mixing.val_losses[-1], abs=1e-3)
+
+
+def test_fast_leaves_the_model_of_fit_1_if_fine_tuning_only_does_harm(make_network, data):
+    network = make_network()
+    fit_head(network, data, replace(HEAD, learning_rate=0.03, max_epochs=20), None)
+    before = snapshot(network.classifier)
+
+    fit = replace(FAST, learning_rate=30.0)
+    record = fine_tune(network, data, fit, None, boundary_layer="block2")
+
+    assert record.mixing.chosen == 0.0
+    assert not moved_weights(before, network.classifier)
+
+
+def test_the_rate_of_fast_rises_and_falls_to_zero():
+    optimizer = _fine_tune_optimizer(replace(FAST, learning_rate=0.5, max_epochs=4), steps=25)
+    rates = [float(optimizer._learning_rate(step)) for step in range(101)]
+
+    assert rates[0] == 0.0
+    assert rates[10] == pytest.approx(0.25)
+    assert max(rates) == rates[20] == 0.5
+    assert rates[60] == pytest.approx(0.25)  # half of the cosine
+    assert rates[100] == 0.0
 
 
 def test_patience_ends_a_fit(make_network, data, tmp_path):

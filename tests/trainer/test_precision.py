@@ -10,6 +10,7 @@ from trainer.backbones.networks import load_backbone
 from trainer.data.card import DataCard
 from trainer.data.images import decode_and_resize
 from trainer.earlier_head import WEIGHTS_FILE
+from trainer.fit_specs import FineTune, HeadFit
 from trainer.fits.recipe import fine_tune, fit_head
 from trainer.fits.weight_checks import moved_weights, snapshot
 from trainer.job import Job
@@ -17,7 +18,7 @@ from trainer.model.classifier import build_classifier, on_trunk_features
 from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights
 from trainer.run_fits import run_head_fit
-from trainer.specs import NO_CHANGE, FineTune, HeadFit, ModelSpec
+from trainer.specs import NO_CHANGE, ModelSpec
 
 from ..components.conftest import encoded
 from ..image_examples import image_example, noise, write_shard

@@ -12,17 +12,18 @@ import tensorflow as tf
 from tests.trainer.conftest import CLASSES, SIZE_PX, SPEC, images, tiny_backbone
 from trainer.data import fit_data
 from trainer.distribution.strategy import make_deterministic
+from trainer.fit_specs import FineTune, HeadFit
 from trainer.fits import recipe, resume
 from trainer.fits.checkpoint import CannotSave, State, read_newest, write_state
 from trainer.fits.recipe import Network
 from trainer.model.classifier import build_classifier
 from trainer.model.precision import layers_compute_in
 from trainer.process import supervision
-from trainer.specs import FineTune, HeadFit
 
 # Stops early: its best epoch is not the last.
 HEAD = HeadFit(learning_rate=0.3, max_epochs=12, patience=3)
 TOP = FineTune("block2", 3e-3, 0.9, max_epochs=6, patience=6)
+FAST = replace(TOP, schedule="fast")
 
 
 class Lost(Exception):
@@ -103,7 +104,10 @@ def every_epoch(monkeypatch):
     monkeypatch.setattr(resume, "_ALONE_EVERY_SECS", 0.0)
 
 
-@pytest.mark.parametrize(("fit", "precision"), [(HEAD, "float32"), (TOP, "float16")])
+@pytest.mark.parametrize(
+    ("fit", "precision"),
+    [(HEAD, "float32"), (TOP, "float16"), (FAST, "float32"), (FAST, "float16")],
+)
 def test_interrupted_twice_it_ends_as_if_undisturbed(
     make, tmp_path, monkeypatch, every_epoch, fit, precision
 ):

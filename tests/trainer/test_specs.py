@@ -9,8 +9,8 @@ import pytest
 from pipeline import node_args
 from pipeline.config.schema import Config
 from trainer.errors import ThawError
+from trainer.fit_specs import FineTune
 from trainer.specs import (
-    FineTune,
     FineTunerArgs,
     HeadTrainerArgs,
     Record,
@@ -52,7 +52,7 @@ def test_arguments_of_every_node_survive_the_way_through_json(build, kind):
 def test_values_of_fit_2_arrive_where_the_fit_reads_them():
     args = from_json(FineTunerArgs, through_json(node_args.fine_tuner(CONFIG)))
 
-    assert args.fit == FineTune("mixed8", 3e-5, 0.9, 50, 5, "train", label_smoothing=0.1)
+    assert args.fit == FineTune("mixed8", 3e-5, 0.9, 50, 5, batch_norm="train", label_smoothing=0.1)
     assert args.fit.train_batch_norm
     assert args.augmentation.crop == 0.25
 

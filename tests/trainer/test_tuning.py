@@ -12,18 +12,10 @@ import tf_keras as keras
 
 from trainer.distribution.strategy import make_deterministic
 from trainer.errors import ThawError
+from trainer.fit_specs import FineTune, HeadFit, Stage
 from trainer.fits import resume
 from trainer.model.classifier import head_layers
-from trainer.specs import (
-    NO_CHANGE,
-    Architecture,
-    FineTune,
-    FineTunerArgs,
-    HeadFit,
-    HeadTrainerArgs,
-    Stage,
-    TrainingArgs,
-)
+from trainer.specs import NO_CHANGE, Architecture, FineTunerArgs, HeadTrainerArgs, TrainingArgs
 from trainer.tuning.head_trials import HeadTrials, HeadValues, TrialResult, Vectors, clip_objective
 from trainer.tuning.hyperparameters import FINE_TUNE, HEAD_FIT, with_tuned
 from trainer.tuning.search import Search, StageTuner

@@ -52,8 +52,11 @@ class Trained:
     def weights(self, fit: str) -> dict[str, np.ndarray]:
         return weights_in(self.folder / fit / WEIGHTS_FILE)
 
+    def record(self, fit: str) -> dict[str, Any]:
+        return json.loads((self.folder / fit / HISTORY_FILE).read_text())
+
     def history(self, fit: str) -> dict[str, list[float]]:
-        return json.loads((self.folder / fit / HISTORY_FILE).read_text())["history"]
+        return self.record(fit)["history"]
 
     def digests(self) -> list[list[str]]:
         """Of each worker, in the order of the fits."""
@@ -124,12 +127,12 @@ def train(data, tmp_path_factory) -> Callable[..., Trained]:
 
 @pytest.fixture(scope="module")
 def one(train) -> Trained:
-    return train(1, "on_features", "on_images", "weighted")
+    return train(1, "on_features", "on_images", "weighted", "fast")
 
 
 @pytest.fixture(scope="module")
 def two(train) -> Trained:
-    return train(2, "on_features", "on_images", "weighted", "batch_norm")
+    return train(2, "on_features", "on_images", "weighted", "batch_norm", "fast")
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +165,14 @@ def test_weights_of_images_count_the_same_however_many_workers_there_are(one, tw
     assert furthest(one.weights(fit), one.weights(unweighted)) > 10 * CLOSE
 
 
+@pytest.mark.parametrize("fit", ["fast/head", "fast/top"])
+def test_the_fast_schedule_gives_the_same_however_many_workers_there_are(one, two, fit):
+    assert furthest(two.weights(fit), one.weights(fit)) < CLOSE
+    assert furthest(two.history(fit), one.history(fit)) < CLOSE
+    assert two.record(fit)["solved"] == one.record(fit)["solved"]
+    assert (two.record(fit)["mixing"] is None) == (fit == "fast/head")
+
+
 def test_images_that_are_augmented_as_they_are_read_do_not_depend_on_the_workers(one, two):
     fit = "on_images/head"
 
@@ -179,7 +190,7 @@ def test_fits_of_this_file_move_weights_much_further_than_workers_differ(one):
 def test_all_workers_hold_the_same_weights_after_each_fit(several):
     digests = several.digests()
 
-    assert len(digests[0]) == {2: 6, 3: 2}[several.workers]
+    assert len(digests[0]) == {2: 8, 3: 2}[several.workers]
     assert digests == [digests[0]] * several.workers
     assert len(set(digests[0])) == len(digests[0])
 

@@ -93,17 +93,20 @@ class Pooled:
     Attributes:
       vectors: float32 [n, width].
       labels: int64 [n], label ids.
+      weights: float32 [n], how much each counts in a loss; None: all alike.
     """
 
     vectors: np.ndarray
     labels: np.ndarray
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def of(self, rows: np.ndarray) -> "Pooled":
         """Some of the images."""
-        return Pooled(self.vectors[rows], self.labels[rows])
+        weights = None if self.weights is None else self.weights[rows]
+        return Pooled(self.vectors[rows], self.labels[rows], weights)
 
     def finite(self) -> "Pooled":
         """The images whose vector is."""

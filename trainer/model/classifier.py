@@ -34,8 +34,14 @@ def build_classifier(
 
 
 def head_layers(units: int, dropout: float, num_classes: int) -> list[keras.layers.Layer]:
-    """The new layers, from the pooled vector to the logits, not built yet."""
-    layers = [keras.layers.Dense(units, activation="relu", name="hidden")]
+    """The new layers, from the pooled vector to the logits, not built yet.
+
+    Args:
+      units: width of the hidden layer; 0: there is none.
+      dropout: share of its units, or of the pooled vector, that is dropped in training.
+      num_classes: width of the logits.
+    """
+    layers = [keras.layers.Dense(units, activation="relu", name="hidden")] if units else []
     if dropout:
         layers.append(keras.layers.Dropout(dropout, name="dropout"))
     # In float32 whatever the other layers compute in: the loss is taken of these.

@@ -1,9 +1,12 @@
 """One tuning job: both stages of the search on what TrunkFeatures made of the images."""
 
+import functools
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import tensorflow as tf
 
 from trainer import keys
@@ -12,13 +15,14 @@ from trainer.backbones.table import BACKBONES
 from trainer.data import fit_data as data
 from trainer.distribution.strategy import make_deterministic, make_strategy
 from trainer.errors import ThawError
+from trainer.fit_specs import LBFGS, FineTune, SearchPlan
 from trainer.fits import recipe
 from trainer.job import Job, build
-from trainer.job_data import pool_vectors, unpooled_data
+from trainer.job_data import merge_views, pool_vectors, unpooled_data, weigh
 from trainer.model.classifier import on_pooled, on_trunk_features, pooling
 from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights
-from trainer.specs import FineTune, SearchPlan
+from trainer.solved_head import SolvedHead, solve_head
 from trainer.tuning.head_trials import HeadTrials, HeadValues, TrialResult, Vectors, clip_objective
 from trainer.tuning.hyperparameters import (
     BOUNDARY,
@@ -34,6 +38,8 @@ from trainer.tuning.search import RunTrial, Search, StageTuner
 # A trial need not see more to tell good values from bad ones: 0.8 GB of InceptionV3's vectors.
 MOST_VECTORS = 100_000
 
+HeadWeights = Sequence[np.ndarray]
+
 
 def make_search(job: Job, plan: SearchPlan, weights_path: str, trials_dir: str) -> Search:
     """Prepares a search. The first TensorFlow work of the process.
@@ -46,10 +52,27 @@ def make_search(job: Job, plan: SearchPlan, weights_path: str, trials_dir: str) 
     """
     strategy = make_strategy()
     make_deterministic(job.seed)
-    trials = _head_trials(job, plan.head_patience, strategy, weights_path)
+    train, val = _head_vectors(job, strategy, weights_path)
+    trials = HeadTrials(
+        train,
+        val,
+        job.spec.num_classes,
+        job.global_batch_size,
+        plan.head_patience,
+        job.seed,
+        class_weights=job.class_weights,
+    )
+    solve = functools.cache(lambda: _solve(job, train, val, strategy))
 
     def run_head(values: Values, max_epochs: int) -> TrialResult:
-        return trials.run(head_values(values), max_epochs)
+        solved = solve() if plan.head_solver == LBFGS else None
+        return solved[1] if solved else trials.run(head_values(values), max_epochs)
+
+    def head_weights(values: HeadValues, epochs: int) -> tuple[HeadWeights, HeadWeights | None]:
+        solved = solve() if plan.head_solver == LBFGS else None
+        if solved:
+            return solved[0].weights, solved[0].start
+        return trials.weights(values, epochs), None
 
     head_tuner = StageTuner(plan.head, job.seed, run_head, trials_dir)
     second, fit = plan.fine_tune, plan.fine_tune_fit
@@ -58,10 +81,10 @@ def make_search(job: Job, plan: SearchPlan, weights_path: str, trials_dir: str) 
 
     def make_fine_tune(head: StageTuner) -> StageTuner:
         best = head_values(head.best_values())
-        weights = trials.weights(best, head.best_epoch())
+        weights = head_weights(best, head.best_epoch())
         smoothed = replace(fit, label_smoothing=best.label_smoothing)
         run = _fine_tune_trials(
-            job, smoothed, second.space[BOUNDARY]["of"], strategy, weights_path, best, weights
+            job, smoothed, second.space[BOUNDARY]["of"], strategy, weights_path, best, *weights
         )
         return StageTuner(second, job.seed, run, trials_dir)
 
@@ -78,10 +101,26 @@ def head_values(values: Values) -> HeadValues:
     )
 
 
-def _head_trials(
-    job: Job, patience: int, strategy: tf.distribute.Strategy, weights_path: str
-) -> HeadTrials:
-    """Pools all images once and keeps the vectors in memory."""
+def _solve(
+    job: Job, train: Sequence[Vectors], val: Vectors, strategy: tf.distribute.Strategy
+) -> tuple[SolvedHead, TrialResult] | None:
+    """The head that L-BFGS finds, and its trial; None if there is too much for it."""
+    started = time.monotonic()
+    views = [weigh(job, one.inputs, one.label_ids, one.weights) for one in (*train, val)]
+    splits = merge_views(views)
+    width = val.inputs.shape[1]
+    solved = solve_head(strategy, lambda: splits, (width, job.spec.num_classes))
+    if not solved:
+        return None
+    loss = min(solved.record.val_losses.values()) if solved.record else None
+    objective = clip_objective(loss, job.spec.num_classes)
+    return solved, TrialResult(objective, 1, 1, time.monotonic() - started)
+
+
+def _head_vectors(
+    job: Job, strategy: tf.distribute.Strategy, weights_path: str
+) -> tuple[list[Vectors], Vectors]:
+    """Pools all images once and keeps the vectors in memory: a list of views, and validation."""
     with strategy.scope(), layers_compute_in(job.precision):
         built = build(job)
     load_weights(built.backbone, weights_path)
@@ -92,15 +131,7 @@ def _head_trials(
         num_train = job.data_card.num_examples(keys.TRAIN) * (len(paths) - 1)
         every = 1 + num_train // MOST_VECTORS
         *train, val = (Vectors(*data.load_vectors(path, width, every)) for path in paths)
-    return HeadTrials(
-        train,
-        val,
-        job.spec.num_classes,
-        job.global_batch_size,
-        patience,
-        job.seed,
-        class_weights=job.class_weights,
-    )
+    return train, val
 
 
 def _fine_tune_trials(
@@ -110,7 +141,8 @@ def _fine_tune_trials(
     strategy: tf.distribute.Strategy,
     weights_path: str,
     best: HeadValues,
-    head_weights: list,
+    head_weights: HeadWeights,
+    start_head: HeadWeights | None,
 ) -> RunTrial:
     """Fit 2 from the best head, again and again."""
     spec = replace(job.spec, head_units=best.units, head_dropout=best.dropout)
@@ -148,10 +180,14 @@ def _fine_tune_trials(
             log_dir=None,
             boundary_layer=layer,
             class_weights=job.class_weights,
+            start_head=start_head,
         )
         entropies = record.history[f"val_{recipe.CROSS_ENTROPY}"]
+        best_entropy = entropies[record.best_epoch - 1]
+        if record.mixing:
+            best_entropy = record.mixing.lowest_loss
         return TrialResult(
-            objective=clip_objective(entropies[record.best_epoch - 1], spec.num_classes),
+            objective=clip_objective(best_entropy, spec.num_classes),
             epochs=len(entropies),
             best_epoch=record.best_epoch,
             seconds=record.seconds,

@@ -16,10 +16,10 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle
 
 from trainer.errors import ThawError
+from trainer.fit_specs import Stage
 from trainer.process import progress
 from trainer.records import Json
 from trainer.remote_files import write_replacing
-from trainer.specs import Stage
 from trainer.tuning.head_trials import TrialResult
 from trainer.tuning.hyperparameters import Values
 from trainer.tuning.trials import SearchRecord, TrialRecord
