@@ -20,6 +20,8 @@ demo: setup ## from images to a pushed model in minutes, offline; writes demo/ou
 	  --config configs/demo.yaml --set backbone.weights=$$weights --output demo/output
 	@test ! -d demo/output/serving || $(BIN)/thaw predict demo/images/3/0003.png --model demo/output
 	@$(BIN)/thaw report demo/output
+	@test ! -d demo/output/serving || \
+	  echo "Serve what it made, with a page to try it on: $(BIN)/thaw serve --model demo/output"
 
 # The tests of one file, or of a folder that shares a whole run, stay in one process.
 PROCESSES := -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder

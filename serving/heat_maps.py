@@ -9,6 +9,7 @@ from PIL import Image
 from serving.model import ImageRefused, PushedModel
 from trainer.data.images import decode_and_resize
 from trainer.process.quiet import quiet_stderr
+from trainer.specs import ServedImages
 
 # Of the colour where the heat is highest.
 _OPACITY = 0.65
@@ -47,12 +48,26 @@ def explain(model: PushedModel, content: bytes, label_id: int) -> HeatMap:
             answer = model.explain(
                 image_bytes=tf.constant([content]), label_id=tf.constant([label_id], tf.int64)
             )
-            picture = decode_and_resize(
-                tf.constant(content), images.size_px, images.max_pixels, images.reading, images.webp
-            )
+            return heat_map_of(content, images, answer["heat_map"][0].numpy())
     except tf.errors.OpError as error:
         raise ImageRefused("the image data is damaged") from error
-    return HeatMap(picture.numpy(), np.nan_to_num(answer["heat_map"][0].numpy()))
+
+
+def heat_map_of(content: bytes, images: ServedImages, heat: np.ndarray) -> HeatMap:
+    """Puts what a model has answered together with what it saw.
+
+    Args:
+      content: of a file that the model decodes.
+      images: how it reads files.
+      heat: float32 [height, width], its answer.
+
+    Raises:
+      tf.errors.OpError: if the file cannot be decoded.
+    """
+    picture = decode_and_resize(
+        tf.constant(content), images.size_px, images.max_pixels, images.reading, images.webp
+    )
+    return HeatMap(picture.numpy(), np.nan_to_num(heat))
 
 
 def overlay(heat_map: HeatMap, side_px: int) -> Image.Image:

@@ -219,17 +219,26 @@ def _serving_signature(
 ) -> Callable[..., dict[str, Any]]:
     """Checks that a SavedModel's signature is the one that `trainer.export` writes."""
     signature = signatures.get("serving_default")
-    if signature:
-        inputs = _types(signature.structured_input_signature[1])
-        outputs = _types(signature.structured_outputs)
-        if inputs == _INPUTS and _OUTPUTS.items() <= outputs.items():
-            return signature
+    if signature and classifies_images(
+        signature.structured_input_signature[1], signature.structured_outputs
+    ):
+        return signature
     raise UnusableModel(
         "not a model that Thaw exported: it has no `serving_default` from `image_bytes` to "
         "`class_names` and `probabilities`.",
         where=str(model_dir),
         to_do="Give the folder of a run, or of a model that a run pushed.",
     )
+
+
+def classifies_images(inputs: object, outputs: object) -> bool:
+    """Whether a signature is the one that `trainer.export` writes, of this version or an earlier.
+
+    Args:
+      inputs: name -> `tf.TensorSpec`.
+      outputs: likewise.
+    """
+    return _types(inputs) == _INPUTS and _OUTPUTS.items() <= _types(outputs).items()
 
 
 def _types(specs: object) -> dict[str, tuple[str, int | None]]:

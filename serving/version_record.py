@@ -8,6 +8,7 @@ from trainer.errors import ThawError
 from trainer.records import Record, dumps, read
 
 VERSION_FILE = "version.json"
+CARD_FILE = "model_card.md"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from trainer.errors import ThawError
 from trainer.store.uris import is_remote
 
 _SAVED_MODEL = "saved_model.pb"
+_SERVED = "serving"
 
 
 class UnusableModel(ThawError):
@@ -63,8 +64,18 @@ def newest_version(folder: Path) -> Path | None:
 
 def model_folders(output_dir: Path) -> list[Path]:
     """The folders, one a model, that runs of an output folder push to; in no order."""
-    served = output_dir / "serving"
+    served = output_dir / _SERVED
     return list(served.iterdir()) if served.is_dir() else []
+
+
+def output_of(version: Path) -> Path | None:
+    """The output folder of the runs that push to where a version lies; None if it lies elsewhere.
+
+    Args:
+      version: its folder, as an absolute path.
+    """
+    lies_in_output = len(version.parents) > 2 and version.parents[1].name == _SERVED
+    return version.parents[2] if lies_in_output else None
 
 
 def versions_in(folder: Path) -> list[Path]:

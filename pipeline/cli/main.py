@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +37,7 @@ from pipeline.cluster.stub_imports import stub_unused_imports
 from pipeline.config.load import to_yaml
 from pipeline.config.schema import Config
 from trainer.errors import ThawError
+from trainer.store.uris import is_remote
 
 if TYPE_CHECKING:
     from pipeline.report.earlier_run import EarlierRun
@@ -185,7 +187,11 @@ def _show_data(data: "Data") -> None:
 def _show_places(record: "RunRecord", page: Path) -> None:
     out.print(f"report: {escape(str(page))}")
     if record.model:
-        out.print(f"model:  {escape(record.model.path)}")
+        path = record.model.path
+        out.print(f"model:  {escape(path)}")
+        if not is_remote(path):
+            versions = shlex.quote(os.path.dirname(path))
+            out.print(f"serve:  thaw serve --model {escape(versions)}")
 
 
 @app.command()

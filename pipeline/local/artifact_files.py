@@ -17,8 +17,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 
-from pipeline.report.model_card import CARD_FILE
-from serving.version_record import VERSION_FILE
+from serving.version_record import CARD_FILE, VERSION_FILE
 from trainer.errors import ThawError
 
 _LIVE = metadata_store_pb2.Artifact.State.LIVE

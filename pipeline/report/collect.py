@@ -28,8 +28,6 @@ from pipeline.report.evaluation import (
     weighted_accuracy,
 )
 from pipeline.report.lineage import NodeRun, read_nodes
-from pipeline.report.model_card import CARD_FILE
-from pipeline.report.page import REPORT_FILE
 from pipeline.report.run_record import (
     Artifact,
     Copies,
@@ -51,6 +49,8 @@ from pipeline.report.run_record import (
 from pipeline.report.since import compare_with
 from pipeline.report.thumbnails import load_models, with_thumbnails, write_samples
 from pipeline.report.verdict_record import Paired, Verdict
+from serving.run_report import REPORT_FILE
+from serving.version_record import CARD_FILE
 from trainer import records
 from trainer.calibration.record import read_calibration
 from trainer.data.card import DataCard, read_card

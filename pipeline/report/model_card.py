@@ -11,12 +11,11 @@ from scipy import stats
 
 from pipeline.report.formats import make_environment, splits_of
 from pipeline.report.run_record import RunRecord
-from serving.version_record import VERSION_FILE, VersionRecord, to_text
+from serving.version_record import CARD_FILE, VERSION_FILE, VersionRecord, to_text
 from trainer.errors import ThawError
 from trainer.files import write_replacing
 from trainer.store.uris import Kind, from_environment, is_remote, to_mount
 
-CARD_FILE = "model_card.md"
 _WEAKEST = 3
 _WEAK_RECALL = 0.9
 

@@ -24,11 +24,11 @@ def next_steps(run: RunRecord, output: str) -> list[str]:
 def _by_outcome(run: RunRecord, output: str) -> Iterator[str]:
     verdict = run.verdict
     if verdict.pushed and verdict.blessed:
-        yield f"Try the model: thaw predict IMAGE --model {output}"
+        yield f"Try the model: {_ways_to_try(output)}"
     elif verdict.blessed:
         yield "Look at the serving check above: the model is good enough, but was not pushed."
     elif verdict.baseline_pushed:
-        yield f"Try the baseline, which was pushed: thaw predict IMAGE --model {output}"
+        yield f"Try the baseline, which was pushed: {_ways_to_try(output)}"
     elif verdict.outcome == "keep_baseline":
         yield (
             "Keep the baseline: its model is the HeadTrainer's output, and it is as good as the "
@@ -40,6 +40,13 @@ def _by_outcome(run: RunRecord, output: str) -> Iterator[str]:
             "same command again, or raise data.splits.test."
         )
     yield from (one.sentence for one in verdict.references if one.better)
+
+
+def _ways_to_try(output: str) -> str:
+    return (
+        f"thaw predict IMAGE --model {output}, or on a page in the browser: "
+        f"thaw serve --model {output}"
+    )
 
 
 def _about_fits(run: RunRecord) -> Iterator[str]:

@@ -25,14 +25,14 @@ from pipeline.report.confusion import (
 from pipeline.report.formats import make_environment, splits_of
 from pipeline.report.model_card import render_card, write_card
 from pipeline.report.next_steps import next_steps
-from pipeline.report.run_record import RUN_FILE, RunRecord, Sample, damaged, read_run
+from pipeline.report.run_record import RunRecord, Sample, damaged, read_run
 from pipeline.report.tuning import describe_tuning
+from serving.run_report import REPORT_FILE, RUN_FILE
 from trainer.files import write_replacing
 
 if TYPE_CHECKING:
     pass
 
-REPORT_FILE = "report.html"
 _MOST_FILES = 50
 
 

@@ -12,12 +12,12 @@ from pydantic import Field, ValidationError
 from pipeline.report.certainty_record import Certainty, ClassChange, DoubtfulLabel
 from pipeline.report.part import Part
 from pipeline.report.verdict_record import Verdict
+from serving.run_report import RUN_FILE
 from trainer.errors import ThawError
 from trainer.files import write_replacing
 from trainer.fits.record import FitRecord
 from trainer.tuning.hyperparameters import Value
 
-RUN_FILE = "run.json"
 # Version of `run.json`; raised when a change would mislead a reader of the older version.
 SCHEMA: Final = 2
 

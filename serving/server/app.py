@@ -14,6 +14,7 @@ from serving.server.loaded import LoadedVersion
 from serving.server.metrics import Metrics
 from serving.server.middleware import RequestMiddleware
 from serving.server.oip_rest import oip_routes
+from serving.server.page import OPEN_PATHS, page_routes
 from serving.server.refused import RequestRefused
 from serving.server.registry import Registry
 from serving.server.service import Service
@@ -57,8 +58,9 @@ def make_app(
     routes = [*tf_routes(service), *oip_routes(service), Route("/metrics", read_metrics)]
     if vertex:
         routes += vertex_routes(service, vertex)
+    routes += page_routes(service)
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _explain})
-    open_paths = (vertex.health_route,) if vertex else ()
+    open_paths = (*OPEN_PATHS, *([vertex.health_route] if vertex else []))
     app.add_middleware(
         RequestMiddleware, metrics=metrics, token=settings.token, open_paths=open_paths
     )

@@ -148,9 +148,10 @@ def _warm_up(version: LoadedVersion) -> None:
             raise ValueError(f"it fails on a small image: {error}") from error
     elif all(spec.shape.rank is not None for spec in signature.inputs.values()):
         with contextlib.suppress(RequestRefused, tf.errors.OpError):
-            version.run(signature, {name: _zeros(one) for name, one in signature.inputs.items()})
+            version.run(signature, {name: zeros(one) for name, one in signature.inputs.items()})
 
 
-def _zeros(spec: tf.TensorSpec) -> np.ndarray:
+def zeros(spec: tf.TensorSpec) -> np.ndarray:
+    """One row of nothing, for an input whose rank is known."""
     shape = [1 if size is None else size for size in spec.shape]
     return np.full(shape, b"" if spec.dtype == tf.string else 0, spec.dtype.as_numpy_dtype)

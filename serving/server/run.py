@@ -76,10 +76,26 @@ def serve(
         server_header=False,
     )
     with _listen(host, port) as listener:
-        logging.getLogger("thaw.serve").info(
-            "listening", extra={"address": "http://{}:{}".format(*listener.getsockname()[:2])}
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+        logging.getLogger("thaw.serve").info("listening", extra={"address": _address(listener)})
+        _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Tells a person where the page is, once there is somebody to answer it."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts, then prints a line where somebody reads it; the log is for programs."""
+        await super().startup(sockets)
+        if self.started and sockets and sys.stderr.isatty():
+            print(f"Open {_address(sockets[0], for_browser=True)}/ to try it.", file=sys.stderr)
+
+
+def _address(listener: socket.socket, for_browser: bool = False) -> str:
+    """Where a socket is reached over HTTP; browsers ask this machine if it listens on any."""
+    host, port = listener.getsockname()[:2]
+    if for_browser and host in ("0.0.0.0", "::"):
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,8 +1,9 @@
 """What all protocols share: from named arrays to named arrays."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from starlette.responses import Response
@@ -15,6 +16,8 @@ from serving.server.metrics import Metrics
 from serving.server.registry import Registry
 from serving.server.settings import ServerSettings
 from serving.server.tensors import rows_to_arrays, to_rows
+
+_T = TypeVar("_T")
 
 
 class Service:
@@ -62,8 +65,10 @@ class Service:
         Raises:
           RequestRefused: if it gives no answer.
         """
-        loop = asyncio.get_running_loop()
-        ready = await loop.run_in_executor(
-            self._readers, prepare_images, version, signature, inputs
-        )
+        ready = await self.in_reader(prepare_images, version, signature, inputs)
         return await self.batcher.run(version, signature, ready)
+
+    async def in_reader(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """Calls what works on files, in a thread that is there for it."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, function, *arguments)

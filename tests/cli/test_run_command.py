@@ -45,6 +45,7 @@ def test_success_prints_verdict_accuracies_report_and_model(thaw_run, tmp_path):
     for part in ("Gen: done", "Blessed", "Accuracy rose.", "50.0%", "75.0%", "/models/thaw/7"):
         assert part in out
     assert f"report: {tmp_path / 'out' / 'report.html'}" in out
+    assert "serve:  thaw serve --model /models/thaw\n" in out
     assert "chatter" not in out
 
 
@@ -61,6 +62,7 @@ def test_blessed_model_that_serves_other_answers_is_not_called_pushed(thaw_run):
 
     assert code == 3, out
     assert "Blessed, but not pushed." in out
+    assert "thaw serve" not in out
     assert "/models/thaw/7" not in out
 
 

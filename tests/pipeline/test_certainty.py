@@ -115,7 +115,10 @@ def steps(**changes) -> list[str]:
 
 
 def test_pushed_model_is_to_be_tried_first():
-    assert steps()[0] == "Try the model: thaw predict IMAGE --model out"
+    assert steps()[0] == (
+        "Try the model: thaw predict IMAGE --model out, or on a page in the browser: "
+        "thaw serve --model out"
+    )
 
 
 def test_probe_that_is_better_is_passed_on():
