@@ -43,6 +43,8 @@ def serve(
 ) -> None:
     """Serve a model over HTTP: TensorFlow Serving's REST API and the Open Inference Protocol.
 
+    At / is a page to try it on: drop images there, see what the model says of them.
+
     The newest version in the folder is served; a newer one takes its place once it is loaded, and
     no request is lost. THAW_TOKEN, if it is set, is the bearer token that requests need. On Vertex
     AI the variables AIP_… decide port, routes and model.

@@ -16,6 +16,7 @@ _log = logging.getLogger("thaw.serve")
 
 # What orchestrators ask without a token.
 _OPEN = ("/v2/health/live", "/v2/health/ready")
+_READING = ("GET", "HEAD")
 _ID = re.compile(r"^[\w.:-]{1,128}$")
 
 
@@ -60,7 +61,8 @@ class RequestMiddleware:
             self._note(scope, status, time.perf_counter() - started, identity)
 
     def _check_token(self, scope: Scope) -> None:
-        if not self._token or scope["path"] in self._open:
+        is_open = scope["path"] in self._open and scope["method"] in _READING
+        if not self._token or is_open:
             return
         given = dict(scope["headers"]).get(b"authorization", b"")
         if not hmac.compare_digest(given, b"Bearer " + self._token):

@@ -1,5 +1,6 @@
 """A real server in a thread, and models for it."""
 
+import base64
 import contextlib
 import socket
 import threading
@@ -7,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import tensorflow as tf
@@ -26,6 +28,11 @@ class Server:
 
     def predict(self, **body: object) -> httpx.Response:
         return self.client.post("/v1/models/m:predict", json=body)
+
+    def answer(self, image: bytes) -> dict[str, Any]:
+        """What the API answers about one file."""
+        row = {"image_bytes": {"b64": base64.b64encode(image).decode()}}
+        return self.predict(instances=[row]).json()["predictions"][0]
 
 
 @contextlib.contextmanager

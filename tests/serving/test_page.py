@@ -1,6 +1,5 @@
 """The page at `/`, in a real browser that asks a real server."""
 
-import base64
 import json
 import re
 import shutil
@@ -65,11 +64,6 @@ def tab(server, open_tab) -> Iterator[Tab]:
         yield opened
 
 
-def answer_of_the_api(server: Server, content: bytes) -> dict:
-    row = {"image_bytes": {"b64": base64.b64encode(content).decode()}}
-    return server.predict(instances=[row]).json()["predictions"][0]
-
-
 def test_several_images_are_answered_as_the_api_answers_them(server, tab):
     contents = {"a_png": picture("PNG", 1), "b_jpg": picture("JPEG", 2), "c_webp": picture("WEBP")}
 
@@ -83,7 +77,7 @@ def test_several_images_are_answered_as_the_api_answers_them(server, tab):
     ]
     assert tab.page.get_by_role("status").inner_text() == "3 images"
     for name, content in contents.items():
-        answer = answer_of_the_api(server, content)
+        answer = server.answer(content)
         pairs = zip(LABELS, answer["calibrated_probabilities"], strict=True)
         ranked = sorted(pairs, key=lambda pair: -pair[1])
         *bars, others = shown_bars(tab.card(name.replace("_", ".")))
@@ -256,6 +250,18 @@ def test_without_the_token_only_the_pages_own_files_are_open(strict_server):
 
     assert [path for path, code in status.items() if code == 200] == ["/", "/page/page.js"]
     assert {*status.values(), posted} == {200, 401}
+
+
+def test_a_few_are_asked_about_at_once_and_clearing_forgets_all(tab):
+    tab.page.route("**/page/predict", lambda route: None)  # never answered
+    tab.choose(**{f"{number}_png": picture() for number in range(5)})
+
+    expect(tab.page.get_by_text("Asking the model …")).to_have_count(3)
+    expect(tab.page.get_by_text("Waiting …")).to_have_count(2)
+    expect(tab.page.get_by_role("progressbar", name="0 of 5 images")).to_be_visible()
+    tab.page.get_by_role("button", name="Clear").click()
+    expect(tab.page.locator("#results > li")).to_have_count(0)
+    expect(tab.page.get_by_role("progressbar")).to_be_hidden()
 
 
 def test_keyboard_alone_is_enough(tab):

@@ -272,6 +272,19 @@ def test_vertex_gets_as_many_predictions_as_instances(model):
         assert server.client.post("/predict", json={"inputs": [1]}).status_code == 400
 
 
+def test_route_of_vertex_may_be_that_of_the_page_and_still_needs_the_token(model):
+    vertex = VertexSettings(8080, "/health", "/", "")
+    body = {"instances": [{"x": 1}]}
+    with serving(model, vertex, token="s3cret") as server:
+        page = server.client.get("/")
+        refused = server.client.post("/", json=body)
+        answer = server.client.post("/", json=body, headers={"authorization": "Bearer s3cret"})
+
+    assert page.headers["content-type"].startswith("text/html")
+    assert refused.status_code == 401
+    assert answer.json() == {"predictions": [2.5]}
+
+
 def test_vertex_settings_come_from_the_environment():
     environ = {
         "AIP_HTTP_PORT": "7080",
