@@ -50,7 +50,9 @@ function facts({ version, classifier }) {
   return shown;
 }
 
-const day = (moment) => new Date(moment).toLocaleDateString("en-GB", { dateStyle: "long" });
+// Of Greenwich, as in the report.
+const day = (moment) =>
+  new Date(moment).toLocaleDateString("en-GB", { dateStyle: "long", timeZone: "UTC" });
 
 function showLinks(classifier) {
   const links = [];

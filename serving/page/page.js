@@ -60,7 +60,10 @@ async function classify(card, signal) {
   try {
     await check(card.file);
     const response = await ask("page/predict", { body: card.file, signal });
-    const { version, predictions } = await response.json();
+    const { version, predictions } = await response.json().catch(() => {
+      // Infinity and NaN, which the API writes as such, are no JSON to a browser.
+      throw new Refused("the model’s probabilities are not numbers");
+    });
     card.version = version;
     if (version !== model.version) await loadModel();
     if (!signal.aborted) announce(cards.showAnswer(card, predictions[0], model, explain));

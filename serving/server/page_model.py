@@ -22,7 +22,6 @@ from trainer.export import (
     CALIBRATED_PROBABILITIES,
     DATA_FILE,
     EXPLANATION_SIGNATURE,
-    IS_KNOWN,
     LABELS_FILE,
 )
 from trainer.records import Json
@@ -42,7 +41,6 @@ class ClassifierFacts:
     Attributes:
       classes: names by label id.
       calibrated: whether its calibrated probabilities were fitted to images.
-      abstains: whether it says that an image is none of its classes.
       explains: whether it has heat maps.
       shape: how pictures are made square: a value of `data.shape`; empty: it does not say.
       train_images: how many it was trained on; None: it does not say.
@@ -53,7 +51,6 @@ class ClassifierFacts:
 
     classes: list[str]
     calibrated: bool
-    abstains: bool
     explains: bool
     shape: str
     train_images: int | None
@@ -143,7 +140,6 @@ def _facts(version: LoadedVersion, signature: Signature) -> ClassifierFacts:
     return ClassifierFacts(
         classes=_read(assets / LABELS_FILE).decode(errors="replace").splitlines(),
         calibrated=CALIBRATED_PROBABILITIES in signature.outputs and bool(fitted_on),
-        abstains=IS_KNOWN in signature.outputs and bool(fitted_on),
         explains=EXPLANATION_SIGNATURE in version.signatures and version.images is not None,
         shape=version.images.reading.shape if version.images else "",
         train_images=_train_images(_read_json(assets / DATA_FILE)),
