@@ -276,6 +276,17 @@ def test_recipe_leaves_times_memory_and_accuracies_of_both_sides(tmp_path):
 
 
 @pytest.mark.slow
+def test_fit2_leaves_the_rate_of_fit_2_over_that_of_a_bare_loop(tmp_path):
+    counts = ("--train-images", 40, "--val-images", 10, "--epochs", 1)
+
+    (row,) = figures("fit2", tmp_path / "f.json", "--quick", *counts)
+
+    assert 0 < row["ratio"] < 10
+    assert row["ratio"] == pytest.approx(row["thaw images/s"] / row["bare images/s"])
+    assert json.loads((tmp_path / "f.json").read_text())["ratio"] == row["ratio"]
+
+
+@pytest.mark.slow
 def test_transform_leaves_rates_of_the_node_and_the_loops(tmp_path):
     options = ("--size", 75, "--small-images", 200, "--large-images", 0, "--no-quarter")
 
