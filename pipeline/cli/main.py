@@ -20,6 +20,7 @@ from pipeline.cli.compare import compare
 from pipeline.cli.gate import gate
 from pipeline.cli.inspect import inspect
 from pipeline.cli.local_runs import ImagesOption, absolute, run_here
+from pipeline.cli.predict import predict
 from pipeline.cli.reproduce import reproduce
 from pipeline.cli.serve import serve
 from pipeline.cli.terminal import (
@@ -65,6 +66,7 @@ app.command()(inspect)
 app.command()(ablate)
 app.command()(compare)
 app.command()(reproduce)
+app.command()(predict)
 app.command()(serve)
 app.command()(versions)
 app.command()(rollback)
@@ -192,46 +194,6 @@ def _show_places(record: "RunRecord", page: Path) -> None:
         if not is_remote(path):
             versions = shlex.quote(os.path.dirname(path))
             out.print(f"serve:  thaw serve --model {escape(versions)}")
-
-
-@app.command()
-def predict(
-    images: Annotated[list[str], typer.Argument(help="Image files, or folders of images.")],
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", "-m", help="Output folder of a run, or a SavedModel.", metavar="PATH"
-        ),
-    ],
-    top: Annotated[int, typer.Option(min=1, help="Number of classes to show per image.")] = 3,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one line of JSON per image.")
-    ] = False,
-) -> None:
-    """Classify images with a pushed model.
-
-    Example: thaw predict photo.jpg --model out
-    """
-    from pipeline.cli import predict as predicting
-    from pipeline.cli import prediction_output
-    from serving import model as serving_model
-    from serving import versions
-
-    try:
-        model_dir = versions.find_model(model)
-        files = predicting.find_images(images)
-        loaded = serving_model.load_model(model_dir)
-    except (versions.UnusableModel, predicting.NoImages) as problem:
-        raise stop(problem, BAD_USAGE) from problem
-    predictions = []
-    for prediction in predicting.predict(loaded, files, top):
-        predictions.append(prediction)
-        if as_json:
-            prediction_output.print_json(prediction)
-    if not as_json:
-        prediction_output.print_table(predictions, top)
-    if any(prediction.error for prediction in predictions):
-        raise typer.Exit(FAILED)
 
 
 @app.command()

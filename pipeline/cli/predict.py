@@ -1,111 +1,223 @@
-"""Classifies images with a pushed model."""
+"""The command `thaw predict`: classifies images with a pushed model, here or as a Beam job."""
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from serving.model import ImageRefused, PushedModel
-from trainer.data.formats import EXTENSIONS
-from trainer.data.regular_files import UnreadableFile, read_regular_file
+import typer
+from rich.markup import escape
+
+from pipeline.cli.terminal import (
+    BAD_USAGE,
+    FAILED,
+    INTERRUPTED,
+    ConfigOption,
+    SetOption,
+    err,
+    load,
+    out,
+    stop,
+)
+from pipeline.predict.formats import Format
+from trainer import errors
 from trainer.errors import ThawError
-from trainer.store.uris import is_remote
 
-
-class NoImages(ThawError):
-    """There are no images to classify. The message names the folders."""
-
-
-@dataclass(frozen=True)
-class FoundFile:
-    """A file to classify, or the reason why there is none at this path.
-
-    Attributes:
-      path: path of the file or, on an error, of a folder.
-      error: why there is nothing to classify; empty if there is.
-    """
-
-    path: str
-    error: str = ""
+if TYPE_CHECKING:  # not for `thaw --help`
+    from pipeline.cli.prediction_output import Write
+    from pipeline.cli.prediction_progress import Progress
+    from pipeline.predict.counts import Counts
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a model predicts for one file.
+class _Options:
+    """What the command was given, but for the images."""
 
-    Attributes:
-      path: path of the file.
-      classes: (class name, probability), most probable first; empty on an error.
-      error: why the file could not be classified; empty if it was.
-      is_known: whether the image is like the training images; None if the model does not say.
+    model: str
+    kind: Format
+    is_short: bool
+    output: Path | None
+    top: int | None
+    all_classes: bool
+    batch_size: int | None
+
+
+def predict(
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            help="Image files, folders of images, manifests (.csv, .jsonl) or archives (.zip, "
+            ".tar, .tar.gz …); - reads a list of them from standard input, one a line."
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", help="Output folder of a run, or a SavedModel.", metavar="PATH"
+        ),
+    ],
+    top: Annotated[int, typer.Option(min=1, help="Number of classes to show per image.")] = 3,
+    all_classes: Annotated[
+        bool, typer.Option("--all-classes", help="Show all classes; in CSV a column for each.")
+    ] = False,
+    kind: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", help="Of the rows; by default a table, or what OUTPUT's name ends with."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one line of JSON per image, with the main fields."),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File for the rows; with --beam a prefix of files."),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images that the model gets at once; by default what suits it."),
+    ] = None,
+    on_beam: Annotated[
+        bool,
+        typer.Option("--beam", help="Run as an Apache Beam job, with the options beam.options."),
+    ] = False,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Classify images with a pushed model.
+
+    Every image gets a row, in the order of the images; one that cannot be read gets a row with
+    the reason. If a manifest names the classes, the last line says how many were right.
+
+    Example: thaw predict photo.jpg --model out
     """
-
-    path: str
-    classes: tuple[tuple[str, float], ...] = ()
-    error: str = ""
-    is_known: bool | None = None
-
-
-def find_images(paths: Sequence[str]) -> list[FoundFile]:
-    """Lists files, and the images at any depth of folders.
-
-    Links to folders are not followed, except those in `paths`. A folder that is empty or
-    cannot be listed becomes an entry with an error, so that the other files are classified
-    all the same.
-
-    Example:
-      files = find_images(["photo.jpg", "folder-of-photos"])
-
-    Raises:
-      NoImages: if there is nothing but empty folders.
-    """
-    images_by_path = [(path, _images_of(path)) for path in paths]
-    if not any(images for _, images in images_by_path):
-        raise NoImages(f"no images in {', '.join(paths)}.")
-    return [
-        image
-        for path, images in images_by_path
-        for image in images or [FoundFile(path, "holds no images")]
-    ]
+    options = _Options(
+        model=model,
+        kind=_format(kind, as_json, output, on_beam),
+        is_short=as_json,
+        output=output,
+        top=None if all_classes else top,
+        all_classes=all_classes,
+        batch_size=batch_size,
+    )
+    if on_beam:
+        counts = _run_job(images, options, load(config, overrides).beam.options)
+    elif config or overrides:
+        raise stop("--config and --set are for --beam.", BAD_USAGE)
+    else:
+        counts = _predict_here(images, options)
+    if counts and counts.rejected:
+        raise typer.Exit(FAILED)
 
 
-def _images_of(path: str) -> list[FoundFile]:
-    if is_remote(path) and not os.path.lexists(path):
-        return [FoundFile(path, "not a local file: download it first")]
-    if not os.path.isdir(path):
-        return [FoundFile(path)]
-    unlisted: list[OSError] = []
-    images = [
-        FoundFile(os.path.join(folder, name))
-        for folder, _, names in os.walk(path, onerror=unlisted.append)
-        for name in names
-        if os.path.splitext(name)[1].lower() in EXTENSIONS
-    ]
-    images += [
-        FoundFile(error.filename or path, f"cannot be listed: {error.strerror}")
-        for error in unlisted
-    ]
-    return sorted(images, key=lambda file: Path(file.path))
+def _format(kind: Format | None, as_json: bool, output: Path | None, on_beam: bool) -> Format:
+    """The format of the rows; ends the command where the options contradict each other."""
+    if on_beam and not output:
+        raise stop("--beam needs --output: what the names of its files begin with.", BAD_USAGE)
+    if as_json and (kind or output):
+        raise stop("--json prints lines of its own: give --format jsonl instead.", BAD_USAGE)
+    if as_json:
+        return Format.JSONL
+    if output and kind is Format.TABLE:
+        raise stop("a table is for the screen: give --format jsonl or csv.", BAD_USAGE)
+    by_name = Format.CSV if output and output.suffix.lower() == ".csv" else Format.JSONL
+    return kind or (by_name if output else Format.TABLE)
 
 
-def predict(model: PushedModel, files: Iterable[FoundFile], top: int) -> Iterator[Prediction]:
-    """Classifies each file on its own, so that a bad one does not affect the others.
+def _predict_here(images: list[str], options: _Options) -> "Counts":
+    from pipeline.cli.prediction_progress import NoProgress, ProgressBar
+    from pipeline.local.supervisor import terminate_like_interrupt
 
-    Example:
-      predictions = list(predict(load_model("out/serving/thaw/1"), find_images(["a.jpg"]), top=3))
+    rows_on_screen = out.is_terminal and not options.output and options.kind is not Format.TABLE
+    is_shown = err.is_terminal and not rows_on_screen
+    try:
+        with terminate_like_interrupt(), ProgressBar() if is_shown else NoProgress() as progress:
+            counts, seconds = _classify(images, options, progress)
+    except KeyboardInterrupt as interruption:
+        raise _interrupted(options.output) from interruption
+    if options.output:
+        rate = f"{(counts.classified + counts.rejected) / seconds:,.0f} images/s"
+        err.print(f"{counts.words()} ({rate}): {escape(str(options.output))}")
+    elif counts.labelled:
+        err.print(counts.words())
+    return counts
 
-    Args:
-      model: a loaded model.
-      files: from `find_images`. A file that has vanished since becomes a prediction with an error.
-      top: number of classes per prediction.
-    """
-    for file in files:
-        if file.error:
-            yield Prediction(file.path, error=file.error)
-            continue
-        try:
-            content = read_regular_file(file.path, model.max_file_bytes)
-            answer = model.ask(content)
-            yield Prediction(file.path, tuple(answer.classes[:top]), is_known=answer.is_known)
-        except (UnreadableFile, ImageRefused) as error:
-            yield Prediction(file.path, error=str(error))
+
+def _classify(images: list[str], options: _Options, progress: "Progress") -> tuple["Counts", float]:
+    """Writes a row for each image; what they were, and seconds without loading the model."""
+    from pipeline.predict.counts import Counts
+    from pipeline.predict.sources import find_images
+    from serving import batch_predict, versions
+    from serving import model as serving_model
+
+    try:
+        model_dir = versions.find_model(options.model)
+        found = find_images(images)
+        model = serving_model.load_model(model_dir)
+        names = model.class_names() if options.all_classes else []
+    except ThawError as problem:
+        raise stop(problem, BAD_USAGE) from problem
+    progress.start(found.num_files)
+    started = time.monotonic()
+    counts = Counts()
+    with _writer(options, names, progress) as write:
+        files = found.files(model.max_file_bytes)
+        rows = batch_predict.predict(model, files, options.top, options.batch_size)
+        with closing(rows):
+            for row in rows:
+                write(row)
+                counts = counts.plus(row)
+                progress.update(counts)
+    return counts, time.monotonic() - started
+
+
+def _writer(
+    options: _Options, class_names: list[str], progress: "Progress"
+) -> AbstractContextManager["Write"]:
+    from pipeline.cli import prediction_output as output
+    from pipeline.predict.rows import Lines, lines_of, short_json_line
+
+    if options.kind is Format.TABLE:
+        return output.to_table(options.top, progress.paused)
+    lines = Lines("", short_json_line) if options.is_short else lines_of(options.kind, class_names)
+    return output.to_file(lines, options.output) if options.output else output.to_screen(lines)
+
+
+def _interrupted(output: Path | None) -> typer.Exit:
+    from pipeline.cli.prediction_output import partial_of
+
+    err.print("[yellow]Interrupted.[/]")
+    if output and partial_of(output).exists():
+        err.print(f"The rows up to here are in {escape(str(partial_of(output)))}.")
+    return typer.Exit(INTERRUPTED)
+
+
+def _run_job(images: list[str], options: _Options, beam_options: list[str]) -> "Counts | None":
+    from trainer.process.quiet import quiet_stderr
+
+    with quiet_stderr():  # TensorFlow greets
+        from pipeline.predict.job import PredictJob, find_model_anywhere, run_job
+    try:
+        job = PredictJob(
+            paths=tuple(images),
+            model_dir=find_model_anywhere(options.model),
+            output=str(options.output),
+            kind=options.kind,
+            top=options.top,
+            all_classes=options.all_classes,
+            batch_size=options.batch_size,
+        )
+        with err.status("classifying on Beam"):
+            counts = run_job(job, beam_options)
+    except KeyboardInterrupt as interruption:
+        raise _interrupted(None) from interruption
+    except Exception as error:
+        problem = errors.find(error)
+        if problem is None:
+            raise
+        raise stop(problem, BAD_USAGE) from error
+    words = counts.words() if counts else "finished"
+    err.print(f"{words}: {escape(str(options.output))}-*.{options.kind.value}")
+    return counts

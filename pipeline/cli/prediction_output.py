@@ -1,61 +1,147 @@
-"""Prints predictions as lines of JSON or as a table, whatever the names of the files."""
+"""Writes predictions to the screen or a file, whatever the names of the images."""
 
 import errno
 import io
-import json
 import os
+import stat
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.predict import Prediction
-from pipeline.cli.terminal import FAILED, out, print_line, stop
+from pipeline.cli.terminal import BAD_USAGE, FAILED, out, print_line, stop
+from pipeline.predict.rows import Lines
+from serving.batch_predict import Prediction
+from trainer.data.labels import printable
+
+Write = Callable[[Prediction], None]
+
+# A longer table is printed in parts: its columns' widths depend on all of its rows.
+_TABLE_ROWS = 1000
 
 
-def print_json(prediction: Prediction) -> None:
-    """Prints one line of ASCII JSON and flushes it."""
-    line = json.dumps({**vars(prediction), "path": _as_unicode(prediction.path)}, allow_nan=False)
-    with _writing():
-        print_line(line)
+@contextmanager
+def to_screen(lines: Lines) -> Iterator[Write]:
+    """Prints each line and flushes it."""
+
+    def write(prediction: Prediction) -> None:
+        with _writing():
+            print_line(lines.line(prediction))
+
+    if lines.header:
+        with _writing():
+            print_line(lines.header)
+    yield write
 
 
-def print_table(predictions: Sequence[Prediction], top: int) -> None:
+@contextmanager
+def to_table(
+    top: int | None, paused: Callable[[], AbstractContextManager[None]]
+) -> Iterator[Write]:
+    """Prints a table at the end, also of an interruption; a long one in parts.
+
+    Args:
+      top: number of classes in a row, at most; None: all.
+      paused: keeps others off the screen.
+    """
+    rows: list[Prediction] = []
+    printed = 0
+
+    def show() -> None:
+        nonlocal rows, printed
+        shown, rows = rows, []
+        if shown:
+            with paused():
+                print_table(shown, top, has_header=not printed)
+        printed += len(shown)
+
+    def write(prediction: Prediction) -> None:
+        rows.append(prediction)
+        if len(rows) == _TABLE_ROWS:
+            show()
+
+    try:
+        yield write
+    finally:
+        show()
+
+
+def partial_of(output: Path) -> Path:
+    """Where the rows are until all are there."""
+    return output.with_name(f"{output.name}.partial")
+
+
+@contextmanager
+def to_file(lines: Lines, output: Path) -> Iterator[Write]:
+    """Writes row by row beside the file, and gives it its name once all rows are there.
+
+    After an interruption the rows up to there are in `partial_of(output)`. What is no regular
+    file, such as a named pipe, is written to as it is.
+    """
+    target = output if _is_special(output) else partial_of(output)
+    with _saving(output):
+        # A line is written when it ends: no row that was made is lost with the process.
+        file = open(target, "w", encoding="utf-8", newline="", buffering=1)  # noqa: SIM115
+
+    def write_line(line: str) -> None:
+        with _saving(output):
+            file.write(line + "\n")
+
+    with file:
+        if lines.header:
+            write_line(lines.header)
+        yield lambda prediction: write_line(lines.line(prediction))
+    if target != output:
+        with _saving(output):
+            os.replace(target, output)
+
+
+@contextmanager
+def _saving(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise stop(f"{output} cannot be written: {error.strerror}.", FAILED) from error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether there is something that cannot be replaced by a file."""
+    if path.is_dir():
+        raise stop(f"{path} is a folder: give the name of a file.", BAD_USAGE)
+    return path.exists() and not stat.S_ISREG(path.stat().st_mode)
+
+
+def print_table(
+    predictions: Sequence[Prediction], top: int | None, has_header: bool = True
+) -> None:
     """Prints one row per prediction, with at most `top` classes."""
-    table = Table(box=None, header_style="dim")
+    table = Table(box=None, header_style="dim", show_header=has_header)
     table.add_column("image", overflow="fold")
-    for rank in range(min(top, max((len(p.classes) for p in predictions), default=0))):
+    most = max((len(prediction.classes) for prediction in predictions), default=0)
+    for rank in range(most if top is None else min(top, most)):
         table.add_column("class" if rank == 0 else f"{rank + 1}")
     for prediction in predictions:
-        path = Text(_printable(_as_unicode(prediction.path)))
-        table.add_row(path, *_cells(prediction))
+        table.add_row(Text(printable(prediction.path)), *_cells(prediction))
     with _writing():
         out.print(table)
 
 
 def _cells(prediction: Prediction) -> list[Text]:
     if prediction.error:
-        return [Text(_printable(prediction.error), "red")]
+        return [Text(printable(prediction.error), "red")]
     cells = [
-        Text.assemble((_printable(name), "bold" if rank == 0 else ""), f" {probability:.1%}")
+        Text.assemble((printable(name), "bold" if rank == 0 else ""), f" {probability:.1%}")
         for rank, (name, probability) in enumerate(prediction.classes)
     ]
     if prediction.is_known is False and cells:
         cells[0].append(", unlike the training images", "yellow")
+    if prediction.is_correct is False and cells:
+        cells[0].append(f", not {printable(prediction.label)}", "red")
     return cells
-
-
-def _as_unicode(path: str) -> str:
-    """The path with bytes that are not UTF-8 escaped, as Python escapes them."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _printable(text: str) -> str:
-    """The text with control characters escaped, so that it cannot move the cursor."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 @contextmanager

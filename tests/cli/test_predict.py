@@ -26,8 +26,11 @@ from pipeline.cli import main
 from serving import model, versions
 class Cat:
     max_file_bytes = 10**6
-    def ask(self, content):
-        return model.Answer([("cat", 1.0)])
+    rules = type("Rules", (), {"max_file_bytes": 10**6, "decodable": lambda _, content: content})()
+    def batch_size(self):
+        return 2
+    def ask_batch(self, contents, top):
+        return [model.Answer([("cat", 1.0)]) for _ in contents]
 versions.find_model = Path
 model.load_model = lambda folder: Cat()
 main.main()
@@ -230,17 +233,18 @@ def test_url_is_not_taken_for_a_path(model, photos):
 
 
 def test_file_that_vanishes_after_it_was_listed_is_an_error_of_its_own(photos):
-    from pipeline.cli.predict import find_images, predict
+    from pipeline.predict.sources import find_images
+    from serving.batch_predict import predict
     from serving.model import Answer, PushedModel
 
     class White(PushedModel):
-        def ask(self, content):
-            return Answer([("white", 1.0)], is_known=False)
+        def ask_batch(self, contents, top=None):
+            return [Answer([("white", 1.0)], is_known=False) for _ in contents]
 
     found = find_images([str(photos)])
     (photos / "a.png").unlink()
 
-    gone, there = predict(White(dict, 10**6), found, top=3)
+    gone, there = predict(White(dict, 10**6), found.files(), top=3)
 
     assert gone.error == "cannot be read: No such file or directory"
     assert there.classes == (("white", 1.0),)
@@ -248,7 +252,7 @@ def test_file_that_vanishes_after_it_was_listed_is_an_error_of_its_own(photos):
 
 
 def test_folders_become_the_images_below_them(photos):
-    from pipeline.cli.predict import find_images
+    from pipeline.predict.sources import find_images
 
     (photos / "deep").mkdir()
     (photos / "deep" / "c.JPG").touch()
@@ -256,7 +260,7 @@ def test_folders_become_the_images_below_them(photos):
 
     found = find_images([str(photos), str(photos / "notes.txt")])
 
-    names = [Path(file.path).name for file in found]
+    names = [Path(file.path).name for file in found.files()]
     assert names == ["a.png", "b.png", "c.JPG", "notes.txt"]
 
 
@@ -316,8 +320,8 @@ def test_neither_locale_nor_home_nor_temporary_folder_is_needed(model, photos, e
 
 
 def test_table_marks_an_image_that_is_unlike_the_training_images(capsys):
-    from pipeline.cli.predict import Prediction
     from pipeline.cli.prediction_output import print_table
+    from serving.batch_predict import Prediction
 
     foreign = Prediction("a.png", (("cat", 0.9),), is_known=False)
     print_table([foreign, Prediction("b.png", (("cat", 0.9),), is_known=True)], top=1)

@@ -60,7 +60,11 @@ def is_utf8(name: str) -> bool:
 
 def as_utf8(name: str) -> str:
     r"""Returns a name with `\xff` in place of bytes that are not UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        content = name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # of no file system: half a surrogate pair, as JSON may hold it
+        content = name.encode("utf-8", "backslashreplace")
+    return content.decode("utf-8", "backslashreplace")
 
 
 def printable(name: str) -> str:

@@ -6,6 +6,7 @@ rejected or ends the run.
 
 import errno
 import gzip
+import io
 import lzma
 import os
 import stat
@@ -40,6 +41,7 @@ _CHUNK_BYTES = 2**20
 _UNPACKED = "unpacked"
 _REJECTED = "rejected.jsonl"
 _DAMAGED = "damaged in the archive"
+_TWICE = "another file of this name is in the archive"
 _UNREADABLE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -59,6 +61,17 @@ class Member(NamedTuple):
     name: str
     size_bytes: int
     problem: str
+
+
+class Unpacked(NamedTuple):
+    """An image of an archive: its name as people know it, and what it holds."""
+
+    path: str
+    content: bytes
+
+
+Store = Callable[[Member, OpenMember], tuple[int, str]]
+"""Keeps a member; returns bytes written, and why it is rejected or nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +98,7 @@ class Archive:
             self._unpack()
             return Folder(self._root()).check()
         except _UNREADABLE as error:
-            raise UnusableDataset(
-                f"cannot be unpacked: {error}.",
-                where=self.path,
-                to_do="Create or download the archive again.",
-            ) from error
+            raise self._cannot_be_unpacked(error) from error
         except UnusableDataset as error:
             # People know the archive, not the folder that it was unpacked into.
             what = error.what.replace(self._root(), self.path)
@@ -106,9 +115,45 @@ class Archive:
                 yield replace(entry, path=known)
         yield from read_list(os.path.join(self.folder, _REJECTED))
 
+    def contents(self) -> Iterator[Unpacked | Rejected]:
+        """Every member in its order, without a folder to unpack into: one at a time in memory.
+
+        Raises:
+          UnusableDataset: as `check`, once what comes before the damage was yielded.
+        """
+        buffer = io.BytesIO()
+        names = set[str]()
+
+        def keep(member: Member, open_member: OpenMember) -> tuple[int, str]:
+            buffer.seek(0)
+            buffer.truncate()
+            if os.path.normpath(member.name) in names:
+                return 0, _TWICE
+            written, problem = _copy(open_member, buffer, self.max_file_bytes)
+            if not problem:
+                names.add(os.path.normpath(member.name))
+            return written, problem
+
+        try:
+            for member, problem in self._store_members(keep):
+                path = os.path.join(self.path, member.name)
+                yield reject(path, problem) if problem else Unpacked(path, buffer.getvalue())
+        except _UNREADABLE as error:
+            raise self._cannot_be_unpacked(error) from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise UnusableDataset(f"cannot be read: {reason}.", where=self.path) from error
+
     def files(self) -> Iterator[str]:
         """See `Source.files`."""
         yield self.path
+
+    def _cannot_be_unpacked(self, error: Exception) -> UnusableDataset:
+        return UnusableDataset(
+            f"cannot be unpacked: {error}.",
+            where=self.path,
+            to_do="Create or download the archive again.",
+        )
 
     def _root(self) -> str:
         """The folder of the class folders: often one folder in the archive holds everything."""
@@ -123,23 +168,29 @@ class Archive:
     def _unpack(self) -> None:
         root = os.path.join(self.folder, _UNPACKED)
         os.makedirs(root)
-        limit = max(_HARMLESS_BYTES, _MOST_TIMES * os.path.getsize(self.path))
-        total = 0
+        store = partial(_write, root, max_bytes=self.max_file_bytes)
         with open(os.path.join(self.folder, _REJECTED), "w", encoding="utf-8") as rejected:
-            for member, open_member in self._members():
-                problem = member.problem or self._problem(member)
-                if not problem:
-                    written, problem = _write(root, member.name, open_member, self.max_file_bytes)
-                    total += written
+            for member, problem in self._store_members(store):
                 if problem:
                     entry = reject(os.path.join(self.path, member.name), problem)
                     rejected.write(records.dumps(entry) + "\n")
-                if total > limit:
-                    raise UnusableDataset(
-                        f"unpacks to more than {limit:,} bytes, {_MOST_TIMES} times its own size.",
-                        where=self.path,
-                        to_do="If it is no trap, unpack it yourself and give the folder.",
-                    )
+
+    def _store_members(self, store: Store) -> Iterator[tuple[Member, str]]:
+        """Stores each member that may be read; yields it and why it is rejected or nothing."""
+        limit = max(_HARMLESS_BYTES, _MOST_TIMES * os.path.getsize(self.path))
+        total = 0
+        for member, open_member in self._members():
+            problem = member.problem or self._problem(member)
+            if not problem:
+                written, problem = store(member, open_member)
+                total += written
+            yield member, problem
+            if total > limit:
+                raise UnusableDataset(
+                    f"unpacks to more than {limit:,} bytes, {_MOST_TIMES} times its own size.",
+                    where=self.path,
+                    to_do="If it is no trap, unpack it yourself and give the folder.",
+                )
 
     def _problem(self, member: Member) -> str:
         if not _is_inside(member.name):
@@ -206,34 +257,39 @@ def _is_system_path(name: str) -> bool:
     return any(is_system_name(part) for part in parts if part not in (".", ".."))
 
 
-def _write(root: str, name: str, open_member: OpenMember, max_bytes: int) -> tuple[int, str]:
-    """Writes a member; bytes written, and why it is rejected or nothing."""
-    target = os.path.join(root, name)
+def _write(root: str, member: Member, open_member: OpenMember, max_bytes: int) -> tuple[int, str]:
+    """A `Store` on the disk, below `root`."""
+    target = os.path.join(root, member.name)
     if os.path.exists(target):
-        return 0, "another file of this name is in the archive"
-    written = 0
+        return 0, _TWICE
     try:
-        with open_member() as source:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            with open(target, "xb") as file:
-                while chunk := source.read(_CHUNK_BYTES):
-                    written += len(chunk)
-                    if written > max_bytes:
-                        break
-                    file.write(chunk)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
-        _remove(target)
-        return written, _DAMAGED
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "xb") as file:
+            written, problem = _copy(open_member, file, max_bytes)
     except gzip.BadGzipFile:  # an OSError; what follows cannot be read either
         raise
     except (OSError, ValueError) as error:
         _remove(target)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        return written, "its name is not possible here"
-    if written > max_bytes:
-        os.remove(target)
-        return written, f"larger than {max_bytes:,} bytes"
+        return 0, "its name is not possible here"
+    if problem:
+        _remove(target)
+    return written, problem
+
+
+def _copy(open_member: OpenMember, target: IO[bytes], max_bytes: int) -> tuple[int, str]:
+    """A `Store` in an open file; of a member that is rejected a part may be in it."""
+    written = 0
+    try:
+        with open_member() as source:
+            while chunk := source.read(_CHUNK_BYTES):
+                written += len(chunk)
+                if written > max_bytes:
+                    return written, f"larger than {max_bytes:,} bytes"
+                target.write(chunk)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+        return written, _DAMAGED
     return written, ""
 
 

@@ -124,7 +124,7 @@ class Folder:
     def _files(self, folder: str) -> Iterator[tuple[str, str]]:
         """(path, why it is rejected or nothing) of each file in a folder and below it."""
         if is_remote(folder):
-            yield from _remote_files(folder)
+            yield from ((path, "") for path in remote_files(folder))
         else:
             yield from _local_files(folder, os.path.realpath(self.root))
 
@@ -150,13 +150,14 @@ def _link_problem(path: str, root: str) -> str:
     return LINKED_FOLDER if os.path.isdir(target) else ""
 
 
-def _remote_files(folder: str) -> Iterator[tuple[str, str]]:
+def remote_files(folder: str) -> Iterator[str]:
+    """Addresses of the files in a folder of a store and below it, without system files."""
     for name in _names(folder):
         path = os.path.join(folder, name)
         if name.endswith("/"):
-            yield from _remote_files(path.rstrip("/"))
+            yield from remote_files(path.rstrip("/"))
         else:
-            yield path, ""
+            yield path
 
 
 def _folders_in(folder: str) -> list[str]:

@@ -47,9 +47,11 @@ class Manifest:
 
     Attributes:
       path: of the manifest, local or on a file system that TFX reads.
+      needs_labels: whether each line must have one; if not, the column may be missing too.
     """
 
     path: str
+    needs_labels: bool = True
 
     def check(self) -> int:
         """See `Source.check`."""
@@ -94,8 +96,8 @@ class Manifest:
 
     def _entry(self, line: int, row: Row, folder: str) -> Entry:
         path = self._text(line, row, "path")
-        label = self._text(line, row, "label")
-        problem = label_problem(label)
+        label = self._text(line, row, "label", optional=not self.needs_labels)
+        problem = label_problem(label) if label or self.needs_labels else None
         if problem:
             raise self._malformed(line, f"the label '{printable(label)}' {problem}")
         split = self._text(line, row, "split", optional=True).lower()
@@ -202,7 +204,8 @@ class Manifest:
         meanings = {other: name for name, others in _COLUMNS.items() for other in others}
         found = [meanings.get(name, name) for name in given]
         for column in ("path", "label"):
-            if found.count(column) != 1:
+            is_needed = column == "path" or self.needs_labels
+            if found.count(column) > 1 or (is_needed and column not in found):
                 number = "no column" if column not in found else "more than one column"
                 raise self._malformed(
                     line,
