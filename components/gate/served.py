@@ -2,28 +2,25 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 from tfx.utils import io_utils
 
-from serving.model import Answer, ImageRefused, PushedModel, load_model
+from serving.batch_predict import ImageFile, predict
+from serving.model import PushedModel, load_model
 from serving.versions import newest_remote_version, newest_version
 from trainer import keys, records
 from trainer.data.card import read_card
-from trainer.data.examples import bytes_of, in_batches, read_examples
+from trainer.data.examples import bytes_of, read_examples
 from trainer.errors import ThawError
 from trainer.process import progress
 from trainer.records import Record
 from trainer.store.uris import is_remote
 
 ANSWERS_FILE = "served.jsonl"
-
-# Bounds the memory of the files; the model itself takes them in smaller portions.
-_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -104,30 +101,11 @@ def write_answers(served: Served, blessing_uri: str) -> None:
 def _answers(model: PushedModel, images_uri: str) -> Iterator[ServedAnswer]:
     total = read_card(images_uri).num_examples(keys.TEST)
     counter = progress.Counter("test images asked of the served model", total)
-    for examples in in_batches(read_examples(images_uri, keys.TEST), _BATCH_SIZE):
-        ids = [bytes_of(example, keys.ID).decode() for example in examples]
-        contents = [bytes_of(example, keys.IMAGE_BYTES) for example in examples]
-        yield from map(ServedAnswer, ids, *zip(*_ask(model, contents), strict=True))
-        counter.add(len(examples))
-
-
-def _ask(model: PushedModel, contents: list[bytes]) -> list[tuple[str, float]]:
-    """The first choice of each file; all at once, or one by one if the model refuses one."""
-    try:
-        answer = model.serve(image_bytes=tf.constant(contents))
-    except (tf.errors.InvalidArgumentError, tf.errors.DataLossError):
-        return [_ask_one(model.ask, content) for content in contents]
-    probabilities = answer["probabilities"].numpy()
-    best = np.argmax(probabilities, axis=1)
-    names = answer["class_names"].numpy()
-    return [
-        (names[row, choice].decode(), float(probabilities[row, choice]))
-        for row, choice in enumerate(best)
-    ]
-
-
-def _ask_one(ask: Callable[[bytes], Answer], content: bytes) -> tuple[str, float]:
-    try:
-        return ask(content).classes[0]
-    except ImageRefused:
-        return "", 0.0
+    images = (
+        ImageFile(bytes_of(example, keys.ID).decode(), content=bytes_of(example, keys.IMAGE_BYTES))
+        for example in read_examples(images_uri, keys.TEST)
+    )
+    for row in predict(model, images, top=1):
+        name, probability = row.classes[0] if row.classes else ("", 0.0)
+        yield ServedAnswer(row.path, name, probability)
+        counter.add()

@@ -16,6 +16,8 @@ from benchmarks.common import make_table, median_of, run_child
 from benchmarks.flops import count_flops
 from benchmarks.listing import list_all
 from benchmarks.pictures import with_comment, write_digits, write_photos
+from benchmarks.predict import Pass
+from benchmarks.predict import summarize as summarize_predict
 from benchmarks.recipe import ratios
 from benchmarks.recipe_data import choose_images
 from benchmarks.scale import summarize as summarize_scale
@@ -23,6 +25,7 @@ from benchmarks.shell import BETWEEN, break_down
 from benchmarks.transform import summarize as summarize_transform
 from benchmarks.workers import summarize as summarize_workers
 
+from ..cli.bright_model import save_bright_model
 from ..conftest import ROOT
 
 # Two operations for each weight and position of the trunk's convolutions.
@@ -319,3 +322,26 @@ def test_input_leaves_the_share_that_reading_takes_of_an_epoch_of_either_fit(tmp
     for row in rows:
         # Reading is a part of what an epoch does.
         assert 0 < row["input's share of an epoch"] < 1
+
+
+def test_ratio_of_predict_is_taken_within_each_pair():
+    pairs = [(Pass(4.0, 6.0), Pass(5.0, 8.0)), (Pass(8.0, 6.0), Pass(8.0, 6.0))] * 2
+    pairs.append((Pass(9.0, 9.0), Pass(18.0, 9.0)))
+
+    row = summarize_predict("some", pairs, 80)
+
+    assert (row["bare images/s"], row["thaw images/s"]) == (10, 10)
+    assert (row["ratio"], row["cpu ratio"]) == (0.8, 1)
+
+
+@pytest.mark.slow
+def test_predict_leaves_rates_of_both_sides_in_process_and_of_the_whole_command(tmp_path):
+    save_bright_model(tmp_path / "model")
+    options = ("--model", tmp_path / "model", "--quick", "--count", 20)
+
+    in_process, whole = figures("predict", tmp_path / "p.json", *options)
+
+    written = json.loads((tmp_path / "p.json").read_text())
+    assert written["images"] == 20
+    assert written["throughput_ratio"] == in_process["ratio"] > 0
+    assert written["whole_command_ratio"] == whole["ratio"] > 0

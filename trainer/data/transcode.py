@@ -76,7 +76,8 @@ def make_decodable(
     """
     try:
         with quiet_stderr():
-            facts = FileFacts(*(fact.numpy() for fact in _facts(reading, webp)(content)))
+            facts = _facts(reading, webp)(tf.constant(content))
+            facts = FileFacts(*(fact.numpy() for fact in facts))
     except tf.errors.OpError as error:
         raise UnreadableImage(DAMAGED) from error
     height, width = (int(side) for side in facts.size)
@@ -90,9 +91,12 @@ def make_decodable(
 
 
 @functools.cache
-def _facts(reading: ImageReading, webp: bool) -> Callable[[bytes], FileFacts]:
-    """Reads a header as a graph; one operation after another would take a hundred times as long."""
-    return of_bytes(lambda content: read_facts(content, reading, webp))
+def _facts(reading: ImageReading, webp: bool) -> Callable[[tf.Tensor], FileFacts]:
+    """Reads a header as a graph; one operation after another would take a hundred times as long.
+
+    The graph itself, not the function that looks for the one that fits: that takes as long again.
+    """
+    return of_bytes(lambda content: read_facts(content, reading, webp)).get_concrete_function()
 
 
 def _too_large(max_pixels: int) -> UnreadableImage:
