@@ -23,6 +23,7 @@ from pipeline.cli.terminal import (
 from pipeline.predict.formats import Format
 from trainer import errors
 from trainer.errors import ThawError
+from trainer.store.uris import is_remote
 
 if TYPE_CHECKING:  # not for `thaw --help`
     from pipeline.cli.prediction_output import Write
@@ -37,7 +38,7 @@ class _Options:
     model: str
     kind: Format
     is_short: bool
-    output: Path | None
+    output: str | None
     top: int | None
     all_classes: bool
     batch_size: int | None
@@ -72,8 +73,13 @@ def predict(
         typer.Option("--json", help="Print one line of JSON per image, with the main fields."),
     ] = False,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="File for the rows; with --beam a prefix of files."),
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="File for the rows; with --beam what the names of its files begin with.",
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
@@ -102,8 +108,8 @@ def predict(
         all_classes=all_classes,
         batch_size=batch_size,
     )
-    if on_beam:
-        counts = _run_job(images, options, load(config, overrides).beam.options)
+    if on_beam and output:
+        counts = _run_job(images, options, output, load(config, overrides).beam.options)
     elif config or overrides:
         raise stop("--config and --set are for --beam.", BAD_USAGE)
     else:
@@ -112,7 +118,7 @@ def predict(
         raise typer.Exit(FAILED)
 
 
-def _format(kind: Format | None, as_json: bool, output: Path | None, on_beam: bool) -> Format:
+def _format(kind: Format | None, as_json: bool, output: str | None, on_beam: bool) -> Format:
     """The format of the rows; ends the command where the options contradict each other."""
     if on_beam and not output:
         raise stop("--beam needs --output: what the names of its files begin with.", BAD_USAGE)
@@ -122,8 +128,11 @@ def _format(kind: Format | None, as_json: bool, output: Path | None, on_beam: bo
         return Format.JSONL
     if output and kind is Format.TABLE:
         raise stop("a table is for the screen: give --format jsonl or csv.", BAD_USAGE)
-    by_name = Format.CSV if output and output.suffix.lower() == ".csv" else Format.JSONL
-    return kind or (by_name if output else Format.TABLE)
+    if output and is_remote(output) and not on_beam:
+        raise stop(f"{output}: not a file of this machine. With --beam rows go there.", BAD_USAGE)
+    if kind or not output:
+        return kind or Format.TABLE
+    return Format.CSV if output.lower().endswith(".csv") else Format.JSONL
 
 
 def _predict_here(images: list[str], options: _Options) -> "Counts":
@@ -139,7 +148,7 @@ def _predict_here(images: list[str], options: _Options) -> "Counts":
         raise _interrupted(options.output) from interruption
     if options.output:
         rate = f"{(counts.classified + counts.rejected) / seconds:,.0f} images/s"
-        err.print(f"{counts.words()} ({rate}): {escape(str(options.output))}")
+        err.print(f"{counts.words()} ({rate}): {escape(options.output)}")
     elif counts.labelled:
         err.print(counts.words())
     return counts
@@ -182,28 +191,35 @@ def _writer(
     if options.kind is Format.TABLE:
         return output.to_table(options.top, progress.paused)
     lines = Lines("", short_json_line) if options.is_short else lines_of(options.kind, class_names)
-    return output.to_file(lines, options.output) if options.output else output.to_screen(lines)
+    if options.output:
+        return output.to_file(lines, Path(options.output))
+    return output.to_screen(lines)
 
 
-def _interrupted(output: Path | None) -> typer.Exit:
+def _interrupted(output: str | None) -> typer.Exit:
     from pipeline.cli.prediction_output import partial_of
 
     err.print("[yellow]Interrupted.[/]")
-    if output and partial_of(output).exists():
-        err.print(f"The rows up to here are in {escape(str(partial_of(output)))}.")
+    if output and partial_of(Path(output)).exists():
+        err.print(f"The rows up to here are in {escape(str(partial_of(Path(output))))}.")
     return typer.Exit(INTERRUPTED)
 
 
-def _run_job(images: list[str], options: _Options, beam_options: list[str]) -> "Counts | None":
+def _run_job(
+    images: list[str], options: _Options, output: str, beam_options: list[str]
+) -> "Counts | None":
     from trainer.process.quiet import quiet_stderr
 
     with quiet_stderr():  # TensorFlow greets
         from pipeline.predict.job import PredictJob, find_model_anywhere, run_job
+    from pipeline.predict.sources import read_list
+
+    _make_folder_of(output)
     try:
         job = PredictJob(
-            paths=tuple(images),
+            paths=tuple(read_list(images)),
             model_dir=find_model_anywhere(options.model),
-            output=str(options.output),
+            output=output,
             kind=options.kind,
             top=options.top,
             all_classes=options.all_classes,
@@ -219,5 +235,14 @@ def _run_job(images: list[str], options: _Options, beam_options: list[str]) -> "
             raise
         raise stop(problem, BAD_USAGE) from error
     words = counts.words() if counts else "finished"
-    err.print(f"{words}: {escape(str(options.output))}-*.{options.kind.value}")
+    err.print(f"{words}: {escape(output)}-*.{options.kind.value}")
     return counts
+
+
+def _make_folder_of(output: str) -> None:
+    """Finds out before a long job whether its rows can be written to this machine."""
+    if not is_remote(output):
+        try:
+            Path(output).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise stop(f"{output} cannot be written: {error.strerror}.", FAILED) from error

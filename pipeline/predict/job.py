@@ -1,5 +1,6 @@
 """`thaw predict --beam`: the same rows from a Beam job, on as many machines as its runner has."""
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -110,7 +111,8 @@ def run_job(job: PredictJob, options: Sequence[str] = ()) -> Counts | None:
     with pipeline as p:
         _ = (
             p
-            | "Paths" >> beam.Create(list(job.paths))
+            # As bytes: Beam's strings are UTF-8, and names of files need not be.
+            | "Paths" >> beam.Create([os.fsencode(path) for path in job.paths])
             | "List" >> beam.FlatMap(_list)
             # Archives pass as names: what is spread, some runners hold in memory.
             | "Spread" >> beam.Reshuffle()
@@ -127,8 +129,8 @@ def run_job(job: PredictJob, options: Sequence[str] = ()) -> Counts | None:
     return _counts(pipeline)
 
 
-def _list(path: str) -> Iterable[ImageFile | Archive]:
-    found = images_at(path, in_store=True)
+def _list(path: bytes) -> Iterable[ImageFile | Archive]:
+    found = images_at(os.fsdecode(path), in_store=True)
     return [found] if isinstance(found, Archive) else found
 
 

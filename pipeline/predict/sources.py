@@ -55,7 +55,7 @@ def find_images(paths: Sequence[str]) -> FoundImages:
 
     Links to folders are not followed, except those in `paths`. A folder that is empty or
     cannot be listed becomes an entry with an error, so that the other files are classified
-    all the same. `-` stands for the lines of standard input, each a path of its own.
+    all the same.
 
     Example:
       found = find_images(["photo.jpg", "folder-of-photos", "photos.csv", "photos.zip"])
@@ -64,17 +64,21 @@ def find_images(paths: Sequence[str]) -> FoundImages:
       NoImages: if there is nothing but empty folders.
       UnusableDataset: if a manifest is malformed, naming the line.
     """
-    paths = [one for path in paths for one in _lines_of_input(path)]
+    paths = read_list(paths)
     parts = tuple(images_at(path) for path in paths)
     if all(part == _nothing_in(path) for path, part in zip(paths, parts, strict=True)):
         raise NoImages(f"no images in {', '.join(paths) or 'standard input'}.")
     return FoundImages(parts)
 
 
-def _lines_of_input(path: str) -> list[str]:
-    if path != STANDARD_INPUT:
-        return [path]
-    return [os.fsdecode(line) for line in sys.stdin.buffer.read().splitlines() if line.strip()]
+def read_list(paths: Sequence[str]) -> list[str]:
+    """The paths, with the lines of standard input, each a path of its own, in place of a `-`."""
+    if STANDARD_INPUT not in paths:
+        return list(paths)
+    lines = sys.stdin.buffer.read().split(b"\n")
+    listed = [os.fsdecode(line.rstrip(b"\r")) for line in lines if line.strip()]
+    place = paths.index(STANDARD_INPUT)
+    return [*paths[:place], *listed, *paths[place + 1 :]]
 
 
 def images_at(path: str, in_store: bool = False) -> list[ImageFile] | Archive:

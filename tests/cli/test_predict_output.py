@@ -128,6 +128,7 @@ def test_output_is_written_in_the_format_of_its_name(model, photos, tmp_path):
         (("--json", "--format", "csv"), "--json prints lines of its own"),
         (("--output", "r", "--format", "table"), "a table is for the screen"),
         (("--beam",), "--beam needs --output"),
+        (("--output", "gs://bucket/r.csv"), "gs://bucket/r.csv: not a file of this machine."),
         (("--set", "beam.options=[]"), "--config and --set are for --beam"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -41,12 +42,14 @@ def picture(format_name: str, seed: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> list[str]:
-    """A folder, a manifest, an archive, an empty folder and a file that is missing."""
+    """A folder, a manifest, an archive, an empty folder, a file that is missing, an odd name."""
     folder = tmp_path_factory.mktemp("inputs")
     photos = folder / "photos"
     (photos / "deep").mkdir(parents=True)
     for seed, name in enumerate(("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")):
         (photos / "deep" / f"{seed}.{name.lower()}").write_bytes(picture(name, seed))
+    with open(os.fsencode(photos) + b"/\xff.png", "wb") as file:
+        file.write(picture("PNG", 6))
     (photos / "damaged.jpg").write_bytes(picture("JPEG", 7)[:700])
     (photos / 'text, "quoted".png').write_text("no image")
     lines = [
@@ -62,7 +65,9 @@ def inputs(tmp_path_factory) -> list[str]:
             archive.writestr(f"in/{seed}.tiff", picture("TIFF", seed))
         archive.writestr("../out.png", b"x")
     (folder / "empty").mkdir()
-    names = ("photos", "m.csv", "z.zip", "empty", "missing.png")
+    with open(os.fsencode(folder) + b"/\xfe.png", "wb") as file:
+        file.write(picture("PNG", 8))
+    names = ("photos", "m.csv", "z.zip", "empty", "missing.png", os.fsdecode(b"\xfe.png"))
     return [str(folder / name) for name in names]
 
 
@@ -87,14 +92,14 @@ def test_rows_are_those_without_beam(model, inputs, tmp_path):
 
     assert here.exit_code == job.exit_code == 1
     assert Counter(row.path for row in found) == Counter(expected.keys())
-    assert len(found) == 8 + 10 + 6 + 1 + 1
+    assert len(found) == 9 + 10 + 6 + 2 + 1
     for row in found:
         other = expected[row.path]
         assert (row.error, row.label, row.is_known) == (other.error, other.label, other.is_known)
         assert dict(row.classes) == pytest.approx(dict(other.classes), abs=1e-5)
         assert row.calibrated == pytest.approx(other.calibrated, abs=1e-5)
     summary = job.stderr.splitlines()[-1]
-    assert summary.startswith("20 images classified, 6 rejected, correct: ")
+    assert summary.startswith("22 images classified, 6 rejected, correct: ")
     assert summary.split(" (")[0] == here.stderr.splitlines()[-1].split(" (")[0]
 
 
@@ -106,10 +111,10 @@ def test_csv_files_of_a_job_have_the_header_and_all_classes(model, inputs, tmp_p
 
     (file,) = tmp_path.glob("rows-*.csv")
     rows = list(csv.DictReader(io.StringIO(file.read_text(), newline="")))
-    assert len(rows) == 8
+    assert len(rows) == 9
     assert list(rows[0])[-3:] == sorted(LABELS)
     good = [row for row in rows if not row["error"]]
-    assert len(good) == 6
+    assert len(good) == 7
     for row in good:
         assert sum(float(row[name]) for name in LABELS) == pytest.approx(1, abs=1e-5)
     assert done.exit_code == 1
@@ -127,6 +132,15 @@ def test_malformed_manifest_is_one_sentence(model, tmp_path, text, said):
     assert done.exit_code == 2
     assert said in " ".join(done.stderr.split())
     assert not list(tmp_path.glob("rows*"))
+
+
+def test_output_that_cannot_be_written_is_one_sentence(model, tmp_path):
+    (tmp_path / "file").touch()
+
+    done = thaw("x.png", "--model", model, "--output", tmp_path / "file" / "rows", "--beam")
+
+    assert done.exit_code == 1
+    assert "rows cannot be written: " in done.stderr
 
 
 def test_missing_model_is_one_sentence(tmp_path):
