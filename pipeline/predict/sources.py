@@ -94,6 +94,8 @@ def images_at(path: str, in_store: bool = False) -> list[ImageFile] | Archive:
     if is_remote(path) and not os.path.lexists(path):
         if not in_store:
             return [_not_here(path)]
+        if path.lower().endswith(archive.ENDINGS):
+            return [ImageFile(path, error="archives are read from a local disk only")]
         if not path.lower().endswith(manifest.ENDINGS):
             return _images_in_store(path) or _nothing_in(path)
     if os.path.isdir(path):

@@ -188,5 +188,7 @@ def test_folder_in_a_store_becomes_its_images():
     assert images_at("ram://photos/a.png", in_store=True) == [ImageFile("ram://photos/a.png")]
     (nothing,) = images_at("ram://photos/none", in_store=True)
     assert nothing.error == "holds no images"
+    (archive,) = images_at("ram://photos/a.zip", in_store=True)
+    assert archive.error == "archives are read from a local disk only"
     (not_here,) = images_at("ram://photos")
     assert not_here.error == "not a local file: download it first"
