@@ -208,7 +208,11 @@ def _decode_jpeg(
     image_bytes: tf.Tensor, facts: FileFacts, limits: _Limits
 ) -> tuple[tf.Tensor, tf.Tensor]:
     def scaled_down(ratio: int) -> tuple[tf.Tensor, tf.Tensor]:
-        image = tf.io.decode_jpeg(image_bytes, channels=3, ratio=ratio)
+        # Not by the default, which is a little faster and up to 17 of 255 levels off what every
+        # other decoder makes of a file.
+        image = tf.io.decode_jpeg(
+            image_bytes, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE"
+        )
         return image, tf.cast(facts.size, tf.float32) / ratio
 
     fits = tf.reduce_min(facts.size) >= tf.constant(_JPEG_RATIOS, tf.int64) * limits.at_least_px
