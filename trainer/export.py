@@ -18,7 +18,7 @@ from trainer.calibration.fit import Fitted
 from trainer.calibration.record import CALIBRATION_FILE
 from trainer.calibration.unknown import KnownImages
 from trainer.data.fit_data import Parse
-from trainer.data.images import decode_batch
+from trainer.data.images import decode_batch, resize_batch
 from trainer.data.predictions import REFERENCE_TOP
 from trainer.model.heat_map import heat_maps
 from trainer.model.parts import ClassifierParts
@@ -28,6 +28,8 @@ from trainer.specs import SERVED_FILE, ServedImages, ServedModel
 SERVING_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 EVALUATION_SIGNATURE = "evaluate"
 EXPLANATION_SIGNATURE = "explain"
+PIXELS_SIGNATURE = "pixels"
+PIXELS = "pixels"
 PROBABILITIES = "probabilities"
 CALIBRATED_PROBABILITIES = "calibrated_probabilities"
 LOGITS = "logits"
@@ -58,6 +60,8 @@ class ExportInfo:
     data: dict[str, Any]
 
 
+Tensors = dict[str, tf.Tensor]
+
 Export = Callable[[ClassifierParts, ServedImages, Parse, Fitted, ExportInfo, str], None]
 """As `export_saved_model`."""
 
@@ -70,7 +74,7 @@ def export_saved_model(
     info: ExportInfo,
     directory: str,
 ) -> None:
-    """Writes a SavedModel with three signatures.
+    """Writes a SavedModel with four signatures.
 
     `serving_default(image_bytes: string [n])`: JPEG, PNG, GIF, BMP or, if `images` says so,
     WebP files, to
@@ -80,6 +84,10 @@ def export_saved_model(
     validation, `unknown_score` float32 [n], the higher the less like a training image, and
     `is_known` bool [n], whether that is below the threshold.
 
+    `pixels(pixels: uint8 [n, height, width, 3])`: images of any one size, upright, in sRGB, to the
+    same outputs. They are resized as files are once decoded, and not at all if they have the
+    model's size.
+
     `evaluate(examples: string [n])`: serialized examples as the fits read them, to
     `probabilities` and `logits`, float32 [n, classes] both, and `unknown_score`; of a model with
     linear probes also their logits, by the names of `REFERENCES`.
@@ -87,9 +95,12 @@ def export_saved_model(
     `explain(image_bytes: string [n], label_id: int64 [n])`: to `heat_map` float32 [n, height,
     width], 0 to 1: where the model sees the class.
 
+    The module's function `look`, which is no signature, is what other formats are converted from:
+    uint8 [n, size_px, size_px, 3] to `logits` and `unknown_score`.
+
     Args:
       parts: of a classifier from `build_classifier`, built outside any strategy.
-      images: of the first and the last signature.
+      images: of all signatures but `evaluate`.
       parse: one example to (what `parts.pool` takes, label id).
       fitted: what goes with the weights.
       info: stored as assets.
@@ -112,13 +123,15 @@ def export_saved_model(
         return decode_batch(chunk, images.size_px, images.max_pixels, images.reading, images.webp)
 
     # Nothing here is for autograph to rewrite; without it tracing takes half the time.
-    @tf.function(input_signature=[files], autograph=False)
-    def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        answers = _in_chunks(
-            lambda chunk: _answer(parts, known, parts.pool_images(decode(chunk), training=False)),
-            image_bytes,
-            [classes + 1],
-        )
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, images.size_px, images.size_px, 3], tf.uint8)],
+        autograph=False,
+    )
+    def look(pixels: tf.Tensor) -> Tensors:
+        return _look(parts, known, parts.pool_images(pixels, training=False))
+
+    def answer(prepare: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor) -> Tensors:
+        answers = _in_chunks(lambda chunk: _joined(look(prepare(chunk))), inputs, [classes + 1])
         logits, score = answers[:, :-1], answers[:, -1]
         result = tf.nn.softmax(logits)
         label_id = tf.argmax(result, axis=-1)
@@ -132,10 +145,21 @@ def export_saved_model(
             IS_KNOWN: score <= known.threshold,
         }
 
+    @tf.function(input_signature=[files], autograph=False)
+    def serve(image_bytes: tf.Tensor) -> Tensors:
+        return answer(decode, image_bytes)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name=PIXELS)],
+        autograph=False,
+    )
+    def serve_pixels(pixels: tf.Tensor) -> Tensors:
+        return answer(lambda chunk: resize_batch(chunk, images.size_px, images.reading), pixels)
+
     def evaluate_chunk(chunk: tf.Tensor) -> tf.Tensor:
         inputs = _parse_inputs(parts, parse, chunk)
         pooled = parts.pool(inputs, training=False)
-        answers = [_answer(parts, known, pooled)]
+        answers = [_joined(_look(parts, known, pooled))]
         for name, (kernel, bias) in probes.items():
             vectors = pooled if name == REFERENCE_TOP else tf.reduce_mean(inputs, axis=[1, 2])
             answers.append(tf.linalg.matmul(vectors, kernel) + bias)
@@ -144,7 +168,7 @@ def export_saved_model(
     @tf.function(
         input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False
     )
-    def evaluate(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+    def evaluate(examples: tf.Tensor) -> Tensors:
         width = classes + 1 + classes * len(probes)
         answers = _in_chunks(evaluate_chunk, examples, [width])
         logits, score, *references = tf.split(
@@ -161,14 +185,15 @@ def export_saved_model(
         input_signature=[files, tf.TensorSpec([None], tf.int64, name="label_id")],
         autograph=False,
     )
-    def explain(image_bytes: tf.Tensor, label_id: tf.Tensor) -> dict[str, tf.Tensor]:
+    def explain(image_bytes: tf.Tensor, label_id: tf.Tensor) -> Tensors:
         shape = parts.above.input_shape[1:3]
         maps = _in_chunks(
             lambda chunk, ids: heat_maps(parts, decode(chunk), ids), image_bytes, shape, label_id
         )
         return {HEAT_MAP: maps}
 
-    module.serve, module.evaluate, module.explain = serve, evaluate, explain
+    module.serve, module.serve_pixels, module.look = serve, serve_pixels, look
+    module.evaluate, module.explain = evaluate, explain
     with tempfile.TemporaryDirectory(prefix="thaw-assets-") as folder:
         written = _write_assets(info, images, fitted, folder)
         module.assets = [tf.saved_model.Asset(path) for path in written]
@@ -177,16 +202,21 @@ def export_saved_model(
             directory,
             signatures={
                 SERVING_SIGNATURE: module.serve,
+                PIXELS_SIGNATURE: module.serve_pixels,
                 EVALUATION_SIGNATURE: module.evaluate,
                 EXPLANATION_SIGNATURE: module.explain,
             },
         )
 
 
-def _answer(parts: ClassifierParts, known: KnownImages, pooled: tf.Tensor) -> tf.Tensor:
-    """Float32 [n, classes + 1]: logits, and the score of what is not known."""
+def _look(parts: ClassifierParts, known: KnownImages, pooled: tf.Tensor) -> Tensors:
     logits = parts.head(pooled, training=False)
-    return tf.concat([logits, known.score(pooled, logits)[:, tf.newaxis]], axis=1)
+    return {LOGITS: logits, UNKNOWN_SCORE: known.score(pooled, logits)}
+
+
+def _joined(looked: Tensors) -> tf.Tensor:
+    """Float32 [n, classes + 1]: logits, and the score of what is not known."""
+    return tf.concat([looked[LOGITS], looked[UNKNOWN_SCORE][:, tf.newaxis]], axis=1)
 
 
 def _parse_inputs(parts: ClassifierParts, parse: Parse, examples: tf.Tensor) -> tf.Tensor:

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from trainer import keys
 from trainer.data.colour_profile import Conversion, convert
-from trainer.data.decoding import Picture, decode
+from trainer.data.decoding import decode
 from trainer.data.rare import call_if, function_of
 from trainer.specs import AS_IN_THE_RECIPE, ImageReading
 
@@ -49,8 +49,7 @@ def decode_and_resize(
       tf.errors.InvalidArgumentError, tf.errors.DataLossError: as `decode`.
     """
     picture = decode(image_bytes, _SPARE * size_px, max_pixels, reading, webp)
-    resized = _resize(picture, size_px, reading.shape)
-    image = tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+    image = _resize(picture.pixels[tf.newaxis], picture.extent, size_px, reading.shape)[0]
     image = call_if(
         picture.conversion.changes | tf.not_equal(picture.orientation, 1),
         _converted_and_turned,
@@ -60,16 +59,37 @@ def decode_and_resize(
         otherwise=lambda: image,
     )
     if reading.shape == "pad":
-        image = _pad(image, size_px, reading.background)
+        image = _pad(image[tf.newaxis], size_px, reading.background)[0]
     return tf.ensure_shape(image, [size_px, size_px, 3])
 
 
-def _resize(picture: Picture, size_px: int, shape: str) -> tf.Tensor:
-    """Stretches to a square, or keeps the aspect ratio: float32 [height, width, 3].
+def resize_batch(pixels: tf.Tensor, size_px: int, reading: ImageReading) -> tf.Tensor:
+    """Resizes images that are decoded already, as `decode_and_resize` does.
+
+    To the last digit, for files that it neither scales down while it decodes them, nor turns, nor
+    converts to sRGB. Images of the model's own size stay as they are.
+
+    Args:
+      pixels: uint8 [batch, height, width, 3].
+      size_px: side of the square results.
+      reading: how pictures become square.
+
+    Returns:
+      uint8 [batch, size_px, size_px, 3].
+    """
+    extent = tf.cast(tf.shape(pixels)[1:3], tf.float32)
+    images = _resize(pixels, extent, size_px, reading.shape)
+    if reading.shape == "pad":
+        images = _pad(images, size_px, reading.background)
+    return tf.ensure_shape(images, [None, size_px, size_px, 3])
+
+
+def _resize(pixels: tf.Tensor, extent: tf.Tensor, size_px: int, shape: str) -> tf.Tensor:
+    """Stretches to squares, or keeps the aspect ratio: uint8 [batch, height, width, 3].
 
     `crop` cuts the middle out; `pad` leaves the shorter side short.
     """
-    extent, size, translation = picture.extent, tf.constant([size_px, size_px]), tf.zeros([2])
+    size, translation = tf.constant([size_px, size_px]), tf.zeros([2])
     scale = tf.constant(size_px, tf.float32) / extent
     if shape == "crop":
         scale = tf.fill([2], tf.reduce_max(scale))
@@ -79,14 +99,15 @@ def _resize(picture: Picture, size_px: int, shape: str) -> tf.Tensor:
         scale = tf.cast(size, tf.float32) / extent
     # What `tf.image.resize(image, antialias=True)` calls, which takes the extent to be
     # whole pixels: after scaling 4785 px down to 599, that would shift the picture.
-    return tf.raw_ops.ScaleAndTranslate(
-        images=picture.pixels[tf.newaxis],
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=pixels,
         size=size,
         scale=scale,
         translation=translation,
         kernel_type="triangle",
         antialias=True,
-    )[0]
+    )
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
 
 
 @function_of(
@@ -114,12 +135,13 @@ def turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return tf.cond(among(3, 4, 7, 8), lambda: tf.reverse(mirrored, [0]), lambda: mirrored)
 
 
-def _pad(image: tf.Tensor, size_px: int, background: tuple[int, int, int]) -> tf.Tensor:
-    missing = size_px - tf.shape(image)[:2]
+def _pad(images: tf.Tensor, size_px: int, background: tuple[int, int, int]) -> tf.Tensor:
+    missing = size_px - tf.shape(images)[1:3]
     before = missing // 2
-    sides = tf.concat([tf.stack([before, missing - before], axis=1), [[0, 0]]], axis=0)
+    sides = tf.stack([before, missing - before], axis=1)
+    sides = tf.concat([[[0, 0]], sides, [[0, 0]]], axis=0)
     colour = tf.constant(background)
-    return tf.cast(tf.pad(tf.cast(image, tf.int32) - colour, sides) + colour, tf.uint8)
+    return tf.cast(tf.pad(tf.cast(images, tf.int32) - colour, sides) + colour, tf.uint8)
 
 
 def decode_batch(
