@@ -12,6 +12,7 @@ from tfx.proto import pusher_pb2, trainer_pb2
 from components.cross_fitter.component import CrossFitter
 from components.evaluator.component import PairedEvaluator
 from components.example_validator.component import StrictExampleValidator
+from components.exporter.component import Exporter
 from components.gate.component import Gate
 from components.image_example_gen.component import ImageExampleGen
 from components.pusher.component import AtomicPusher
@@ -37,6 +38,7 @@ def make_nodes(
     places: Mapping[str, NodePlacement] | None = None,
     trunk_store: str = "",
     ledger: str | None = None,
+    exports_dir: str = "",
 ) -> list[BaseNode]:
     """Builds the nodes, first to last.
 
@@ -47,6 +49,7 @@ def make_nodes(
       places: where Tuner, HeadTrainer and FineTuner run; None: on this machine.
       trunk_store: what features.store: auto means; empty: no store.
       ledger: local file in which the gate counts looks at the test images; None: nowhere.
+      exports_dir: exports of a pushed model go into numbered folders below it.
     """
     places = places or on_this_machine(config)
     example_gen = ImageExampleGen(
@@ -168,6 +171,17 @@ def make_nodes(
         baseline_model=fallback,
     ).with_id("Pusher")
     nodes += [evaluator, gate, serving_check, pusher]
+    if config.export.formats:
+        exporter = Exporter(
+            pushed_model=pusher.outputs["pushed_model"],
+            model_blessing=gate.outputs["blessing"],
+            model=fine_tuner.outputs["model"],
+            baseline_model=fallback,
+            examples=transform.outputs["transformed_examples"],
+            rule=node_args.export_rule(config),
+            exports_dir=exports_dir,
+        ).with_id("Exporter")
+        nodes.append(exporter)
     beam_options.apply_beam_options(nodes, config.beam)
     return nodes
 
@@ -185,6 +199,7 @@ def local_pipeline(
         f"{output_dir}/serving/{config.name}",
         trunk_store=f"{output_dir}/{TRUNK_STORE}",
         ledger=f"{output_dir}/{LEDGER}",
+        exports_dir=f"{output_dir}/exports/{config.name}",
     )
     count = [node.id for node in nodes].index(last) + 1 if last else len(nodes)
     return Pipeline(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
+from components.exporter.formats import ExportRule
 from components.gate.rule import GateRule
 from components.image_example_gen.sources.tfrecord import RecordKeys
 from pipeline import __version__
@@ -293,6 +294,11 @@ def gate_rule(config: Config) -> GateRule:
         fallback=gate.fallback,
         reuse=gate.reuse,
     )
+
+
+def export_rule(config: Config) -> ExportRule:
+    """For Exporter."""
+    return ExportRule(tuple(config.export.formats), config.export.int8_max_loss)
 
 
 def _training(config: Config) -> TrainingArgs:

@@ -21,8 +21,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from components.exporter.formats import FORMATS, require_packages
 from pipeline.local.preflight import keras_models_dir, reachable
 from trainer.backbones.table import BACKBONES, Backbone
+from trainer.errors import ThawError
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -94,6 +96,7 @@ def checks() -> list[Check]:
             check_python(platform.python_implementation(), sys.version_info[:2]),
             check_platform(platform.system(), platform.machine(), platform.libc_ver()),
             *(check_version(name) for name in DISTRIBUTIONS),
+            check_formats(),
             *(extension.result() for extension in extensions),
             devices.result(),
             *(weight.result() for weight in weights),
@@ -163,6 +166,19 @@ def check_version(distribution: str) -> Check:
                 "  To use them: make setup PYTHON=/path/to/python3.11",
             )
         return Check(distribution, "fail", "not installed", SET_UP_AGAIN)
+
+
+def check_formats() -> Check:
+    """Finds the formats that a model can be exported to: the packages for them are optional."""
+    found, missing = [], set()
+    for name, one in FORMATS.items():
+        try:
+            require_packages([name])
+            found.append(name)
+        except ThawError:
+            missing.add(one.extra)
+    more = f'for more: pip install "thaw[{",".join(sorted(missing))}]"' if missing else ""
+    return Check("export formats", "ok", "; ".join(filter(None, [", ".join(found), more])))
 
 
 def check_extension(distribution: str, module: str) -> Check:

@@ -163,6 +163,8 @@ def _show_verdict(record: "RunRecord", output: Path) -> None:
         f"on {metrics.test_images} test images that no fit has seen"
     )
     _show_data(record.data)
+    for refusal in record.exports.refusals if record.exports else ():
+        out.print(f"  {escape(refusal)}")
     _show_places(record, output / "report.html")
 
 
@@ -194,6 +196,8 @@ def _show_places(record: "RunRecord", page: Path) -> None:
         if not is_remote(path):
             versions = shlex.quote(os.path.dirname(path))
             out.print(f"serve:  thaw serve --model {escape(versions)}")
+    if record.exports and record.exports.path:
+        out.print(f"exports: {escape(record.exports.path)}")
 
 
 @app.command()

@@ -87,7 +87,9 @@ def _compile(
     from pipeline.dag import make_nodes
 
     root = str(config.cluster.pipeline_root)
-    serving_dir = config.cluster.serving_dir or f"{root.rstrip('/')}/serving/{config.name}"
+    folder = root.rstrip("/")
+    serving_dir = config.cluster.serving_dir or f"{folder}/serving/{config.name}"
+    exports_dir = f"{folder}/exports/{config.name}"
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(
             default_image=config.cluster.image,
@@ -98,7 +100,13 @@ def _compile(
         Pipeline(
             pipeline_name=config.name,
             pipeline_root=root,
-            components=make_nodes(config, str(config.data.images), serving_dir, placements),
+            components=make_nodes(
+                config,
+                str(config.data.images),
+                serving_dir,
+                placements,
+                exports_dir=exports_dir,
+            ),
         ),
         write_out=False,
     )

@@ -22,6 +22,7 @@ INPUTS = {
     "blessing": Source("Gate", "blessing"),
     "serving_check": Source("ServingCheck", "blessing"),
     "pushed_model": Source("Pusher", "pushed_model"),
+    "exports": Source("Exporter", "exports"),
     "tuner_results": Source("Tuner", "tuner_results"),
 }
 

@@ -160,6 +160,8 @@ def _nodes(config: Config) -> list[str]:
     left_out = set() if config.tuner.enabled else {"Tuner"}
     if config.gate.evidence == "test":
         left_out.add("CrossFitter")
+    if not config.export.formats:
+        left_out.add("Exporter")
     return [
         node
         for node in NODES
@@ -171,6 +173,7 @@ def _copied(config: Config, num_images: int, each: ImageSizes) -> dict[str, int]
     """Inputs and outputs of a node that works on local copies."""
     files, pixels = num_images * each.file, num_images * each.pixels
     fitted = _views(config, num_images) * each.features or pixels
+    exports = len(config.export.formats) * each.model
     return {
         _EXAMPLES: files,
         "StatisticsGen": files,
@@ -184,6 +187,7 @@ def _copied(config: Config, num_images: int, each: ImageSizes) -> dict[str, int]
         "Gate": 2 * each.model + (files if config.gate.served == "compare" else 0),
         "ServingCheck": files + fitted + each.model,
         "Pusher": each.model,
+        "Exporter": pixels + 2 * each.model + exports,
     }
 
 

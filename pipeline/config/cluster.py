@@ -35,6 +35,7 @@ NODES = (
     "Gate",
     "ServingCheck",
     "Pusher",
+    "Exporter",
     "Report",
 )
 # What these do can be spread over machines of their own.

@@ -235,6 +235,8 @@ def _compare(folder: str, expected: _Files) -> str | None:
 
 
 def _may_be_added(name: str) -> bool:
-    """Whether a file may come later: hidden ones of file managers, the report's card and record."""
+    """Whether a file may come later: hidden ones of file managers, the report's card and record,
+    and what Python compiles of the code beside exports.
+    """
     base = os.path.basename(name)
-    return base.startswith(".") or base in (CARD_FILE, VERSION_FILE)
+    return base.startswith(".") or base in (CARD_FILE, VERSION_FILE) or base.endswith(".pyc")

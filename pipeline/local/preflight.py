@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from components.exporter.formats import require_packages
 from components.image_example_gen.sources import archive, manifest
 from components.image_example_gen.sources.entry import UnusableDataset
 from components.image_example_gen.sources.folder import Folder, is_system_name
@@ -21,7 +22,7 @@ from trainer.store.uris import is_remote
 
 _REACH_TIMEOUT_SECS = 5
 # Folders below the output folder that a run writes to.
-_WRITTEN = ("artifacts", "inspect", "logs", "samples", "serving", "trunk_store")
+_WRITTEN = ("artifacts", "exports", "inspect", "logs", "samples", "serving", "trunk_store")
 # A model's weights pass through a temporary file, 88 MB of InceptionV3, two at a time at most.
 _TEMPORARY_BYTES = 256 * 2**20
 _PATTERN_CHARACTERS = frozenset("*?[\\")
@@ -45,6 +46,7 @@ def check(config: Config, output_dir: Path) -> None:
             f"cannot be read: {error.strerror}.", where=printable(str(error.filename))
         ) from error
     check_weights(config)
+    check_formats(config)
     check_temporary_folder()
     check_output(output_dir)
 
@@ -212,6 +214,14 @@ def check_weights(config: Config) -> None:
             f"{weights} is not an .h5 file. tf_keras saves one with model.save_weights('name.h5').",
             where="backbone.weights",
         )
+
+
+def check_formats(config: Config) -> None:
+    """Checks that the packages for the formats of `export.formats` are installed."""
+    try:
+        require_packages(config.export.formats)
+    except ThawError as error:
+        raise PreflightError(error.what, error.where, error.to_do) from error
 
 
 def _check_imagenet(config: Config) -> None:

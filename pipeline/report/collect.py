@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfx.utils import path_utils
 
 from components.example_validator.drift import read_drift
+from components.exporter.record import read_exports
 from components.gate import verdict as gate
 from components.image_example_gen.rejected import SET_ASIDE_FOLDER, read_rejected
 from components.image_example_gen.summaries import NEAR_DUPLICATES_FILE, read_near_duplicates
@@ -161,6 +162,7 @@ def write_record(
         certainty=describe_certainty(predictions, calibrations),
         class_changes=class_changes(predictions),
         doubtful_labels=with_thumbnails(doubtful, output_dir),
+        exports=read_exports(nodes["Exporter"].uri("exports")) if "Exporter" in nodes else None,
     )
     write_run(record, output_dir)
     return record

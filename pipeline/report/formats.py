@@ -31,6 +31,7 @@ def make_environment(autoescape: bool = True) -> "Environment":
         number=number,
         short=_short,
         duration=duration,
+        megabytes=megabytes,
         day=day,
         cell=_cell,
     )
@@ -67,6 +68,11 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def megabytes(num_bytes: int) -> str:
+    """In units of 10^6 bytes."""
+    return f"{num_bytes / 1e6:.1f} MB"
 
 
 def day(moment: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
+from components.exporter.record import Exports
 from pipeline.report.certainty_record import Certainty, ClassChange, DoubtfulLabel
 from pipeline.report.part import Part
 from pipeline.report.verdict_record import Verdict
@@ -276,6 +277,7 @@ class RunRecord(Part):
     certainty: Certainty | None = None
     class_changes: list[ClassChange] = Field(default_factory=list)
     doubtful_labels: list[DoubtfulLabel] = Field(default_factory=list)
+    exports: Exports | None = None
 
     def uri(self, node: str, output: str) -> str:
         """Folder of a node's only artifact; empty where the run does not know its nodes."""

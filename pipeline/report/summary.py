@@ -81,11 +81,12 @@ def to_markdown(record: RunRecord) -> str:
     if record.model and verdict.pushed:
         joint = "; its baseline was" if verdict.baseline_pushed else " and"
         outcome += f"{joint} pushed as version {record.model.version} to `{record.model.path}`"
+    refusals = record.exports.refusals if record.exports else []
     lines = [
         f"# {record.name}: {'blessed' if verdict.blessed else 'not blessed'}",
         f"{outcome}.",
         verdict.sentence,
-        "\n".join(f"- {reason}" for reason in verdict.explanations),
+        "\n".join(f"- {reason}" for reason in (*verdict.explanations, *refusals)),
         _table(record.metrics),
         f"{record.metrics.test_images} test images, {len(record.data.classes)} classes.",
     ]

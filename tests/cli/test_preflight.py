@@ -1,5 +1,6 @@
 """What stops a run before it starts."""
 
+import importlib.util
 import os
 import shutil
 import urllib.error
@@ -287,3 +288,21 @@ def test_machine_without_any_temporary_folder_is_told_to_set_one(monkeypatch):
 
     with pytest.raises(PreflightError, match="Set TMPDIR to one"):
         preflight.check_temporary_folder()
+
+
+def test_formats_whose_packages_are_missing_stop_the_run_before_it_starts(tmp_path, monkeypatch):
+    settings = ["backbone.weights=random", "export.formats=[tflite, onnx]"]
+    config = load_config(None, settings, folder(tmp_path, "cat/1.jpg", "dog/1.jpg"))
+    check(config, tmp_path / "out")
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else there(name)
+    )
+
+    with pytest.raises(PreflightError) as error:
+        check(config, tmp_path / "out")
+
+    assert str(error.value) == (
+        "export.formats: onnx needs packages that are not installed: tf2onnx.\n"
+        '  Install them: pip install "thaw[onnx]", or leave onnx out.'
+    )

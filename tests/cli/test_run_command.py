@@ -46,6 +46,9 @@ def test_success_prints_verdict_accuracies_report_and_model(thaw_run, tmp_path):
         assert part in out
     assert f"report: {tmp_path / 'out' / 'report.html'}" in out
     assert "serve:  thaw serve --model /models/thaw\n" in out
+    assert "exports: /out/exports/birds/7" in out
+    assert "The export onnx was not pushed. Its first choice is another one for 2 of 20" in out
+    assert "tflite was not pushed" not in out
     assert "chatter" not in out
 
 

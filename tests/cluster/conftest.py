@@ -37,6 +37,7 @@ VERTEX = (
     "train.workers=3",
     "tuner.enabled=true",
     "gate.evidence=auto",
+    "export.formats=[onnx]",
 )
 
 needs_kfp = pytest.mark.skipif(

@@ -137,7 +137,7 @@ def test_a_pod_with_a_gpu_tolerates_the_taint_of_gpu_nodes():
 
     kubernetes = json_format.MessageToDict(platform)["platforms"]["kubernetes"]
     pods = kubernetes["deploymentSpec"]["executors"]
-    assert len(pods) == len(NODES) - 2  # there are no Tuner and no CrossFitter
+    assert len(pods) == len(NODES) - 3  # there are no Tuner, no CrossFitter and no Exporter
     taint = {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     team = {"key": "team", "operator": "Equal", "value": "vision", "tolerationSeconds": "60"}
     for name, pod in pods.items():
@@ -315,7 +315,9 @@ def test_nodes_of_the_config_are_those_of_the_pipeline():
     from pipeline.dag import make_nodes
 
     nodes = make_nodes(
-        config_of((*COMMON, "tuner.enabled=true", "gate.evidence=auto")), "/images", "/serving"
+        config_of((*COMMON, "tuner.enabled=true", "gate.evidence=auto", "export.formats=[onnx]")),
+        "/images",
+        "/serving",
     )
 
     assert (*(node.id for node in nodes), "Report") == NODES

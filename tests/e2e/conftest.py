@@ -36,6 +36,8 @@ OPTIONS = (
     *(() if IMAGENET_WEIGHTS.is_file() else ("gate.alpha=0.5", "gate.max_class_loss=1")),
 )
 GOOD = "fits.fine_tune.learning_rate=1e-3"
+# What costs least to convert, and what is most unlike the model.
+EXPORTING = "export.formats=[onnx, tflite_int8]", "export.int8_max_loss=100"
 HARMFUL = "fits.fine_tune.learning_rate=10"
 
 
@@ -103,7 +105,7 @@ def run_thaw(images, output):
 
 @pytest.fixture(scope="session")
 def good_run(run_thaw) -> Run:
-    return run_thaw(*OPTIONS, GOOD, flags=("--require-blessing",))
+    return run_thaw(*OPTIONS, GOOD, *EXPORTING, flags=("--require-blessing",))
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +119,8 @@ def repeated_run(good_run, pushed_model, run_thaw, output) -> tuple[Run, list[tu
     """The same command again, with other options for Beam; and what it found."""
     before = modified(output)
     other_way = "beam.options=[--direct_num_workers=2, --direct_running_mode=multi_threading]"
-    return run_thaw(*OPTIONS, GOOD, other_way, flags=("--require-blessing",)), before
+    settings = (*OPTIONS, GOOD, *EXPORTING, other_way)
+    return run_thaw(*settings, flags=("--require-blessing",)), before
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +132,7 @@ def modified(output: Path) -> list[tuple[str, float]]:
     """Every file of artifacts, pushes and results with its time, logs apart."""
     kept = [
         path
-        for name in ("artifacts", "serving", "samples", "run.json", "report.html")
+        for name in ("artifacts", "serving", "exports", "samples", "run.json", "report.html")
         for path in [output / name, *(output / name).rglob("*")]
     ]
     return sorted((str(path), path.stat().st_mtime) for path in kept if path.is_file())

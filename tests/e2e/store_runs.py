@@ -50,11 +50,13 @@ class StoreRun:
         return self.folder(self.run.uri(task, name))
 
 
-def config_like(run, **cluster) -> Config:
-    """The config of a finished `thaw run`, for a cluster."""
+def config_like(run, formats: tuple[str, ...] = (), **cluster) -> Config:
+    """The config of a finished `thaw run`, for a cluster, with fewer exports."""
+    config = run.results["config"]
     return Config.model_validate(
         {
-            **run.results["config"],
+            **config,
+            "export": {**config["export"], "formats": formats},
             "cluster": {
                 "image": "example/thaw:1",
                 "pipeline_root": "gs://bucket/root",
@@ -82,9 +84,9 @@ def with_images(config: Config, images: str) -> Config:
     return config.model_copy(update={"data": data})
 
 
-def one_trial(run, **cluster) -> Config:
+def one_trial(run, formats: tuple[str, ...] = (), **cluster) -> Config:
     """One trial, of what the config says: the fits then learn as without a search."""
-    config = config_like(run, **cluster)
+    config = config_like(run, formats, **cluster)
     search = {"enabled": True, "head_trials": 1, "fine_tune_trials": 0, "max_epochs": 1}
     return config.model_copy(update={"tuner": config.tuner.model_copy(update=search)})
 

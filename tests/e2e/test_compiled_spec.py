@@ -11,6 +11,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.protobuf import json_format, struct_pb2
 
+from components.exporter.record import read_exports
 from components.image_example_gen.driver import fingerprint
 from pipeline.cluster.compile import compile_pipeline
 from pipeline.cluster.target import Target
@@ -93,11 +94,13 @@ def mounted_run(good_run, warm_python, server, images, tmp_path_factory) -> Stor
 
 @pytest.fixture(scope="module")
 def staged_run(good_run, warm_python, server, images, tmp_path_factory) -> StoreRun:
-    """With a search, which keeps its trials. The store is all that the pods have in common."""
+    """With a search and an export. The store is all that the pods have in common."""
     directory = tmp_path_factory.mktemp("staged")
     for image in sorted(images.rglob("*.*")):
         server.put(f"photos/{image.relative_to(images)}", image.read_bytes())
-    config = with_images(staged(one_trial(good_run), server), "minio://mlpipeline/photos")
+    config = with_images(
+        staged(one_trial(good_run, ("onnx",)), server), "minio://mlpipeline/photos"
+    )
     spec, platform = read_kubeflow(compile_pipeline(config, Target.KUBEFLOW))
     run = SpecRun(
         spec,
@@ -117,7 +120,7 @@ def test_every_task_ran_after_those_that_it_depends_on(store, request):
     run = request.getfixturevalue(store).run
     order = run.tasks()
 
-    expected = {*NODES, "Report", *(["Tuner"] if store == "staged_run" else [])}
+    expected = {*NODES, "Report", *(["Tuner", "Exporter"] if store == "staged_run" else [])}
     assert sorted(order) == sorted(expected)
     for task in order:
         before = order[: order.index(task)]
@@ -200,6 +203,25 @@ def test_staged_nodes_read_the_launchers_copies(staged_run):
 
     assert downloaded["TrunkFeatures", "examples"] > 1_000_000
     assert downloaded["FineTuner", "base_model"] > 1_000_000
+
+
+def test_exports_of_the_pushed_model_are_published_in_the_store(staged_run):
+    exporting = staged_run.run.metadata("Exporter", "exports")
+
+    published = staged_run.folder("minio://mlpipeline/thaw/exports/hands/1")
+    assert (exporting["pushed"], exporting["pushed_version"]) == (1, "1")
+    assert exporting["pushed_destination"] == "minio://mlpipeline/thaw/exports/hands/1"
+    found = read_exports(str(published))
+    assert [(one.format, one.agrees) for one in found.exports] == [("onnx", True)]
+    assert {path.name for path in published.iterdir()} == {
+        "model.onnx",
+        "labels.txt",
+        "exports.json",
+        "preprocess.py",
+        "classify.py",
+    }
+    page = staged_run.output("Report", "report").read_text()
+    assert "with <code>preprocess.py</code>" in page
 
 
 def test_trials_outlive_the_pod(staged_run):

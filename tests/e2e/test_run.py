@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,10 +67,47 @@ def test_better_candidate_is_blessed_and_pushed(good_run, output):
     assert (pushed / "1" / "saved_model.pb").exists()
 
 
+def test_exports_answer_as_the_pushed_model_does_and_classify_a_photo(
+    good_run, images, output, pushed_model
+):
+    exports = good_run.results["exports"]
+    folder = output / "exports" / "hands" / "1"
+    photo = next(path for path in sorted(images.rglob("*.*")) if path.name != "broken.jpg")
+
+    onnx, int8 = exports["exports"]
+    shown = subprocess.run(
+        [sys.executable, folder / "classify.py", folder / "model.onnx", photo],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    done = thaw("predict", photo, "--model", pushed_model, "--json")
+
+    assert exports["path"] == str(folder)
+    assert exports["num_images"] == good_run.results["metrics"]["test_images"]
+    assert (onnx["agrees"], onnx["differing"] - onnx["ties"]) == (True, 0)
+    assert onnx["max_difference"] < 1e-3
+    assert int8["agrees"]
+    accuracy = good_run.results["metrics"]["candidate"]["accuracy"]
+    assert exports["saved_model"]["accuracy"] == pytest.approx(accuracy, abs=0.02)
+    assert f"exports: {folder}" in good_run.printed
+    assert {path.name for path in folder.iterdir()} - {"__pycache__"} == {
+        "model.onnx",
+        "model_int8.tflite",
+        "labels.txt",
+        "exports.json",
+        "preprocess.py",
+        "classify.py",
+    }
+    name, expected = json.loads(done.stdout)["classes"][0]
+    label, probability = shown.stdout.split("\t")[1].rsplit(" ", 1)
+    assert label == name
+    assert float(probability.rstrip("%")) == pytest.approx(100 * expected, abs=1)
+
+
 def test_run_json_holds_every_figure(good_run):
     run = good_run.results
 
-    assert [node["name"] for node in run["nodes"]] == NODES
+    assert [node["name"] for node in run["nodes"]] == [*NODES, "Exporter"]
     assert all(node["seconds"] > 0 and node["state"] == "done" for node in run["nodes"])
     assert run["config"]["fits"]["fine_tune"]["boundary"] == "block_14_add"
     assert run["data"]["set_aside"]["count"] == 1
@@ -237,7 +276,8 @@ def test_same_command_again_touches_nothing(repeated_run, output):
     run, before = repeated_run
 
     assert run.code == 0, run.printed
-    assert run.states == {**dict.fromkeys(NODES, "cached"), "Report": "cached"}
+    every = (*NODES, "Exporter", "Report")
+    assert run.states == dict.fromkeys(every, "cached")
     assert modified(output) == before
 
 

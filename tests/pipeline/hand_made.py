@@ -62,6 +62,27 @@ def _certainty(temperature: float) -> dict[str, Any]:
     }
 
 
+def _answers(accuracy: float, num_bytes: int, milliseconds: float) -> dict[str, Any]:
+    return {"num_bytes": num_bytes, "accuracy": accuracy, "milliseconds": milliseconds}
+
+
+def _export(name: str, accuracy: float, differing: int, reason: str) -> dict[str, Any]:
+    return {
+        "format": name,
+        "file": f"model.{name}",
+        "answers": _answers(accuracy, 7_123_196, 4.139),
+        "differing": differing,
+        "ties": 1,
+        "max_difference": 0.0126,
+        "agrees": not reason,
+        "reason": reason,
+    }
+
+
+EXPORT_REASON = (
+    "Its first choice is another one for 2 of 20 test images <as it were>; 0 are allowed."
+)
+
 RUN: dict[str, Any] = {
     "schema": SCHEMA,
     "name": "birds",
@@ -183,6 +204,13 @@ RUN: dict[str, Any] = {
             "thumbnail": "samples/doubtful-00.jpg",
         }
     ],
+    "exports": {
+        "num_images": 20,
+        "threads": 2,
+        "saved_model": _answers(0.85, 16_772_048, 11.865),
+        "exports": [_export("tflite", 0.85, 1, ""), _export("onnx", 0.75, 3, EXPORT_REASON)],
+        "path": "/out/exports/birds/7",
+    },
     "nodes": [
         _node("ImageExampleGen", "cached", 10.0, "examples"),
         _node("FineTuner", "done", 40.0, "model"),

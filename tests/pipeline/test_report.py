@@ -11,7 +11,7 @@ import pytest
 from pipeline.report.page import build_report
 from pipeline.report.run_record import ReportError
 
-from .hand_made import a_run, rename_class, write_run
+from .hand_made import EXPORT_REASON, a_run, rename_class, write_run
 
 
 class Page(HTMLParser):
@@ -262,6 +262,34 @@ def test_how_sure_the_models_are_is_said_and_drawn(page_of):
     assert "right on 87.5% of the others, and on 50.0% of those" in page.text
     assert "bee 0.600" in page.text
     assert page.tags.count("svg") == 4
+
+
+def test_exports_are_a_table_and_what_was_not_pushed_says_why(page_of):
+    text = page_of(a_run()).text
+
+    assert "SavedModel ✓ 85.0% — — 16.8 MB 11.9 ms" in text
+    assert "tflite ✓ 85.0% 1 (1 tie) 0.01 7.1 MB 4.1 ms" in text
+    assert "onnx ✗ 75.0% 3 (1 tie) 0.01 7.1 MB 4.1 ms" in text
+    assert f"The export onnx was not pushed. {EXPORT_REASON}" in text
+    assert "tflite was not pushed" not in text
+    assert "/out/exports/birds/7" in text
+
+
+def test_exports_that_are_no_numbers_or_none_at_all_are_said_so(page_of):
+    run = a_run()
+    run["exports"]["path"] = ""
+    run["exports"]["exports"][1]["max_difference"] = None
+
+    text = page_of(run).text
+
+    assert "onnx ✗ 75.0% 3 (1 tie) not numbers" in text
+    assert "Those that agree" not in text
+
+
+def test_run_without_exports_has_no_section_of_them(page_of):
+    page = page_of({**a_run(), "exports": None})
+
+    assert 'id="exports"' not in page.source
 
 
 def test_recall_of_a_class_has_its_interval(page_of):

@@ -6,7 +6,7 @@ from pipeline.report.run_record import RunRecord
 from pipeline.report.summary import classification_metadata, metrics_metadata, to_markdown
 from trainer.data.predictions import Choice, Row
 
-from .hand_made import RUN
+from .hand_made import EXPORT_REASON, RUN
 
 
 @pytest.fixture
@@ -82,5 +82,6 @@ def test_summary_says_the_verdict_the_reasons_and_both_models(record):
 
     assert text.startswith(f"# {record.name}: ")
     assert all(f"- {reason}" in text for reason in record.verdict.reasons)
+    assert f"- The export onnx was not pushed. {EXPORT_REASON}" in text
     assert "| accuracy | " in text
     assert f"{record.metrics.candidate.accuracy:.3f}" in text

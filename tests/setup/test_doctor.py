@@ -1,5 +1,6 @@
 """What the doctor finds, and what it says to do."""
 
+import importlib.util
 import io
 import shutil
 import sys
@@ -90,6 +91,20 @@ def test_kfp_may_be_missing_where_tfx_does_not_bring_it(monkeypatch, python, sta
     monkeypatch.setattr(sys, "version_info", python)
 
     assert doctor.check_version("kfp").status == status
+
+
+def test_formats_are_found_and_the_others_named_with_what_installs_them(monkeypatch):
+    every = doctor.check_formats()
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnx" else there(name)
+    )
+
+    fewer = doctor.check_formats()
+
+    tflite = "tflite, tflite_float16, tflite_int8"
+    assert (every.status, every.found) == ("ok", f"{tflite}, onnx")
+    assert (fewer.status, fewer.found) == ("ok", f'{tflite}; for more: pip install "thaw[onnx]"')
 
 
 def test_an_extension_that_does_not_load_shows_the_loaders_words(monkeypatch, tmp_path):

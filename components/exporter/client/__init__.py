@@ -1,0 +1,1 @@
+"""What is written beside exports, for those who use them: needs nothing of Thaw."""
