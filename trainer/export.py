@@ -95,7 +95,7 @@ def export_saved_model(
     `explain(image_bytes: string [n], label_id: int64 [n])`: to `heat_map` float32 [n, height,
     width], 0 to 1: where the model sees the class.
 
-    The module's function `look`, which is no signature, is what other formats are converted from:
+    The module's function `predict` is no signature: other formats are converted from it. It maps
     uint8 [n, size_px, size_px, 3] to `logits` and `unknown_score`.
 
     Args:
@@ -127,11 +127,11 @@ def export_saved_model(
         input_signature=[tf.TensorSpec([None, images.size_px, images.size_px, 3], tf.uint8)],
         autograph=False,
     )
-    def look(pixels: tf.Tensor) -> Tensors:
-        return _look(parts, known, parts.pool_images(pixels, training=False))
+    def predict(pixels: tf.Tensor) -> Tensors:
+        return _predict(parts, known, parts.pool_images(pixels, training=False))
 
     def answer(prepare: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor) -> Tensors:
-        answers = _in_chunks(lambda chunk: _joined(look(prepare(chunk))), inputs, [classes + 1])
+        answers = _in_chunks(lambda chunk: _joined(predict(prepare(chunk))), inputs, [classes + 1])
         logits, score = answers[:, :-1], answers[:, -1]
         result = tf.nn.softmax(logits)
         label_id = tf.argmax(result, axis=-1)
@@ -159,7 +159,7 @@ def export_saved_model(
     def evaluate_chunk(chunk: tf.Tensor) -> tf.Tensor:
         inputs = _parse_inputs(parts, parse, chunk)
         pooled = parts.pool(inputs, training=False)
-        answers = [_joined(_look(parts, known, pooled))]
+        answers = [_joined(_predict(parts, known, pooled))]
         for name, (kernel, bias) in probes.items():
             vectors = pooled if name == REFERENCE_TOP else tf.reduce_mean(inputs, axis=[1, 2])
             answers.append(tf.linalg.matmul(vectors, kernel) + bias)
@@ -192,7 +192,7 @@ def export_saved_model(
         )
         return {HEAT_MAP: maps}
 
-    module.serve, module.serve_pixels, module.look = serve, serve_pixels, look
+    module.serve, module.serve_pixels, module.predict = serve, serve_pixels, predict
     module.evaluate, module.explain = evaluate, explain
     with tempfile.TemporaryDirectory(prefix="thaw-assets-") as folder:
         written = _write_assets(info, images, fitted, folder)
@@ -209,14 +209,14 @@ def export_saved_model(
         )
 
 
-def _look(parts: ClassifierParts, known: KnownImages, pooled: tf.Tensor) -> Tensors:
+def _predict(parts: ClassifierParts, known: KnownImages, pooled: tf.Tensor) -> Tensors:
     logits = parts.head(pooled, training=False)
     return {LOGITS: logits, UNKNOWN_SCORE: known.score(pooled, logits)}
 
 
-def _joined(looked: Tensors) -> tf.Tensor:
+def _joined(predicted: Tensors) -> tf.Tensor:
     """Float32 [n, classes + 1]: logits, and the score of what is not known."""
-    return tf.concat([looked[LOGITS], looked[UNKNOWN_SCORE][:, tf.newaxis]], axis=1)
+    return tf.concat([predicted[LOGITS], predicted[UNKNOWN_SCORE][:, tf.newaxis]], axis=1)
 
 
 def _parse_inputs(parts: ClassifierParts, parse: Parse, examples: tf.Tensor) -> tf.Tensor:

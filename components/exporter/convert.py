@@ -40,18 +40,18 @@ def load_source(saved_model_dir: str) -> Source:
       ThawError: if an earlier version of Thaw has written it.
     """
     loaded = tf.saved_model.load(saved_model_dir)
-    if not hasattr(loaded, "look"):
+    if not hasattr(loaded, "predict"):
         raise ThawError(
             "an earlier version of Thaw exported this model: it cannot be converted.",
             where=saved_model_dir,
             to_do="Delete the folder, and run the same command again: the model is made again.",
         )
     temperature = read_calibration(saved_model_dir).temperature
-    (spec,) = loaded.look.input_signature
+    (spec,) = loaded.predict.input_signature
 
     @tf.function(input_signature=[tf.TensorSpec(spec.shape, spec.dtype, PIXELS)], autograph=False)
     def classify(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = loaded.look(pixels)[LOGITS]
+        logits = loaded.predict(pixels)[LOGITS]
         return {
             PROBABILITIES: tf.nn.softmax(logits),
             CALIBRATED_PROBABILITIES: tf.nn.softmax(logits / temperature),

@@ -18,14 +18,19 @@ class ExportFormat:
       file: name of the exported file.
       extra: of Thaw, which installs what writes and runs the format.
       modules: which that brings.
-      tie: two probabilities of the SavedModel that are this close are one number to the format:
-        what ServingCheck allows for numbers of its width.
+      tolerance: how far a probability may be off by rounding: what ServingCheck allows for numbers
+        of this width.
     """
 
     file: str
     extra: str
     modules: tuple[str, ...]
-    tie: float
+    tolerance: float
+
+    @property
+    def tie(self) -> float:
+        """Two probabilities that are less than this apart may change their order by rounding."""
+        return 2 * self.tolerance
 
 
 _LITERT = ("ai_edge_litert",)

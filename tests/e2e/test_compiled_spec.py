@@ -220,8 +220,7 @@ def test_exports_of_the_pushed_model_are_published_in_the_store(staged_run):
         "preprocess.py",
         "classify.py",
     }
-    page = staged_run.output("Report", "report").read_text()
-    assert "with <code>preprocess.py</code>" in page
+    assert "with <code>preprocess.py</code>" in shown(staged_run, "report")
 
 
 def test_trials_outlive_the_pod(staged_run):

@@ -254,7 +254,7 @@ def test_pushed_model_has_its_signatures_and_none_of_keras_own_objects(pushed_mo
     """What Keras would save of InceptionV3 beside them takes 7 to 17 s to load."""
     model = tf.saved_model.load(str(pushed_model))
 
-    assert set(model.signatures) == {"serving_default", "evaluate", "explain"}
+    assert set(model.signatures) == {"serving_default", "pixels", "evaluate", "explain"}
     assert not hasattr(model, "layers")
     assert not (pushed_model / "keras_metadata.pb").exists()
 

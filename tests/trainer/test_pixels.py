@@ -66,9 +66,9 @@ def test_pixels_of_the_models_size_are_taken_as_they_are(served):
     square = decode_and_resize(tf.constant(content), SIZE_PX, 10**6)
 
     by_pixels = ask(served, "pixels", pixels=square[tf.newaxis])
-    by_look = served.look(square[tf.newaxis])
+    predicted = served.predict(square[tf.newaxis])
 
-    expected = tf.nn.softmax(by_look["logits"]).numpy()
+    expected = tf.nn.softmax(predicted["logits"]).numpy()
     np.testing.assert_array_equal(by_pixels["probabilities"], expected)
 
 
