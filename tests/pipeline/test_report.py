@@ -286,6 +286,12 @@ def test_exports_that_are_no_numbers_or_none_at_all_are_said_so(page_of):
     assert "Those that agree" not in text
 
 
+def test_formats_that_were_asked_for_in_vain_are_said_so(page_of):
+    run = {**a_run(), "exports": None, "config": {"export": {"formats": ["onnx"]}}}
+
+    assert "No model was pushed, so none was exported." in page_of(run).text
+
+
 def test_run_without_exports_has_no_section_of_them(page_of):
     page = page_of({**a_run(), "exports": None})
 
