@@ -1,7 +1,6 @@
 """Every export answers as the SavedModel does, or is not published; the code beside it runs."""
 
 import importlib.util
-import io
 import json
 import os
 import shutil
@@ -13,24 +12,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
-from PIL import Image, ImageCms
 from tfx.types import standard_artifacts
 
 from components.exporter import executor as exporting
 from components.exporter import formats
 from components.exporter.client.classify import open_model
-from components.exporter.executor import Executor, export, with_settings
+from components.exporter.executor import Executor, export
 from components.exporter.formats import FORMATS, ExportRule, require_packages
 from components.exporter.prove import Outputs, compare
 from components.exporter.publish import publish
 from components.exporter.record import read_exports
 from trainer.data.fit_data import image_parser
-from trainer.data.images import decode_and_resize
 from trainer.errors import ThawError
 from trainer.export import ExportInfo, export_saved_model
 from trainer.model.classifier import build_classifier
 from trainer.records import to_json
-from trainer.specs import ImageReading, ModelSpec, ServedImages
+from trainer.specs import ModelSpec, ServedImages
 
 from ..image_examples import LABELS, write_image_examples
 from ..trainer.conftest import SIZE_PX, parts_of, tiny_backbone
@@ -166,55 +163,6 @@ def test_exported_files_classify_an_image_as_written(exported, tmp_path):
         path, *classes = done.stdout.strip().split("\t")
         assert (done.returncode, path, len(classes)) == (0, str(image), 3)
         assert {one.rsplit(" ", 1)[0] for one in classes} == {*LABELS, "cat"}
-
-
-def snippet(images: ServedImages, folder: Path):
-    """The snippet beside an export of such a model, imported as a client does."""
-    lines = (Path(exporting.client.__file__).parent / "preprocess.py").read_text()
-    path = folder / "preprocess.py"
-    path.write_text("".join(with_settings(lines.splitlines(keepends=True), images)))
-    spec = importlib.util.spec_from_file_location("preprocess_of_a_client", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("shape", ["stretch", "crop", "pad"])
-@pytest.mark.parametrize("kind", ["plain", "full colour", "progressive", "grey", "turned"])
-@pytest.mark.parametrize("size", [(1900, 1400), (640, 427), (300, 517), (50, 70)])
-def test_snippet_gives_the_pixels_of_the_graph_within_one_level(shape, kind, size, tmp_path):
-    reading = ImageReading(shape, (10, 20, 250))
-    content = encode(photograph(1, *size, enlarged=False), kind)
-    (tmp_path / "photo.jpg").write_bytes(content)
-
-    pixels = snippet(ServedImages(96, 10**8, reading), tmp_path).read_image(
-        str(tmp_path / "photo.jpg")
-    )
-
-    expected = decode_and_resize(tf.constant(content), 96, 10**8, reading).numpy()
-    assert (pixels.shape, pixels.dtype) == ((1, 96, 96, 3), np.uint8)
-    difference = np.abs(pixels[0].astype(int) - expected)
-    assert difference.max() <= 1
-    assert difference.mean() < 0.01
-
-
-def test_snippet_lays_transparency_on_the_background_and_converts_profiles(tmp_path):
-    random = np.random.default_rng(3)
-    soft = Image.fromarray(random.integers(0, 256, [12, 16, 4], "uint8"), "RGBA").resize((200, 150))
-    photo = photograph(0, 300, 200, enlarged=True)
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    contents = []
-    for image, options in ((soft, {}), (photo, {"icc_profile": profile})):
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG", **options)
-        contents.append(buffer.getvalue())
-
-    for content in contents:
-        (tmp_path / "image.png").write_bytes(content)
-        pixels = snippet(ServedImages(64, 10**8), tmp_path).read_image(str(tmp_path / "image.png"))
-
-        expected = decode_and_resize(tf.constant(content), 64, 10**8).numpy()
-        assert np.abs(pixels[0].astype(int) - expected).max() <= 2
 
 
 def outputs(first_choices: list[int], margin: float = 0.5, num_bytes: int = 100) -> Outputs:
