@@ -13,7 +13,6 @@ images once on Thaw's side.
 """
 
 import dataclasses
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,7 +99,7 @@ def _prepare(
         write_digits(images, sum(counts.values()))
     choose_images(images, recipe.images, counts)
     if weights is not None:
-        shutil.copy(weights, recipe.weights)
+        recipe.put_weights(weights)
     found = run_child(["-m", "benchmarks.recipe_data", recipe.to_json()]).result()
     return float(found["decode_seconds"])
 

@@ -20,6 +20,7 @@ from trainer.backbones.table import BACKBONES
 
 SEED = 0
 MAX_PIXELS = 100_000_000
+_NEWER = ".weights.h5"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,14 @@ class Recipe:
     @property
     def weights(self) -> Path:
         """The backbone's first weights."""
-        return Path(self.folder) / "backbone.h5"
+        # tf_keras reads its newer format only by this ending.
+        newer = Path(self.folder) / f"backbone{_NEWER}"
+        return newer if newer.exists() else Path(self.folder) / "backbone.h5"
+
+    def put_weights(self, source: Path) -> None:
+        """Has the backbone begin with the weights in a file."""
+        ending = _NEWER if source.name.endswith(_NEWER) else ".h5"
+        (Path(self.folder) / f"backbone{ending}").symlink_to(source.resolve())
 
     def to_json(self) -> str:
         """For a child's command line."""

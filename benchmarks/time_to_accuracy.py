@@ -155,7 +155,7 @@ def _prepare(recipe: Recipe, case: Case, num_images: int, shared: Path, weights:
     counts = dict(zip(keys.SPLITS, (count - val - test, val, test), strict=True))
     choose_images(images, recipe.images, counts, recipe.seed)
     if weights.is_file():
-        recipe.weights.symlink_to(weights.resolve())
+        recipe.put_weights(weights)
     found = run_child(["-m", "benchmarks.recipe_data", recipe.to_json()]).result()
     return float(found["decode_seconds"])
 
