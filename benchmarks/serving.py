@@ -130,6 +130,7 @@ def _server(versions: Path) -> Iterator[tuple[int, float]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
     command = [sys.executable, "-m", "pipeline.cli.main", "serve", "--model", str(versions)]
+    command += ["--grpc-port", "0"]
     started = time.monotonic()
     process = subprocess.Popen([*command, "--port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL)
     try:

@@ -1,6 +1,7 @@
-"""The command `thaw serve`: a model over HTTP."""
+"""The command `thaw serve`: a model over HTTP and gRPC."""
 
 import os
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -27,9 +28,20 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any.")] = 8501,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of HTTP; 0 for any.")] = 8501,
+    grpc_port: Annotated[
+        int, typer.Option(min=-1, max=65535, help="Port of gRPC; 0 for any, -1 for no gRPC.")
+    ] = 8500,
     name: Annotated[
         str | None, typer.Option(help="Name of the model in requests.  [default: its folder's]")
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VERSION",
+            help="Serve this version too, under a label; repeatable. stable and latest are the "
+            "newest version unless they are given.",
+        ),
     ] = None,
     max_batch: Annotated[int, typer.Option(min=1, help="Images that run at once.")] = 32,
     batch_wait_ms: Annotated[
@@ -41,7 +53,7 @@ def serve(
     max_body_mb: Annotated[int, typer.Option(min=1, help="Largest request.")] = 64,
     timeout_secs: Annotated[float, typer.Option(min=0.1, help="Longest request.")] = 30.0,
 ) -> None:
-    """Serve a model over HTTP: TensorFlow Serving's REST API and the Open Inference Protocol.
+    """Serve a model over HTTP and gRPC: TensorFlow Serving's API and the Open Inference Protocol.
 
     At / is a page to try it on: drop images there, see what the model says of them.
 
@@ -70,12 +82,30 @@ def serve(
                 max_body_bytes=max_body_mb * _MEGABYTE,
                 timeout_secs=timeout_secs,
                 token=os.environ.get("THAW_TOKEN", ""),
+                labels=_labels(label or []),
             )
-            run_server(folder, settings, host, vertex.port if vertex else port, vertex)
+            # Vertex AI reaches a container's HTTP port alone.
+            grpc = None if vertex or grpc_port < 0 else grpc_port
+            run_server(folder, settings, host, vertex.port if vertex else port, vertex, grpc)
     except ThawError as problem:
         raise stop(problem, BAD_USAGE) from problem
     except OSError as problem:
         raise stop(f"{problem}.", FAILED) from problem
+
+
+def _labels(given: list[str]) -> dict[str, int]:
+    """Reads `NAME=VERSION`."""
+    labels: dict[str, int] = {}
+    for one in given:
+        name, _, number = one.partition("=")
+        if not re.fullmatch(r"[^/:=]+", name) or not number.isdecimal():
+            raise ThawError(
+                f"'{one}' is not NAME=VERSION.", where="--label", to_do="Example: --label canary=3"
+            )
+        if name in labels:
+            raise ThawError(f"'{name}' is given twice.", where="--label")
+        labels[name] = int(number)
+    return labels
 
 
 def _folder_of(model: str) -> Path:

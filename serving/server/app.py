@@ -1,5 +1,6 @@
 """The application: all protocols on one port."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,9 +23,17 @@ from serving.server.settings import ServerSettings
 from serving.server.tf_rest import tf_routes
 from serving.server.vertex import VertexSettings, vertex_routes
 
+_log = logging.getLogger("thaw.serve")
+
+GRACE_SECS = 30
+"""What has come in is answered within this time once the server is told to end."""
+
 
 def make_app(
-    model_dir: Path, settings: ServerSettings, vertex: VertexSettings | None = None
+    model_dir: Path,
+    settings: ServerSettings,
+    vertex: VertexSettings | None = None,
+    grpc_address: str = "",
 ) -> Starlette:
     """Makes the application; the model is loaded when it starts.
 
@@ -32,6 +41,8 @@ def make_app(
       model_dir: folder of numbered versions, or one SavedModel.
       settings: names and limits.
       vertex: what Vertex AI asks for; None: it does not.
+      grpc_address: `host:port` of the gRPC server that starts and ends with the application; port
+        0: any that is free, which `app.state.grpc_port` then has. Empty: none.
 
     Raises:
       UnusableModel: when it starts, if there is no model.
@@ -41,7 +52,7 @@ def make_app(
     def note_version(version: LoadedVersion) -> None:
         metrics.version.set(version.number)
 
-    registry = Registry(model_dir, settings.poll_secs, note_version)
+    registry = Registry(model_dir, settings.poll_secs, note_version, labels=settings.labels)
     service = Service(registry, settings, metrics)
     metrics.queued_rows.set_function(lambda: service.batcher.queued_rows)
 
@@ -49,7 +60,8 @@ def make_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         registry.start()
         service.start()
-        yield
+        async with _grpc(app, service, metrics, grpc_address):
+            yield
         await service.stop()
 
     async def read_metrics(request: Request) -> Response:
@@ -65,6 +77,24 @@ def make_app(
         RequestMiddleware, metrics=metrics, token=settings.token, open_paths=open_paths
     )
     return app
+
+
+@asynccontextmanager
+async def _grpc(
+    app: Starlette, service: Service, metrics: Metrics, address: str
+) -> AsyncIterator[None]:
+    """Answers over gRPC while the block runs, and then what has come in."""
+    if not address:
+        yield
+        return
+    from serving.server.grpc_server import start_grpc
+
+    server, port = await start_grpc(service, metrics, address)
+    app.state.grpc_port = port
+    host = address.rpartition(":")[0]
+    _log.info("listening", extra={"address": f"grpc://{host}:{port}"})
+    yield
+    await server.stop(GRACE_SECS)
 
 
 async def _explain(request: Request, error: Exception) -> Response:

@@ -88,7 +88,12 @@ class RequestMiddleware:
 def _identity(scope: Scope) -> str:
     """The client's own id of the request, or a new one."""
     given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-    return given if _ID.match(given) else uuid.uuid4().hex
+    return given if is_request_id(given) else uuid.uuid4().hex
+
+
+def is_request_id(given: str) -> bool:
+    """Whether a client's id of a request can be written to the log and back to the client."""
+    return bool(_ID.match(given))
 
 
 def _header(identity: str) -> tuple[bytes, bytes]:

@@ -5,7 +5,7 @@ class RequestRefused(Exception):
     """A request gets no answer. The message goes to the client; it holds no path of this machine.
 
     Attributes:
-      status: of HTTP.
+      status: of HTTP; gRPC has a code for each.
       retry_after: seconds after which the client may try again; None: the same will be refused.
     """
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import uvicorn
 
-from serving.server.app import make_app
+from serving.server.app import GRACE_SECS, make_app
+from serving.server.registry import labelled_paths
 from serving.server.settings import ServerSettings
+from serving.server.slow_headers import with_header_timeout
 from serving.server.vertex import VertexSettings
 from trainer.errors import ThawError
 
-_GRACE_SECS = 30
 _USUAL = set(vars(logging.makeLogRecord({})))
 
 
@@ -46,6 +47,7 @@ def serve(
     host: str,
     port: int,
     vertex: VertexSettings | None = None,
+    grpc_port: int | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM; then answers what has come in, and ends.
 
@@ -55,10 +57,11 @@ def serve(
       host: address to listen on.
       port: likewise; 0: any that is free.
       vertex: what Vertex AI asks for; None: it does not.
+      grpc_port: as `port`, for gRPC; None: no gRPC.
 
     Raises:
-      CannotListen: if the port is taken, or not ours to take.
-      UnusableModel: if there is no model.
+      CannotListen: if a port is taken, or not ours to take.
+      UnusableModel: if there is no model, or a label names a version that is not there.
     """
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
@@ -67,15 +70,20 @@ def serve(
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
     config = uvicorn.Config(
-        make_app(model_dir, settings, vertex),
+        make_app(model_dir, settings, vertex, _grpc_address(host, grpc_port)),
+        http=with_header_timeout(settings.timeout_secs),
         log_config=None,
         access_log=False,  # the middleware has the request's id
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=_GRACE_SECS,
+        timeout_graceful_shutdown=GRACE_SECS,
         lifespan="on",
         server_header=False,
     )
-    with _listen(host, port) as listener:
+    labelled_paths(model_dir, settings.labels)  # reported now, not by the server as it starts
+    if grpc_port:
+        # gRPC binds its port once the model is loaded; a port that is taken is reported now.
+        _listen(host, grpc_port, "--grpc-port").close()
+    with _listen(host, port, "--port") as listener:
         logging.getLogger("thaw.serve").info("listening", extra={"address": _address(listener)})
         _Server(config).run(sockets=[listener])
 
@@ -98,7 +106,13 @@ def _address(listener: socket.socket, for_browser: bool = False) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _grpc_address(host: str, port: int | None) -> str:
+    if port is None:
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _listen(host: str, port: int, option: str) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=2048)
@@ -108,5 +122,5 @@ def _listen(host: str, port: int) -> socket.socket:
         return listener
     except OSError as error:
         raise CannotListen(
-            f"cannot listen on {host}:{port}: {error.strerror}.", to_do="Give another --port."
+            f"cannot listen on {host}:{port}: {error.strerror}.", to_do=f"Give another {option}."
         ) from error

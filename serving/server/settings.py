@@ -1,6 +1,7 @@
 """How the server behaves."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -14,9 +15,10 @@ class ServerSettings:
       max_batch: rows that are given to the model at once.
       batch_wait_ms: how long a request waits at most for others to be batched with.
       max_queued_rows: rows that wait; beyond it requests are refused, not kept.
-      timeout_secs: for the body of a request to arrive, and for its answer.
+      timeout_secs: for the headers of a request to arrive, for its body, and for its answer.
       poll_secs: how often the versions are looked at.
       token: that requests must bear; empty: none.
+      labels: name -> number of a version that is served beside the newest.
     """
 
     name: str
@@ -28,3 +30,4 @@ class ServerSettings:
     timeout_secs: float = 30.0
     poll_secs: float = 1.0
     token: str = ""
+    labels: Mapping[str, int] = field(default_factory=dict)

@@ -51,14 +51,22 @@ def columns_to_arrays(inputs: Json, signature: Signature, max_rows: int) -> dict
     """
     named = inputs if _is_named(inputs) else {_only_input(signature): inputs}
     arrays = _named_arrays(named, signature)
-    if signature.is_batched:
-        counts = {len(array) for array in arrays.values()}
-        if len(counts) > 1:
-            raise RequestRefused(
-                400, f"The inputs have different numbers of rows: {sorted(counts)}."
-            )
-        _check_rows(max(counts, default=0), max_rows)
+    check_rows(arrays, signature, max_rows)
     return arrays
+
+
+def check_rows(arrays: Mapping[str, np.ndarray], signature: Signature, max_rows: int) -> None:
+    """Refuses inputs with different numbers of rows, or too many.
+
+    Raises:
+      RequestRefused: with the numbers.
+    """
+    if not signature.is_batched:
+        return
+    counts = {len(array) for array in arrays.values()}
+    if len(counts) > 1:
+        raise RequestRefused(400, f"The inputs have different numbers of rows: {sorted(counts)}.")
+    _check_rows(max(counts, default=0), max_rows)
 
 
 def _check_rows(rows: int, max_rows: int) -> None:

@@ -8,8 +8,9 @@ from starlette.routing import Route
 from tensorflow.core.framework import types_pb2
 
 from serving.server.answers import json_response
-from serving.server.loaded import Signature
+from serving.server.loaded import LoadedVersion, Signature
 from serving.server.refused import RequestRefused
+from serving.server.registry import VersionState
 from serving.server.requests import parse_json, read_body, text_of
 from serving.server.service import Service
 from serving.server.tensors import columns_to_arrays, to_columns
@@ -31,9 +32,6 @@ class _Word(Convertor[str]):
 
 
 register_url_convertor("word", _Word())
-
-# The label that TensorFlow Serving's own examples give to the version that is served.
-_LABELS = ("stable", "latest")
 
 
 def tf_routes(service: Service) -> list[Route]:
@@ -71,17 +69,18 @@ def _check_name(request: Request, service: Service) -> None:
             f"Could not find any versions of model {name}; this server has "
             f"{service.settings.name}.",
         )
-    label = request.path_params.get("label", _LABELS[0])
-    if label not in _LABELS:
-        raise RequestRefused(
-            404, f"Unrecognized servable version label: {label}; there are {', '.join(_LABELS)}."
-        )
+
+
+def _version(request: Request, service: Service) -> LoadedVersion:
+    _check_name(request, service)
+    place = request.path_params
+    return service.registry.current(place.get("version", ""), place.get("label", ""))
 
 
 async def _predict(request: Request, service: Service) -> Response:
     _check_name(request, service)
     body = parse_json(await read_body(request, service.settings))
-    version = service.registry.current(request.path_params.get("version", ""))
+    version = _version(request, service)
     signature = version.signature(text_of(body, "signature_name"))
     by_rows = "instances" in body
     if by_rows == ("inputs" in body):
@@ -96,14 +95,7 @@ async def _predict(request: Request, service: Service) -> Response:
 def _states(request: Request, service: Service) -> list[Json]:
     wanted = request.path_params.get("version", "")
     if "label" in request.path_params:
-        wanted = str(service.registry.current().number)
-    states = {
-        number: state
-        for number, state in sorted(service.registry.states.items(), reverse=True)
-        if wanted in ("", str(number))
-    }
-    if not states:
-        raise RequestRefused(404, f"Could not find version {wanted} of the model.")
+        wanted = str(_version(request, service).number)
     return [
         {
             "version": str(number),
@@ -113,14 +105,31 @@ def _states(request: Request, service: Service) -> list[Json]:
                 "error_message": one.error,
             },
         }
-        for number, one in states.items()
+        for number, one in find_states(service, wanted).items()
     ]
 
 
+def find_states(service: Service, version: str) -> dict[int, VersionState]:
+    """The states of versions, the newest first.
+
+    Args:
+      service: whose versions.
+      version: number of the only one that is asked for; empty: all.
+
+    Raises:
+      RequestRefused: if there is none.
+    """
+    states = service.registry.states
+    found = {one: states[one] for one in sorted(states, reverse=True) if version in ("", str(one))}
+    if not found:
+        raise RequestRefused(
+            404, f"Could not find version {version} of model {service.settings.name}"
+        )
+    return found
+
+
 def _metadata(request: Request, service: Service) -> Response:
-    _check_name(request, service)
-    version = service.registry.current(request.path_params.get("version", ""))
-    signatures = {name: _describe(one) for name, one in version.signatures.items()}
+    version = _version(request, service)
     return json_response(
         {
             "model_spec": {
@@ -128,9 +137,14 @@ def _metadata(request: Request, service: Service) -> Response:
                 "signature_name": "",
                 "version": str(version.number),
             },
-            "metadata": {"signature_def": {"signature_def": signatures}},
+            "metadata": {"signature_def": describe_signatures(version)},
         }
     )
+
+
+def describe_signatures(version: LoadedVersion) -> Json:
+    """The JSON form of TensorFlow Serving's `SignatureDefMap`."""
+    return {"signature_def": {name: _describe(one) for name, one in version.signatures.items()}}
 
 
 def _describe(signature: Signature) -> Json:

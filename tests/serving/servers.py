@@ -13,9 +13,11 @@ from typing import Any
 import httpx
 import tensorflow as tf
 import uvicorn
+from tensorflow.core.framework import tensor_pb2
 
 from serving.server.app import make_app
 from serving.server.settings import ServerSettings
+from serving.server.slow_headers import with_header_timeout
 from serving.server.vertex import VertexSettings
 
 
@@ -25,6 +27,7 @@ class Server:
 
     client: httpx.Client
     port: int
+    grpc_port: int
 
     def predict(self, **body: object) -> httpx.Response:
         return self.client.post("/v1/models/m:predict", json=body)
@@ -40,10 +43,13 @@ def serving(
     model: Path, vertex: VertexSettings | None = None, **settings: object
 ) -> Iterator[Server]:
     """Serves a model as `m` while the block runs."""
-    app = make_app(model, ServerSettings(name="m", poll_secs=0.1, **settings), vertex)
+    limits = ServerSettings(name="m", poll_secs=0.1, **settings)
+    app = make_app(model, limits, vertex, "127.0.0.1:0")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        config = uvicorn.Config(app, log_config=None, lifespan="on")
+        config = uvicorn.Config(
+            app, log_config=None, lifespan="on", http=with_header_timeout(limits.timeout_secs)
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -52,10 +58,17 @@ def serving(
         assert server.started
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-                yield Server(client, port)
+                yield Server(client, port, app.state.grpc_port)
         finally:
             server.should_exit = True
             thread.join()
+
+
+def tensor(dtype: tf.DType, *sizes: int, **values: object) -> tensor_pb2.TensorProto:
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum, **values)
+    for size in sizes:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
 
 
 class Arithmetic(tf.Module):

@@ -15,10 +15,13 @@ import time
 import zlib
 from pathlib import Path
 
+import grpc
 import httpx
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.model import load_model
 from trainer.data.fit_data import image_parser
@@ -93,26 +96,30 @@ def test_many_images_in_one_request_and_in_columns(server):
 
 
 def huge_png() -> bytes:
-    """A header that claims 50,000 times 50,000 pixels."""
+    """A PNG whose header claims 50,000 times 50,000 pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    return b"\x89PNG\r\n\x1a\n" + chunk
+    pixels = b"IDAT" + zlib.compress(bytes(1000))
+    chunks = (
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in (header, pixels)
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "not a JPEG"),
-        (b"no image", "not a JPEG"),
-        (picture("JPEG")[:200], "the image data is damaged"),
-        (huge_png(), "more than 1,000,000 pixels"),
+        (b"", "image 1: not a JPEG"),
+        (b"no image", "image 1: not a JPEG"),
+        (picture("JPEG")[:200], "image"),
+        (huge_png(), "image 1: more than 1,000,000 pixels"),
     ],
 )
 def test_file_that_cannot_be_read_is_named_by_its_number(server, content, said):
     response = server.predict(instances=[row(picture("PNG")), row(content)])
 
     assert response.status_code == 400
-    assert response.json()["error"].startswith("image 1: ") or said == "the image data is damaged"
+    assert said in response.json()["error"]
     assert server.predict(instances=[row(picture("PNG"))]).status_code == 200
 
 
@@ -140,6 +147,47 @@ def test_heat_map_of_no_class_is_refused(server, label_id):
     assert response.status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "image 1: not a JPEG"),
+        (b"no image", "image 1: not a JPEG"),
+        (picture("JPEG")[:200], ""),
+        (huge_png(), "image 1: more than 1,000,000 pixels"),
+    ],
+)
+def test_file_that_cannot_be_read_is_refused_over_grpc_too(server, content, said):
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        with pytest.raises(grpc.RpcError) as refused:
+            predict(request_of(picture("PNG"), content), timeout=30)
+        answer = predict(request_of(picture("PNG")), timeout=30)
+
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert said in refused.value.details()
+    assert "Traceback" not in refused.value.details()
+    assert len(answer.outputs["label_id"].int64_val) == 1
+
+
+def request_of(*contents: bytes) -> predict_pb2.PredictRequest:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "m"
+    request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(list(contents)))
+    return request
+
+
+def test_request_of_a_hundred_megabytes_is_refused_over_grpc_too(server):
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        with pytest.raises(grpc.RpcError) as refused:
+            predict(request_of(bytes(100_000_000)), timeout=60)
+        answer = predict(request_of(picture("PNG")), timeout=30)
+
+    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "larger than max (100000" in refused.value.details()
+    assert answer.outputs
+
+
 def test_request_of_a_hundred_megabytes_is_refused_by_its_header(server):
     with socket.create_connection(("127.0.0.1", server.port)) as large:
         large.sendall(
@@ -163,6 +211,8 @@ def wait_until_ready(client: httpx.Client, path: str) -> None:
 
 
 def command(*arguments: object) -> list[str]:
+    # Not gRPC's usual port, which another server of this machine may have.
+    arguments = ("--grpc-port", 0, *arguments)
     return [sys.executable, "-m", "pipeline.cli.main", "serve", *map(str, arguments)]
 
 
@@ -227,6 +277,18 @@ def test_port_that_is_taken_and_a_folder_without_a_model_are_one_sentence(model,
         taken = subprocess.run(
             command("--model", model, "--port", port), cwd=ROOT, capture_output=True, text=True
         )
+        grpc_taken = subprocess.run(
+            command("--model", model, "--port", 0, "--grpc-port", port),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+    label = subprocess.run(
+        command("--model", model, "--port", 0, "--label", "canary=7"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     unnamed = subprocess.run(command(), cwd=ROOT, capture_output=True, text=True)
     none = subprocess.run(command("--model", tmp_path), cwd=ROOT, capture_output=True, text=True)
 
@@ -234,4 +296,8 @@ def test_port_that_is_taken_and_a_folder_without_a_model_are_one_sentence(model,
     assert "--model: name the output folder" in unnamed.stderr
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in taken.stderr
     assert "holds no pushed model" in none.stderr
+    assert grpc_taken.returncode == 2
+    assert "Give another --grpc-port." in grpc_taken.stderr
+    assert label.returncode == 2
+    assert "Request to assign label canary to version 7 of model birds" in label.stderr
     assert "Traceback" not in taken.stderr + none.stderr

@@ -8,8 +8,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import httpx
 import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from .servers import Server, save_arithmetic, serving
 
@@ -72,6 +75,50 @@ def test_body_that_does_not_arrive_times_out_while_others_are_answered(model):
 
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"did not arrive within 3 s" in answer
+
+
+def test_slow_headers_time_out_while_others_are_answered(model):
+    started = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: m\r\n"
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving(model, timeout_secs=2.0))
+        address = ("127.0.0.1", server.port)
+        slow = [stack.enter_context(socket.create_connection(address)) for _ in range(100)]
+        silent = stack.enter_context(socket.create_connection(address))
+        began, sent = time.monotonic(), 0
+        for one in slow:
+            one.sendall(started)
+        while time.monotonic() - began < 1.5:  # a byte now and then does not extend the time
+            slow[sent % 100].sendall(b"X")
+            assert server.predict(instances=[1]).status_code == 200
+            sent += 1
+            time.sleep(0.02)
+        answers = [b"".join(iter(lambda s=one: s.recv(4096), b"")) for one in slow]
+        ended = silent.recv(4096)
+        assert server.predict(instances=[1]).status_code == 200
+
+    assert sent > 10
+    assert all(one.startswith(b"HTTP/1.1 408") for one in answers)
+    assert b"headers of the request did not arrive within 2 s" in answers[0]
+    assert ended == b""
+
+
+def test_later_request_of_a_connection_has_the_same_time_for_its_headers(model):
+    request = b"GET /v2/health/live HTTP/1.1\r\nHost: m\r\n\r\n"
+    with (
+        serving(model, timeout_secs=1.0) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as kept,
+    ):
+        for _ in range(2):
+            kept.sendall(request)
+            answer = b""
+            while not answer.endswith(b"}"):  # head and body may come in two pieces
+                answer += kept.recv(4096)
+            assert answer.startswith(b"HTTP/1.1 200")
+            time.sleep(1.2)  # idle between requests: not what is timed
+        kept.sendall(request[:20])
+        answer = b"".join(iter(lambda: kept.recv(4096), b""))
+
+    assert answer.startswith(b"HTTP/1.1 408")
 
 
 def test_client_that_leaves_costs_no_other_its_answer(model):
@@ -174,3 +221,16 @@ def test_answers_that_wait_are_given_before_the_server_ends(model):
         stopped = time.monotonic()
     assert asked.result().status_code == 200
     assert time.monotonic() - stopped < 20
+
+
+def test_grpc_calls_that_wait_are_answered_before_the_server_ends(model):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "m"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0]))
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving(model, batch_wait_ms=500.0))
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}")
+        call = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request)
+        time.sleep(0.2)
+    assert list(call.result(timeout=5).outputs["y"].float_val) == [2.5]
+    channel.close()
