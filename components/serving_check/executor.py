@@ -1,8 +1,10 @@
-"""Compares the two ways into an exported model."""
+"""Compares what an exported model says through the server with how it was evaluated."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,16 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components.serving_check import front_door
 from components.serving_check.agreement import Agreement, write_agreement
+from serving.server.process import ServerProcess, start_server
+from serving.server.vertex import fetched
 from trainer import keys
 from trainer.blessings import BASELINE_AGREES
 from trainer.data.examples import bytes_of, read_examples
 from trainer.errors import ThawError
-from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES, SERVING_SIGNATURE
+from trainer.export import EVALUATION_SIGNATURE, PROBABILITIES
+from trainer.store.uris import is_remote
 
 MODEL = "model"
 BASELINE_MODEL = "baseline_model"
@@ -29,7 +35,7 @@ NUM_IMAGES = "num_images"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Blesses a model whose two signatures agree."""
+    """Blesses a model that answers through the server as it was evaluated."""
 
     def Do(
         self,
@@ -41,42 +47,55 @@ class Executor(base_executor.BaseExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
 
-        images = read_test_images(
-            artifact_utils.get_single_uri(input_dict[IMAGES]),
-            artifact_utils.get_single_uri(input_dict[EXAMPLES]),
-            exec_properties[NUM_IMAGES],
-        )
-
-        def ask_model(name: str) -> Agreement:
-            model_uri = artifact_utils.get_single_uri(input_dict[name])
-            saved_model_dir = path_utils.serving_model_path(model_uri)
-            return ask(saved_model_dir, images, exec_properties[TOLERANCE])
-
-        agreement = ask_model(MODEL)
+        with ExitStack() as stack:
+            # They start while the images are read.
+            candidates = {
+                name: stack.enter_context(
+                    start_candidate(artifact_utils.get_single_uri(input_dict[name]))
+                )
+                for name in (MODEL, BASELINE_MODEL)
+                if input_dict.get(name)
+            }
+            images = read_test_images(
+                artifact_utils.get_single_uri(input_dict[IMAGES]),
+                artifact_utils.get_single_uri(input_dict[EXAMPLES]),
+                exec_properties[NUM_IMAGES],
+            )
+            agreements = {
+                name: ask(candidate, images, exec_properties[TOLERANCE])
+                for name, candidate in candidates.items()
+            }
+        agreement = agreements[MODEL]
         write_agreement(agreement, blessing.uri)
-        if input_dict.get(BASELINE_MODEL):
-            agrees = ask_model(BASELINE_MODEL).agrees
+        if BASELINE_MODEL in agreements:
+            agrees = agreements[BASELINE_MODEL].agrees
             blessing.set_int_custom_property(BASELINE_AGREES, int(agrees))
         # What TFX's Pusher asks an InfraBlessing for.
         blessing.set_int_custom_property("blessed", int(agreement.agrees))
 
 
-def check(
-    saved_model_dir: str, images_uri: str, examples_uri: str, tolerance: float, num_images: int
-) -> Agreement:
-    """Asks a model about the first test images, as files and as the Evaluator's examples.
+@dataclass(frozen=True)
+class Candidate:
+    """A model whose server is starting.
 
-    Args:
-      saved_model_dir: an exported model.
-      images_uri: examples that hold the files' bytes.
-      examples_uri: examples that the Evaluator read.
-      tolerance: largest difference of a probability that is let pass.
-      num_images: how many images at most.
-
-    Raises:
-      ThawError: if there are no test images, or the two sets of examples do not match.
+    Attributes:
+      saved_model_dir: on this machine.
+      server: that answers for it.
     """
-    return ask(saved_model_dir, read_test_images(images_uri, examples_uri, num_images), tolerance)
+
+    saved_model_dir: str
+    server: ServerProcess
+
+
+@contextmanager
+def start_candidate(model_uri: str) -> Iterator[Candidate]:
+    """Starts the server of a model artifact; it ends with the block."""
+    saved_model_dir = path_utils.serving_model_path(model_uri)
+    with ExitStack() as stack:
+        if is_remote(saved_model_dir):
+            saved_model_dir = stack.enter_context(fetched(saved_model_dir))
+        server = stack.enter_context(start_server(Path(saved_model_dir), front_door.NAME))
+        yield Candidate(saved_model_dir, server)
 
 
 @dataclass(frozen=True)
@@ -88,7 +107,16 @@ class CheckedImage:
 
 
 def read_test_images(images_uri: str, examples_uri: str, num_images: int) -> list[CheckedImage]:
-    """Reads the first test images, ordered by their ids; arguments and errors as for `check`."""
+    """Reads the first test images, ordered by their ids.
+
+    Args:
+      images_uri: examples that hold the files' bytes.
+      examples_uri: examples that the Evaluator read.
+      num_images: how many images at most.
+
+    Raises:
+      ThawError: if there are no test images, or the two sets of examples do not match.
+    """
     evaluated = {
         bytes_of(example, keys.ID): example
         for example in itertools.islice(read_examples(examples_uri, keys.TEST), num_images)
@@ -117,16 +145,33 @@ def read_test_images(images_uri: str, examples_uri: str, num_images: int) -> lis
     ]
 
 
-def ask(saved_model_dir: str, images: Sequence[CheckedImage], tolerance: float) -> Agreement:
-    """Asks a model about images in both ways, and compares the answers."""
-    model = tf.saved_model.load(saved_model_dir)
-    served = model.signatures[SERVING_SIGNATURE](
-        image_bytes=tf.constant([one.file for one in images])
-    )
+def ask(candidate: Candidate, images: Sequence[CheckedImage], tolerance: float) -> Agreement:
+    """Asks a model about images as its clients do and as the Evaluator did; compares the answers.
+
+    Args:
+      candidate: the model, and its server.
+      images: as files and as examples.
+      tolerance: largest difference of a probability that is let pass.
+
+    Returns:
+      The worse agreement of those over HTTP and over gRPC.
+
+    Raises:
+      ThawError: if the server does not start or fails, or does not accept and refuse what it
+        should.
+    """
+    # While the server starts.
+    model = tf.saved_model.load(candidate.saved_model_dir)
     judged = model.signatures[EVALUATION_SIGNATURE](
         examples=tf.constant([one.example for one in images])
-    )
-    return compare(served[PROBABILITIES].numpy(), judged[PROBABILITIES].numpy(), tolerance)
+    )[PROBABILITIES].numpy()
+    with front_door.opened(candidate.server) as door:
+        files = [one.file for one in images]
+        answers = front_door.ask_both(door, files)
+        front_door.check_formats(door, files[0], tolerance)
+        front_door.check_refusals(door, files[0])
+    agreements = [compare(served, judged, tolerance) for served in answers]
+    return min(agreements, key=lambda one: one.agrees)
 
 
 def compare(served: np.ndarray, judged: np.ndarray, tolerance: float) -> Agreement:

@@ -1,8 +1,13 @@
 """The two ways into an exported model: agreement is blessed, anything else is not pushed."""
 
+import contextlib
 import io
 import json
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +21,17 @@ from PIL import Image
 from tfx.types import standard_artifacts
 
 from components.pusher.executor import Executor as PusherExecutor
+from components.serving_check import front_door
 from components.serving_check.agreement import RESULT_FILE, Agreement
-from components.serving_check.executor import Executor, check, compare
+from components.serving_check.executor import (
+    Candidate,
+    Executor,
+    ask,
+    compare,
+    read_test_images,
+    start_candidate,
+)
+from launchers.local.process_tree import group_of
 from trainer import keys
 from trainer.data.fit_data import Parse, image_parser
 from trainer.data.images import decode_and_resize, serialize_image
@@ -26,6 +40,7 @@ from trainer.export import ExportInfo, export_saved_model
 from trainer.model.classifier import build_classifier
 from trainer.specs import ModelSpec, ServedImages
 
+from ..conftest import ROOT
 from ..image_examples import LABELS, write_shard
 from ..trainer.conftest import SIZE_PX, WIDTH, nothing_fitted, parts_of, tiny_backbone
 
@@ -65,6 +80,20 @@ def models(tmp_path_factory) -> Path:
     for name, parse in (("good", image_parser(SIZE_PX)), ("skewed", inverted)):
         export(model, parse, root / name / "Format-Serving")
     return root
+
+
+@pytest.fixture(scope="module")
+def candidates(models) -> Iterator[dict[str, Candidate]]:
+    """The models, each with a running server."""
+    with contextlib.ExitStack() as stack:
+        yield {
+            name: stack.enter_context(start_candidate(str(models / name)))
+            for name in ("good", "skewed")
+        }
+
+
+def check(candidate: Candidate, images: str, examples: str, num_images: int = 32) -> Agreement:
+    return ask(candidate, read_test_images(images, examples, num_images), TOLERANCE)
 
 
 def file_example(name: str, content: bytes) -> bytes:
@@ -120,8 +149,8 @@ def saved(models: Path, name: str) -> str:
     return str(models / name / "Format-Serving")
 
 
-def test_model_that_is_served_as_it_was_evaluated_agrees(models, images, examples):
-    found = check(saved(models, "good"), images, examples, TOLERANCE, 32)
+def test_model_that_is_served_as_it_was_evaluated_agrees(candidates, images, examples):
+    found = check(candidates["good"], images, examples)
 
     assert found.agrees
     assert found.num_images == NUM_TEST
@@ -138,15 +167,15 @@ def test_model_tells_these_images_apart(models, images):
 
 
 def test_model_that_is_evaluated_with_another_preprocessing_does_not_agree(
-    models, images, examples
+    candidates, images, examples
 ):
-    found = check(saved(models, "skewed"), images, examples, TOLERANCE, 32)
+    found = check(candidates["skewed"], images, examples)
 
     assert not found.agrees
     assert found.max_difference > 0.05
 
 
-def test_examples_that_were_resized_in_another_way_do_not_agree(models, images, tmp_path):
+def test_examples_that_were_resized_in_another_way_do_not_agree(candidates, images, tmp_path):
     def coarse(content: bytes) -> bytes:
         pixels = tf.image.resize(tf.io.decode_jpeg(content), [SIZE_PX] * 2, method="nearest")
         return serialize_image(tf.cast(pixels, tf.uint8)).numpy()
@@ -156,33 +185,100 @@ def test_examples_that_were_resized_in_another_way_do_not_agree(models, images, 
         for name, content in FILES.items()
     ]
 
-    found = check(saved(models, "good"), images, write_test_split(tmp_path, records), TOLERANCE, 32)
+    found = check(candidates["good"], images, write_test_split(tmp_path, records))
 
     assert not found.agrees
 
 
-def test_no_more_images_are_asked_about_than_told(models, images, examples):
-    assert check(saved(models, "good"), images, examples, TOLERANCE, 2).num_images == 2
+def test_no_more_images_are_asked_about_than_told(candidates, images, examples):
+    assert check(candidates["good"], images, examples, 2).num_images == 2
 
 
-def test_test_image_without_its_file_is_refused(models, images, examples, tmp_path):
+def test_test_image_without_its_file_is_refused(images, examples, tmp_path):
     records = [file_example(name, content) for name, content in list(FILES.items())[1:]]
     fewer = write_test_split(tmp_path, records)
 
     with pytest.raises(ThawError, match=f"{examples}: holds test images that {fewer} does not"):
-        check(saved(models, "good"), fewer, examples, TOLERANCE, 32)
+        read_test_images(fewer, examples, 32)
 
 
-def test_test_split_without_images_is_named(models, images, tmp_path):
+def test_test_split_without_images_is_named(images, tmp_path):
     empty = write_test_split(tmp_path, [])
 
     with pytest.raises(ThawError, match=f"{empty}: holds no test images"):
-        check(saved(models, "good"), images, empty, TOLERANCE, 32)
+        read_test_images(images, empty, 32)
 
 
-def test_examples_without_a_test_split_are_named(models, images, tmp_path):
+def test_examples_without_a_test_split_are_named(images, tmp_path):
     with pytest.raises(ValueError, match=rf"no examples in {tmp_path}/Split-test/\*"):
-        check(saved(models, "good"), images, str(tmp_path), TOLERANCE, 32)
+        read_test_images(images, str(tmp_path), 32)
+
+
+def test_model_that_the_server_cannot_load_is_named_with_the_servers_own_words(tmp_path):
+    broken = tmp_path / "broken" / "Format-Serving"
+    broken.mkdir(parents=True)
+    (broken / "saved_model.pb").write_bytes(b"damaged")
+
+    with (
+        start_candidate(str(tmp_path / "broken")) as candidate,
+        pytest.raises(ThawError) as problem,
+    ):
+        candidate.server.wait_until_ready(60)
+
+    assert "the model's server cannot serve it" in str(problem.value)
+    assert "it cannot be loaded" in str(problem.value)
+
+
+def test_format_that_is_answered_otherwise_and_text_that_is_answered_are_reported():
+    door = AnyDoor(lambda content: content[:4] == b"RIFF")
+    with pytest.raises(ThawError, match="a WEBP file otherwise than the same picture as PNG"):
+        front_door.check_formats(door, photo(0), TOLERANCE)
+    with pytest.raises(ThawError, match="answers a truncated file as if it were an image"):
+        front_door.check_refusals(door, photo(0))
+
+
+class AnyDoor(front_door.FrontDoor):
+    """A server that answers whatever comes: what the checks are there to find."""
+
+    def __init__(self, answer: Callable[[bytes], float]) -> None:
+        super().__init__(front_door.Addresses("", ""), None)
+        object.__setattr__(self, "answer", answer)
+
+    def ask_http(self, files):
+        return np.array([[self.answer(one)] for one in files], np.float32)
+
+    ask_grpc = ask_http
+
+
+STARTER = """
+import sys, time
+from pathlib import Path
+from serving.server.process import start_server
+with start_server(Path(sys.argv[1]), "m") as server:
+    server.wait_until_ready(120)
+    print(server._process.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_server_ends_with_the_process_that_started_it(models):
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, saved(models, "good")],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        group = int(starter.stdout.readline())
+        assert len(group_of(group)) >= 2
+    finally:
+        starter.send_signal(signal.SIGKILL)
+        starter.communicate()
+
+    until = time.monotonic() + 20
+    while any(one.is_running() and one.status() != "zombie" for one in group_of(group)):
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 Judge = Callable[[str], tuple[standard_artifacts.Model, standard_artifacts.InfraBlessing]]
