@@ -18,7 +18,7 @@ import tensorflow as tf
 from benchmarks.common import seconds_since_start
 from benchmarks.recipe_data import MAX_PIXELS, SEED, Recipe
 from components.trunk_features.executor import write_backbone, write_features
-from pipeline.config.fits import DEFAULT_EPOCHS, DEFAULT_RATES
+from pipeline.config.fits import DEFAULT_RATES
 from pipeline.local.runner import run_forked
 from trainer import keys
 from trainer.data import fit_data
@@ -107,7 +107,7 @@ def run_fine_tuning(recipe: Recipe, folder: Path) -> dict[str, float]:
         recipe.boundary,
         DEFAULT_RATES[recipe.schedule],
         0.9,
-        DEFAULT_EPOCHS["fast"] if recipe.schedule == "fast" else recipe.epochs,
+        0 if recipe.schedule == "fast" else recipe.epochs,
         recipe.most_wait,
         schedule=recipe.schedule,
     )

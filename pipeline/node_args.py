@@ -165,7 +165,7 @@ def _fine_tune_stage(config: Config) -> Stage:
         # Hyperband needs many trials to have some to stop.
         algorithm="bayesian",
         trials=search.fine_tune_trials,
-        max_epochs=cast(int, fit.max_epochs) if is_fast else search.fine_tune_max_epochs,
+        max_epochs=fit.max_epochs or 0 if is_fast else search.fine_tune_max_epochs,
         space={
             keys.FINE_TUNE_RATE: _between(search.fine_tune_learning_rates),
             keys.BOUNDARY: {"of": _boundaries(config)},

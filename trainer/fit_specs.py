@@ -3,6 +3,7 @@
 Light to import: no TensorFlow.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -31,6 +32,19 @@ class HeadFit(Record):
     solver: Solver = RMSPROP
 
 
+_FAST_EPOCHS = 4
+_LEAST_FAST_STEPS = 80
+
+
+def fast_epochs(steps_per_epoch: int) -> int:
+    """How many epochs fit 2 takes with the fast schedule, unless the config says so.
+
+    Measured with 210 images of sign digits, 7 steps an epoch, on MobileNetV2: after 4 epochs the
+    validation loss was 0.42, worse than the 0.30 of fit 1; after 12 it was 0.05.
+    """
+    return max(_FAST_EPOCHS, math.ceil(_LEAST_FAST_STEPS / steps_per_epoch))
+
+
 @dataclass(frozen=True)
 class FineTune(Record):
     """Fit 2: the head and the layers above `boundary`. Fields as in the config, which describes
@@ -38,7 +52,8 @@ class FineTune(Record):
 
     Attributes:
       schedule: `recipe` is SGD with momentum and early stopping; `fast` is AdamW over exactly
-        `max_epochs`, then a mixture of the weights before and after.
+        `max_epochs`, or `fast_epochs` where these are 0, then a mixture of the weights before and
+        after.
     """
 
     boundary: str

@@ -10,6 +10,7 @@ from pydantic import (
     PositiveInt,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
 from pipeline.config.limits import MAX_EPOCHS, MAX_UNITS
@@ -19,7 +20,7 @@ Schedule = Literal["recipe", "fast"]
 
 # docs/recipe.md and benchmarks/time_to_accuracy.py have the evidence for those of `fast`.
 DEFAULT_RATES: dict[Schedule, float] = {"recipe": 1e-4, "fast": 1e-3}
-DEFAULT_EPOCHS: dict[Schedule, int] = {"recipe": 50, "fast": 4}
+DEFAULT_EPOCHS: dict[Schedule, int] = {"recipe": 50, "fast": 0}
 
 
 class Head(Section):
@@ -101,12 +102,13 @@ class FineTune(Section):
             "fits.schedule: fast only."
         ),
     )
-    max_epochs: PositiveInt | None = Field(
+    max_epochs: NonNegativeInt | None = Field(
         None,
         le=MAX_EPOCHS,
         description=(
             "Maximum number of epochs: early stopping usually ends the fit sooner. With "
-            "fits.schedule: fast, the exact number. If unset: 50 and 4."
+            "fits.schedule: fast, the exact number; 0: four, or more if there are so few images "
+            "that four make less than 80 steps. If unset: 50 and 0."
         ),
     )
     patience: PositiveInt = Field(
@@ -149,6 +151,10 @@ class Fits(Section):
         }
         given = self.fine_tune
         values = {key: value for key, value in unset.items() if getattr(given, key) is None}
+        if self.schedule == "recipe" and given.max_epochs == 0:
+            raise PydanticCustomError(
+                "no_epochs", "fine_tune.max_epochs: It should be 1 or more with schedule: recipe."
+            )
         # Frozen is what users see; the section is not complete before this.
         self.__dict__["fine_tune"] = given.model_copy(update=values)
         return self

@@ -34,7 +34,15 @@ from trainer.backbones.table import BACKBONES
 from trainer.store.uris import is_remote, scheme_of
 
 BackboneName = Literal[
-    "inception_v3", "xception", "mobilenet_v2", "efficientnet_v2_b0", "resnet50_v2"
+    "inception_v3",
+    "xception",
+    "mobilenet_v2",
+    "efficientnet_v2_b0",
+    "efficientnet_v2_b3",
+    "efficientnet_v2_s",
+    "convnext_tiny",
+    "resnet50_v2",
+    "resnet_rs50",
 ]
 Precision = Literal["float32", "bfloat16", "float16"]
 ClassWeight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]

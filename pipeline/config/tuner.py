@@ -64,8 +64,8 @@ class Tuner(Section):
         5,
         le=MAX_EPOCHS,
         description=(
-            "Maximum number of epochs of a trial of fit 2. With fits.schedule: fast a trial has "
-            "fits.fine_tune.max_epochs."
+            "Maximum number of epochs of a trial of fit 2. With fits.schedule: fast a trial is as "
+            "long as fit 2."
         ),
     )
     fine_tune_learning_rates: RateRange = Field(

@@ -1,6 +1,7 @@
 """Inspects what the first nodes of a run have left, and writes `inspect.json`."""
 
 import itertools
+import math
 import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from pipeline.inspect.record import (
 from pipeline.report.lineage import NodeRun, read_nodes
 from trainer import keys
 from trainer.data.card import DataCard, read_card
+from trainer.fit_specs import fast_epochs
 from trainer.process import progress
 
 _MOST_LISTED = 200
@@ -158,10 +160,11 @@ def _size_of(path: str) -> tuple[int, int]:
 def _cost(config: Config, card: DataCard, trunk_seconds: float, per_image: float) -> Cost:
     fit = config.fits.fine_tune
     train, val, test = (card.num_examples(split) for split in keys.SPLITS)
-    epoch = per_image * (_PASSES_PER_STEP * train + val)
-    once = per_image * (train + val + 2 * test) + _OTHER_SECONDS
-    most = fit.max_epochs or 0  # filled in by the config itself where the user has not set it
+    steps = math.ceil(train / config.train.global_batch_size)
+    most = fit.max_epochs or fast_epochs(max(1, steps))
     is_fast = config.fits.schedule == "fast"
     few = most if is_fast else min(most, fit.patience + _EPOCHS_BEFORE_PATIENCE)
+    epoch = per_image * (_PASSES_PER_STEP * train + val)
+    once = per_image * (train + val + 2 * test) + _OTHER_SECONDS
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Cost(trunk_seconds, once + few * epoch, once + most * epoch, memory)

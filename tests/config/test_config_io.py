@@ -242,7 +242,7 @@ def test_schedule_fills_in_what_is_not_set():
     recipe, fast = load_config(None), load_config(None, ["fits.schedule=fast"])
 
     assert (recipe.fits.fine_tune.learning_rate, recipe.fits.fine_tune.max_epochs) == (1e-4, 50)
-    assert (fast.fits.fine_tune.learning_rate, fast.fits.fine_tune.max_epochs) == (1e-3, 4)
+    assert (fast.fits.fine_tune.learning_rate, fast.fits.fine_tune.max_epochs) == (1e-3, 0)
 
 
 def test_what_is_set_goes_over_the_schedule(written):
@@ -260,6 +260,11 @@ def test_default_file_with_another_schedule_has_that_schedules_values():
     config = Config.model_validate(yaml.safe_load(text))
 
     assert config == load_config(None, ["fits.schedule=fast"])
+
+
+def test_recipe_without_epochs_is_refused():
+    with pytest.raises(ConfigError, match=r"max_epochs: It should be 1 or more with schedule: rec"):
+        load_config(None, ["fits.fine_tune.max_epochs=0"])
 
 
 def test_unknown_schedule_is_refused_with_the_choices():

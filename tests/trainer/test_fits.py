@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from trainer.data.fit_data import FitData
-from trainer.fit_specs import FineTune, HeadFit
+from trainer.fit_specs import FineTune, HeadFit, fast_epochs
 from trainer.fits.recipe import _fine_tune_optimizer, fine_tune, fit_head
 from trainer.fits.weight_checks import UnexpectedWeights, check_fit_moved, moved_weights, snapshot
 from trainer.model.classifier import freeze, on_pooled, thaw_above
@@ -149,6 +149,23 @@ def test_fast_runs_all_epochs_however_the_validation_loss_goes(make_network, dat
     assert len(losses) == 5
     assert not record.stopped_early
     assert any(later > earlier for earlier, later in itertools.pairwise(losses)), losses
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs"), [(1, 80), (7, 12), (19, 5), (20, 4), (21, 4), (10_000, 4)]
+)
+def test_fast_takes_four_epochs_or_as_many_as_make_eighty_steps(steps, epochs):
+    assert fast_epochs(steps) == epochs
+
+
+def test_fast_without_a_number_of_epochs_chooses_it_by_the_images(make_network, data):
+    many = replace(data, train_steps=40)
+
+    record = fine_tune(
+        make_network(), many, replace(FAST, max_epochs=0), None, boundary_layer="block2"
+    )
+
+    assert len(record.history["loss"]) == 4
 
 
 def test_fast_keeps_the_best_mixture_of_the_weights_before_and_after(make_network, data):

@@ -59,6 +59,10 @@ def _same(*names: str) -> dict[str, str]:
 
 _MOBILENET_PLAIN = {1, 3, 6, 10, 13}  # these blocks change shape: no residual add ends them
 
+# Stages and their blocks; the last block of all is never a boundary.
+_CONVNEXT_BLOCKS = [(s, b) for s, count in enumerate((3, 3, 9, 3)) for b in range(count)][:-1]
+_RESNET_RS_BLOCKS = [(g, b) for g, count in enumerate((3, 4, 6, 3), 2) for b in range(count)][:-1]
+
 _TABLE = (
     Backbone(
         name="inception_v3",
@@ -118,6 +122,73 @@ _TABLE = (
         default_boundary="block6f_add",
         imagenet_file_pattern="efficientnetv2-b0_notop.h5",
         imagenet_folder="efficientnet_v2/",
+    ),
+    Backbone(
+        name="efficientnet_v2_b3",
+        module="efficientnet_v2",
+        builder="EfficientNetV2B3",
+        default_size_px=300,
+        min_size_px=32,
+        blocks=_same(
+            "block1b_add",
+            "block2c_add",
+            "block3c_add",
+            "block4e_add",
+            "block5g_add",
+            "block6a_project_bn",
+            *(f"block6{letter}_add" for letter in "bcdefghijk"),
+        ),
+        default_boundary="block6j_add",
+        imagenet_file_pattern="efficientnetv2-b3_notop.h5",
+        imagenet_folder="efficientnet_v2/",
+    ),
+    Backbone(
+        name="efficientnet_v2_s",
+        module="efficientnet_v2",
+        builder="EfficientNetV2S",
+        default_size_px=384,
+        min_size_px=32,
+        blocks=_same(
+            "block1b_add",
+            "block2d_add",
+            "block3d_add",
+            "block4f_add",
+            "block5i_add",
+            "block6a_project_bn",
+            *(f"block6{letter}_add" for letter in "bcdefghijklmn"),
+        ),
+        default_boundary="block6m_add",
+        imagenet_file_pattern="efficientnetv2-s_notop.h5",
+        imagenet_folder="efficientnet_v2/",
+    ),
+    Backbone(
+        name="convnext_tiny",
+        module="convnext",
+        builder="ConvNeXtTiny",
+        default_size_px=224,
+        min_size_px=32,
+        # Keras numbers these sums itself, through all four stages.
+        blocks={
+            f"stage{stage}_block{block}": "tf.__operators__.add" + (f"_{place}" if place else "")
+            for place, (stage, block) in enumerate(_CONVNEXT_BLOCKS)
+        },
+        default_boundary="stage3_block0",
+        imagenet_file_pattern="convnext_tiny_notop.h5",
+        imagenet_folder="convnext/",
+    ),
+    Backbone(
+        name="resnet_rs50",
+        module="resnet_rs",
+        builder="ResNetRS50",
+        default_size_px=160,
+        min_size_px=32,
+        blocks={
+            f"group{group}_block{block}": f"BlockGroup{group}__block_{block}__output_act"
+            for group, block in _RESNET_RS_BLOCKS
+        },
+        default_boundary="group5_block0",
+        imagenet_file_pattern="resnet-rs-50-i160_notop.h5",
+        imagenet_folder="resnet_rs/",
     ),
     Backbone(
         name="resnet50_v2",

@@ -11,7 +11,7 @@ import tf_keras as keras
 
 from trainer.backbones.networks import batch_norm_layers
 from trainer.data.fit_data import FitData
-from trainer.fit_specs import FineTune, HeadFit
+from trainer.fit_specs import FineTune, HeadFit, fast_epochs
 from trainer.fits import mixing, resume, weight_checks
 from trainer.fits.global_mean import GlobalBatchModel, cross_entropy
 from trainer.fits.record import FitRecord, Mixing, Solved
@@ -119,6 +119,8 @@ def fine_tune(
     has; the mixture afterwards is one with the latter. Statistics of BatchNorm layers stay as they
     are unless `fit.train_batch_norm` is set and the model was built for it.
     """
+    if fit.is_fast and not fit.max_epochs:
+        fit = replace(fit, max_epochs=fast_epochs(data.train_steps))
     frozen_layers = thaw_above(network.backbone, boundary_layer)
     optimizer = _fine_tune_optimizer(fit, data.train_steps)
     free = _statistics_above(network.backbone, frozen_layers) if fit.train_batch_norm else ()
