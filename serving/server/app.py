@@ -26,7 +26,7 @@ from serving.server.vertex import VertexSettings, vertex_routes
 _log = logging.getLogger("thaw.serve")
 
 GRACE_SECS = 30
-"""What has come in is answered within this time once the server is told to end."""
+"""What has come in is answered within this time once the server has been asked to end."""
 
 
 def make_app(

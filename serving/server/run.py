@@ -1,4 +1,4 @@
-"""Runs the server until it is told to stop, and writes its log as JSON."""
+"""Runs the server until it receives a signal to stop, and writes its log as JSON."""
 
 import json
 import logging
