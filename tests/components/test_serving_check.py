@@ -21,7 +21,6 @@ from PIL import Image
 from tfx.types import standard_artifacts
 
 from components.pusher.executor import Executor as PusherExecutor
-from components.serving_check import front_door
 from components.serving_check.agreement import RESULT_FILE, Agreement
 from components.serving_check.executor import (
     Candidate,
@@ -227,27 +226,6 @@ def test_model_that_the_server_cannot_load_is_named_with_the_servers_own_words(t
 
     assert "the model's server cannot serve it" in str(problem.value)
     assert "it cannot be loaded" in str(problem.value)
-
-
-def test_format_that_is_answered_otherwise_and_text_that_is_answered_are_reported():
-    door = AnyDoor(lambda content: content[:4] == b"RIFF")
-    with pytest.raises(ThawError, match="a WEBP file otherwise than the same picture as PNG"):
-        front_door.check_formats(door, photo(0), TOLERANCE)
-    with pytest.raises(ThawError, match="answers a truncated file as if it were an image"):
-        front_door.check_refusals(door, photo(0))
-
-
-class AnyDoor(front_door.FrontDoor):
-    """A server that answers whatever comes: what the checks are there to find."""
-
-    def __init__(self, answer: Callable[[bytes], float]) -> None:
-        super().__init__(front_door.Addresses("", ""), None)
-        object.__setattr__(self, "answer", answer)
-
-    def ask_http(self, files):
-        return np.array([[self.answer(one)] for one in files], np.float32)
-
-    ask_grpc = ask_http
 
 
 STARTER = """
