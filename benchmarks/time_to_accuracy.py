@@ -30,7 +30,7 @@ from benchmarks.recipe_data import Recipe, choose_images
 from trainer import keys
 from trainer.backbones.table import BACKBONES
 
-SIDES = {"plain": "plain", "recipe": "thaw", "fast": "thaw"}
+_SCHEDULES = ("recipe", "fast")
 _WEIGHTS = {
     "mobilenet_v2": "mobilenet_v2_imagenet_224px_notop.weights.h5",
     "inception_v3": "inception_v3_299px_notop.weights.h5",
@@ -66,6 +66,9 @@ def main(
     shared: Annotated[
         Path, typer.Option(help="Folder with `data` and `weights`; without it, made images only.")
     ] = ROOT.parent / "shared",
+    recipe: Annotated[
+        bool, typer.Option(help="Also time Thaw's own recipe schedule; fast always is.")
+    ] = True,
     units: Annotated[
         int, typer.Option(help="Width of the hidden layer of fast; 0: its head is solved.")
     ] = 1024,
@@ -83,8 +86,11 @@ def main(
     cases = _choose(case, shared, quick)
     if quick:
         seeds, num_images = 1, 300
+    schedules = _SCHEDULES if recipe else _SCHEDULES[1:]
     runs = [
-        _run(one, seed, num_images, epochs, shared, units) for one in cases for seed in range(seeds)
+        _run(one, seed, num_images, epochs, shared, units, schedules)
+        for one in cases
+        for seed in range(seeds)
     ]
     rows = [summarize(str(one), [run for run in runs if run["case"] == str(one)]) for one in cases]
     report(
@@ -120,7 +126,13 @@ def _choose(named: Sequence[str] | None, shared: Path, quick: bool) -> list[Case
 
 
 def _run(
-    case: Case, seed: int, num_images: int, epochs: int, shared: Path, units: int
+    case: Case,
+    seed: int,
+    num_images: int,
+    epochs: int,
+    shared: Path,
+    units: int,
+    schedules: Sequence[str],
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="thaw-benchmark-") as folder:
         weights = shared / "weights" / _WEIGHTS.get(case.backbone, "")
@@ -140,7 +152,7 @@ def _run(
             patience=5,
         )
         decode = _prepare(recipe, case, num_images, shared, weights)
-        sides = {name: _time(recipe, case, name, units) for name in SIDES}
+        sides = {name: _time(recipe, case, name, units) for name in ("plain", *schedules)}
     return {"case": str(case), "seed": seed, **compare(sides, decode), "sides": sides}
 
 
@@ -166,7 +178,9 @@ def _time(recipe: Recipe, case: Case, side: str, units: int) -> dict[str, Any]:
     elif side == "fast":
         recipe = dataclasses.replace(recipe, schedule="fast", head_units=units)
     console.print(f"{case}, seed {recipe.seed}, {side}: begun")
-    found = run_child(["-m", f"benchmarks.recipe_{SIDES[side]}", recipe.to_json()]).result()
+    found = run_child(
+        ["-m", f"benchmarks.recipe_{'plain' if side == 'plain' else 'thaw'}", recipe.to_json()]
+    ).result()
     console.print(
         f"{case}, seed {recipe.seed}, {side}: {found['seconds']:.1f} s, "
         f"test accuracy {found['accuracy']['fine_tune']:.3f}"
@@ -185,7 +199,7 @@ def compare(sides: Mapping[str, Mapping[str, Any]], decode: float) -> dict[str, 
     target = min(epoch["val_loss"] for epoch in epochs)
     plain = next(epoch["seconds"] for epoch in epochs if epoch["val_loss"] == target)
     figures = {"target": target, "plain_seconds": plain}
-    for name in ("recipe", "fast"):
+    for name in sides.keys() - {"plain"}:
         seconds = sides[name]["seconds"] + decode
         reached = min(sides[name]["val_loss"].values()) <= target
         figures |= {f"{name}_seconds": seconds, f"{name}_ratio": plain / seconds * reached}
@@ -201,13 +215,12 @@ def summarize(case: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     def median(key: str) -> float:
         return statistics.median(run[key] for run in runs)
 
+    schedules = [name for name in _SCHEDULES if name in runs[0]["sides"]]
     return {
         "case": case,
         "plain s": median("plain_seconds"),
-        "recipe s": median("recipe_seconds"),
-        "fast s": median("fast_seconds"),
-        "recipe ratio": median("recipe_ratio"),
-        "fast ratio": median("fast_ratio"),
+        **{f"{name} s": median(f"{name}_seconds") for name in schedules},
+        **{f"{name} ratio": median(f"{name}_ratio") for name in schedules},
         "plain accuracy": statistics.fmean(
             run["sides"]["plain"]["accuracy"]["fine_tune"] for run in runs
         ),

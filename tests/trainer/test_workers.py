@@ -192,7 +192,9 @@ def test_all_workers_hold_the_same_weights_after_each_fit(several):
 
     assert len(digests[0]) == {2: 8, 3: 2}[several.workers]
     assert digests == [digests[0]] * several.workers
-    assert len(set(digests[0])) == len(digests[0])
+    # The fast schedule may keep the model of fit 1.
+    kept = several.workers == 2 and several.record("fast/top")["mixing"]["chosen"] == 0.0
+    assert len(set(digests[0])) == len(digests[0]) - kept
 
 
 def test_statistics_that_follow_the_data_move_and_are_the_mean_over_the_workers(two):
