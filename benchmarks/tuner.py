@@ -74,14 +74,14 @@ def seconds_per_image(size: int, batch_size: int) -> float:
 
 def vectors(count: int, seed: int) -> Any:
     """Like pooled features: none below zero, and their class shows in some."""
-    from trainer.tuning.head_trials import Vectors
+    from trainer.calibration.unknown import Pooled
 
     random = np.random.default_rng(seed)
     label_ids = np.arange(count) % CLASSES
     inputs = random.gamma(0.5, 0.8, [count, WIDTH]).astype("float32")
     for number in range(40):
         inputs[np.arange(count), label_ids * 40 + number] += 0.5
-    return Vectors(inputs, label_ids)
+    return Pooled(inputs, label_ids)
 
 
 def search(config: Config, images: int) -> dict[str, Any]:

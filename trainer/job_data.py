@@ -131,16 +131,8 @@ def load_all_pooled(job: Job, paths: Sequence[str], width: int) -> tuple[Pooled,
     """
     if not data.fits_in_memory(3 * sum(os.path.getsize(path) for path in paths)):
         return None
-    return merge_views([weigh(job, *data.load_vectors(path, width)) for path in paths])
-
-
-def weigh(job: Job, vectors: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> Pooled:
-    """Images with their weights in the losses: their own times those of their classes."""
-    if weights is None:
-        weights = np.ones(len(labels), np.float32)
-    if job.class_weights:
-        weights = weights * np.asarray(job.class_weights, np.float32)[labels]
-    return Pooled(vectors, labels, weights)
+    views = (Pooled(*data.load_vectors(path, width)) for path in paths)
+    return merge_views([view.weighted(job.class_weights) for view in views])
 
 
 def merge_views(views: Sequence[Pooled]) -> tuple[Pooled, Pooled]:

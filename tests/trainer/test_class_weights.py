@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
+from trainer.calibration.unknown import Pooled
 from trainer.data.card import DataCard
 from trainer.errors import ThawError
 from trainer.fits.class_weights import class_weights
-from trainer.tuning.head_trials import HeadTrials, HeadValues, Vectors
+from trainer.tuning.head_trials import HeadTrials, HeadValues
 
 
 def card(**counts: int) -> DataCard:
@@ -49,18 +50,18 @@ def test_a_rare_class_is_found_once_classes_are_balanced():
     """The classes overlap, and one image in twenty is of the second."""
     random = np.random.default_rng(0)
 
-    def vectors(common: int, rare: int) -> Vectors:
+    def vectors(common: int, rare: int) -> Pooled:
         ids = np.repeat([0, 1], [common, rare])
         inputs = random.normal(0, 1, [len(ids), 4]).astype("float32")
         inputs[:, 0] += 1.5 * ids
-        return Vectors(inputs, ids)
+        return Pooled(inputs, ids)
 
     train, val, test = vectors(190, 10), vectors(95, 5), vectors(0, 100)
 
     def recall_of_rare(weights: tuple[float, ...]) -> float:
         trials = HeadTrials([train], val, 2, 16, patience=9, seed=5, class_weights=weights)
         kernel, bias, kernel_2, bias_2 = trials.weights(HeadValues(1e-2, 8, 0.0, 0.0), epochs=10)
-        logits = np.maximum(test.inputs @ kernel + bias, 0) @ kernel_2 + bias_2
+        logits = np.maximum(test.vectors @ kernel + bias, 0) @ kernel_2 + bias_2
         return float(np.mean(np.argmax(logits, axis=-1) == 1))
 
     balanced = class_weights("balanced", card(a=190, b=10))

@@ -10,25 +10,26 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from trainer.calibration.unknown import Pooled
 from trainer.distribution.strategy import make_deterministic
 from trainer.errors import ThawError
 from trainer.fit_specs import FineTune, HeadFit, Stage
 from trainer.fits import resume
 from trainer.model.classifier import head_layers
 from trainer.specs import NO_CHANGE, Architecture, FineTunerArgs, HeadTrainerArgs, TrainingArgs
-from trainer.tuning.head_trials import HeadTrials, HeadValues, TrialResult, Vectors, clip_objective
+from trainer.tuning.head_trials import HeadTrials, HeadValues, TrialResult, clip_objective
 from trainer.tuning.hyperparameters import FINE_TUNE, HEAD_FIT, with_tuned
 from trainer.tuning.search import Search, StageTuner
 
 WIDTH, CLASSES = 12, 3
 
 
-def vectors(count: int, seed: int) -> Vectors:
+def vectors(count: int, seed: int) -> Pooled:
     random = np.random.default_rng(seed)
     ids = np.arange(count) % CLASSES
     inputs = random.normal(0, 0.5, [count, WIDTH]).astype("float32")
     inputs[np.arange(count), ids] += 1.5
-    return Vectors(inputs, ids)
+    return Pooled(inputs, ids)
 
 
 @pytest.fixture(scope="module")
@@ -293,8 +294,8 @@ def test_trial_computes_what_keras_would(layers, dropout, class_weights):
         order = tf.random.experimental.stateless_shuffle(tf.range(32), [5, epoch]).numpy()
         for batch in np.split(order, 4):
             model.train_on_batch(
-                data.inputs[batch],
-                np.eye(CLASSES)[data.label_ids[batch]],
+                data.vectors[batch],
+                np.eye(CLASSES)[data.labels[batch]],
                 sample_weight=weights[batch],
                 class_weight=dict(enumerate(class_weights)) or None,
             )
@@ -313,10 +314,10 @@ def test_objective_leaves_label_smoothing_out(class_weights):
     outcome = trials.run(values, 3)
 
     kernel, bias, kernel_2, bias_2 = trials.weights(values, outcome.best_epoch)
-    logits = np.maximum(val.inputs @ kernel + bias, 0) @ kernel_2 + bias_2
+    logits = np.maximum(val.vectors @ kernel + bias, 0) @ kernel_2 + bias_2
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    weights = np.take(class_weights or np.ones(CLASSES), val.label_ids)
-    by_hand = -np.average(log_p[np.arange(10), val.label_ids], weights=weights)
+    weights = np.take(class_weights or np.ones(CLASSES), val.labels)
+    by_hand = -np.average(log_p[np.arange(10), val.labels], weights=weights)
     assert outcome.objective == pytest.approx(by_hand, rel=1e-4)
 
 
@@ -334,7 +335,7 @@ def test_trial_stops_early_and_a_runaway_gets_a_poor_finite_objective(trials):
 
 def test_epochs_take_turns_over_the_views_of_the_training_images():
     val = vectors(24, 1)
-    shuffled = Vectors(vectors(48, 0).inputs, np.roll(vectors(48, 0).label_ids, 1))
+    shuffled = Pooled(vectors(48, 0).vectors, np.roll(vectors(48, 0).labels, 1))
     one = HeadTrials([vectors(48, 0)], val, CLASSES, 16, patience=9, seed=5)
     two = HeadTrials([vectors(48, 0), shuffled], val, CLASSES, 16, patience=9, seed=5)
     values = HeadValues(1e-2, 8, 0.0, 0.0)

@@ -7,6 +7,7 @@ the energy of the logits (Liu et al. 2020), which is high where no class is like
 counted in standard deviations from its mean over the validation images.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -107,6 +108,17 @@ class Pooled:
         """Some of the images."""
         weights = None if self.weights is None else self.weights[rows]
         return Pooled(self.vectors[rows], self.labels[rows], weights)
+
+    def weighted(self, class_weights: Sequence[float]) -> "Pooled":
+        """The same images, each counting by its own weight times that of its class.
+
+        Args:
+          class_weights: by label id; empty: all alike.
+        """
+        weights = np.ones(len(self), np.float32) if self.weights is None else self.weights
+        if class_weights:
+            weights = weights * np.asarray(class_weights, np.float32)[self.labels]
+        return replace(self, weights=weights)
 
     def finite(self) -> "Pooled":
         """The images whose vector is."""

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from trainer.calibration.unknown import Pooled
 from trainer.distribution.strategy import make_deterministic
 from trainer.fits import resume
 from trainer.model.classifier import head_layers
@@ -26,21 +27,6 @@ _EPSILON = 1e-7
 _VAL_BATCH = 1024
 
 _ANY_DROPOUT = 0.5  # so that the head has its Dropout layers
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """Pooled feature maps float32 [n, width], and what is known of each.
-
-    Attributes:
-      inputs: the feature maps.
-      label_ids: int64 [n].
-      weights: float32 [n], how much each counts in the losses; None: all alike.
-    """
-
-    inputs: np.ndarray
-    label_ids: np.ndarray
-    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -88,8 +74,8 @@ class HeadTrials:
 
     def __init__(
         self,
-        train: Sequence[Vectors],
-        val: Vectors,
+        train: Sequence[Pooled],
+        val: Pooled,
         num_classes: int,
         batch_size: int,
         patience: int,
@@ -176,15 +162,11 @@ def _dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
 
 
 def _tensors(
-    vectors: Vectors, class_weights: Sequence[float]
+    pooled: Pooled, class_weights: Sequence[float]
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Inputs, label ids, and how much each image counts in the losses."""
-    weights = np.ones(len(vectors.inputs), np.float32)
-    if vectors.weights is not None:
-        weights = vectors.weights
-    if class_weights:
-        weights = weights * np.asarray(class_weights, np.float32)[vectors.label_ids]
-    return tf.constant(vectors.inputs), tf.constant(vectors.label_ids), tf.constant(weights)
+    weighted = pooled.weighted(class_weights)
+    return tuple(map(tf.constant, (weighted.vectors, weighted.labels, weighted.weights)))
 
 
 class _Head:

@@ -12,18 +12,19 @@ import tensorflow as tf
 from trainer import keys
 from trainer.backbones.networks import boundary_layer
 from trainer.backbones.table import BACKBONES
+from trainer.calibration.unknown import Pooled
 from trainer.data import fit_data as data
 from trainer.distribution.strategy import make_deterministic, make_strategy
 from trainer.errors import ThawError
 from trainer.fit_specs import LBFGS, FineTune, SearchPlan
 from trainer.fits import recipe
 from trainer.job import Job, build
-from trainer.job_data import merge_views, pool_vectors, unpooled_data, weigh
+from trainer.job_data import merge_views, pool_vectors, unpooled_data
 from trainer.model.classifier import on_pooled, on_trunk_features, pooling
 from trainer.model.precision import layers_compute_in
 from trainer.model.weight_files import load_weights
 from trainer.solved_head import SolvedHead, solve_head
-from trainer.tuning.head_trials import HeadTrials, HeadValues, TrialResult, Vectors, clip_objective
+from trainer.tuning.head_trials import HeadTrials, HeadValues, TrialResult, clip_objective
 from trainer.tuning.hyperparameters import (
     BOUNDARY,
     FINE_TUNE_RATE,
@@ -62,15 +63,17 @@ def make_search(job: Job, plan: SearchPlan, weights_path: str, trials_dir: str) 
         job.seed,
         class_weights=job.class_weights,
     )
-    solve = functools.cache(lambda: _solve(job, train, val, strategy))
+
+    @functools.cache
+    def solve() -> tuple[SolvedHead, TrialResult] | None:
+        return _solve(job, [*train, val], strategy) if plan.head_solver == LBFGS else None
 
     def run_head(values: Values, max_epochs: int) -> TrialResult:
-        solved = solve() if plan.head_solver == LBFGS else None
+        solved = solve()
         return solved[1] if solved else trials.run(head_values(values), max_epochs)
 
     def head_weights(values: HeadValues, epochs: int) -> tuple[HeadWeights, HeadWeights | None]:
-        solved = solve() if plan.head_solver == LBFGS else None
-        if solved:
+        if solved := solve():
             return solved[0].weights, solved[0].start
         return trials.weights(values, epochs), None
 
@@ -102,14 +105,13 @@ def head_values(values: Values) -> HeadValues:
 
 
 def _solve(
-    job: Job, train: Sequence[Vectors], val: Vectors, strategy: tf.distribute.Strategy
+    job: Job, views: Sequence[Pooled], strategy: tf.distribute.Strategy
 ) -> tuple[SolvedHead, TrialResult] | None:
     """The head that L-BFGS finds, and its trial; None if there is too much for it."""
     started = time.monotonic()
-    views = [weigh(job, one.inputs, one.label_ids, one.weights) for one in (*train, val)]
-    splits = merge_views(views)
-    width = val.inputs.shape[1]
-    solved = solve_head(strategy, lambda: splits, (width, job.spec.num_classes))
+    splits = merge_views([view.weighted(job.class_weights) for view in views])
+    shape = (splits[1].vectors.shape[1], job.spec.num_classes)
+    solved = solve_head(strategy, lambda: splits, shape)
     if not solved:
         return None
     loss = min(solved.record.val_losses.values()) if solved.record else None
@@ -119,7 +121,7 @@ def _solve(
 
 def _head_vectors(
     job: Job, strategy: tf.distribute.Strategy, weights_path: str
-) -> tuple[list[Vectors], Vectors]:
+) -> tuple[list[Pooled], Pooled]:
     """Pools all images once and keeps the vectors in memory: a list of views, and validation."""
     with strategy.scope(), layers_compute_in(job.precision):
         built = build(job)
@@ -130,7 +132,7 @@ def _head_vectors(
         paths = pool_vectors(job, pool, folder, strategy)
         num_train = job.data_card.num_examples(keys.TRAIN) * (len(paths) - 1)
         every = 1 + num_train // MOST_VECTORS
-        *train, val = (Vectors(*data.load_vectors(path, width, every)) for path in paths)
+        *train, val = (Pooled(*data.load_vectors(path, width, every)) for path in paths)
     return train, val
 
 
