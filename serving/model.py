@@ -91,32 +91,22 @@ class FileRules:
         return content
 
 
-@dataclass(frozen=True)
-class PushedModel:
-    """A loaded model.
+@dataclass(frozen=True, kw_only=True)
+class PushedModel(FileRules):
+    """A loaded model, and how it reads files.
 
     Attributes:
       serve: its serving signature: string [n] `image_bytes` to named tensors.
-      max_file_bytes: see `FileRules`.
-      max_pixels: see `FileRules`.
-      images: see `FileRules`.
       explain: its signature for heat maps; None if an earlier version of Thaw exported it.
     """
 
     serve: Callable[..., dict[str, Any]]
-    max_file_bytes: int
-    max_pixels: int | None = None
-    images: ServedImages | None = None
     explain: Callable[..., dict[str, Any]] | None = None
 
     @property
     def rules(self) -> FileRules:
-        """How it reads files."""
+        """How it reads files, without the model."""
         return FileRules(self.max_file_bytes, self.max_pixels, self.images)
-
-    def decodable(self, content: bytes) -> bytes:
-        """See `FileRules.decodable`."""
-        return self.rules.decodable(content)
 
     def batch_size(self) -> int:
         """How many images this machine takes at once without waste."""

@@ -244,7 +244,7 @@ def test_file_that_vanishes_after_it_was_listed_is_an_error_of_its_own(photos):
     found = find_images([str(photos)])
     (photos / "a.png").unlink()
 
-    gone, there = predict(White(dict, 10**6), found.files(), top=3)
+    gone, there = predict(White(serve=dict, max_file_bytes=10**6), found.files(), top=3)
 
     assert gone.error == "cannot be read: No such file or directory"
     assert there.classes == (("white", 1.0),)
