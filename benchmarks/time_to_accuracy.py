@@ -173,9 +173,7 @@ def _prepare(recipe: Recipe, case: Case, num_images: int, shared: Path, weights:
 
 
 def _time(recipe: Recipe, case: Case, side: str, units: int) -> dict[str, Any]:
-    if side == "recipe":
-        recipe = dataclasses.replace(recipe, schedule="recipe")
-    elif side == "fast":
+    if side == "fast":
         recipe = dataclasses.replace(recipe, schedule="fast", head_units=units)
     console.print(f"{case}, seed {recipe.seed}, {side}: begun")
     found = run_child(

@@ -18,9 +18,9 @@ from pipeline.config.section import Section
 
 Schedule = Literal["recipe", "fast"]
 
-# docs/recipe.md and benchmarks/time_to_accuracy.py have the evidence for those of `fast`.
+# docs/fast.md and benchmarks/time_to_accuracy.py have the evidence for those of `fast`.
 DEFAULT_RATES: dict[Schedule, float] = {"recipe": 1e-4, "fast": 1e-3}
-DEFAULT_EPOCHS: dict[Schedule, int] = {"recipe": 50, "fast": 0}
+_DEFAULT_EPOCHS: dict[Schedule, int] = {"recipe": 50, "fast": 0}
 
 
 class Head(Section):
@@ -147,7 +147,7 @@ class Fits(Section):
         """Puts the schedule's own rate and epochs where none are set."""
         unset = {
             "learning_rate": DEFAULT_RATES[self.schedule],
-            "max_epochs": DEFAULT_EPOCHS[self.schedule],
+            "max_epochs": _DEFAULT_EPOCHS[self.schedule],
         }
         given = self.fine_tune
         values = {key: value for key, value in unset.items() if getattr(given, key) is None}

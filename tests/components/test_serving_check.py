@@ -189,7 +189,7 @@ def test_examples_that_were_resized_in_another_way_do_not_agree(candidates, imag
     assert not found.agrees
 
 
-def test_no_more_images_are_asked_about_than_told(candidates, images, examples):
+def test_no_more_images_are_asked_about_than_configured(candidates, images, examples):
     assert check(candidates["good"], images, examples, 2).num_images == 2
 
 
